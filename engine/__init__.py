@@ -1,0 +1,1 @@
+"""ONNX graphs: reading, differentiating, running and explaining them."""

@@ -1,0 +1,60 @@
+"""Errors that a person can act on: what is wrong, where, and what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OnnxlensError(Exception):
+    """Anything that onnxlens refuses or cannot do. Its text is one line for a person.
+
+    `exit_code` is what the command line ends with: 1 for input that cannot be worked with
+    (a broken file, an operator without a gradient), 2 for a request that names something
+    that is not there (a layer, a class, an option).
+    """
+
+    exit_code = 1
+
+
+class BadModel(OnnxlensError):
+    """The file is not a usable ONNX model."""
+
+
+class BadImage(OnnxlensError):
+    """The file is not a usable picture."""
+
+
+class NoRule(OnnxlensError):
+    """An operator on the way from the target to the wanted value has no gradient."""
+
+
+class NoMap(OnnxlensError):
+    """The explanation is empty, constant or not a number; the text says why."""
+
+
+class Unavailable(OnnxlensError):
+    """Something outside the process is missing: a provider, a driver, a download."""
+
+
+class BadRequest(OnnxlensError):
+    """What was asked for does not exist or cannot be known without an answer from the user."""
+
+    exit_code = 2
+
+
+def nearest(name: str, names: Iterable[str], most: int = 3) -> str:
+    """The end of a sentence that names the candidates nearest to `name`.
+
+    Returns "; nearest: a, b" or, when nothing is near, a few of the names, or "".
+    """
+    names = list(dict.fromkeys(names))
+    by_lower = {n.lower(): n for n in reversed(names)}
+    near = [by_lower[n] for n in difflib.get_close_matches(name.lower(), by_lower, most, 0.4)]
+    inside = [n for n in names if name.lower() in n.lower()] if name else []
+    found = list(dict.fromkeys(inside[:most] + near))[:most]
+    if found:
+        return "; nearest: " + ", ".join(found)
+    return (
+        ("; there are: " + ", ".join(names[:most]) + (", ..." if len(names) > most else "")) if names else ""
+    )

@@ -1,0 +1,463 @@
+"""ONNX written as tensor expressions: `y = op.Relu(x @ w + b)` appends nodes to the graph of its arguments.
+
+A `Graph` is a list of nodes, the types of their values and the constants they use; a `Tensor` is a value
+in it. Types and shapes are inferred as each node is appended, by ONNX's own inference, so a wrong
+expression fails on its own line. Rules and explainers are written in this language and nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+from onnx import (
+    AttributeProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    defs,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
+
+from .errors import BadModel, BadRequest, nearest
+
+Dim = int | str | None  # a size, a symbol, or not known
+IR_VERSION = 10  # what we write; read by ONNX Runtime 1.18 and newer
+OURS = "onnxlens/"  # how the names of values begin that are not the model's own
+SMALL = 1024  # elements; a constant up to this size takes part in shape inference
+
+
+@lru_cache(maxsize=4096)
+def schema_of(op_type: str, opset: int, domain: str = "") -> defs.OpSchema | None:
+    """The operator's schema at an opset, or None for an operator that ONNX does not define."""
+    try:
+        return defs.get_schema(op_type, opset, domain)
+    except defs.SchemaError:
+        return None
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """A node's attributes as Python values; text as str."""
+    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    return {k: v.decode("utf-8", "replace") if isinstance(v, bytes) else v for k, v in values.items()}
+
+
+def subgraph_inputs(node: NodeProto) -> set[str]:
+    """Names that the graphs inside a node (If, Loop, Scan) take from around it."""
+    outer: set[str] = set()
+    for a in node.attribute:
+        for body in [a.g] if a.type == AttributeProto.GRAPH else a.graphs:
+            known = {i.name for i in body.input} | {t.name for t in body.initializer}
+            for inner in body.node:
+                outer |= ({i for i in inner.input if i} | subgraph_inputs(inner)) - known
+                known |= set(inner.output)
+            outer |= {o.name for o in body.output} - known
+    return outer
+
+
+class Graph:
+    """A graph under construction.
+
+    `nodes` in topological order; `types` of every value by name; `constants` (initializers) by name, as
+    TensorProto so that large weights are never copied; names of `inputs` and `outputs` in order;
+    `opsets` by domain.
+    """
+
+    def __init__(self, opsets: dict[str, int]):
+        self.opsets = opsets
+        self.nodes: list[NodeProto] = []
+        self.types: dict[str, TypeProto] = {}
+        self.constants: dict[str, TensorProto] = {}
+        self.inputs: list[str] = []
+        self.outputs: list[str] = []
+        self.metadata: dict[str, str] = {}
+        self.twins: dict[str, str] = {}  # 16-bit inputs and outputs, and the float32 values inside (widen.py)
+        self._defined: set[str] = set()
+        self._names: set[str] = set()  # the defined ones, and those given out by fresh()
+        self._count = 0
+        self._literals: dict[tuple[Any, ...], str] = {}
+        self._producers: dict[str, int] = {}
+
+    # -- building ------------------------------------------------------------------------------------
+
+    def input(self, name: str, dtype: Any, shape: Sequence[Dim] | None) -> Tensor:
+        """Declare a graph input and return it."""
+        elem = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        return self.declare_input(name, helper.make_tensor_type_proto(elem, shape))
+
+    def declare_input(self, name: str, type_: TypeProto) -> Tensor:
+        """Declare a graph input of a given ONNX type and return it."""
+        self._define(name)
+        self.types[name] = type_
+        self.inputs.append(name)
+        return Tensor(self, name)
+
+    def constant(self, value: Any, dtype: Any = None) -> Tensor:
+        """A constant from a number, a list or an array; equal small ones are shared."""
+        array = np.asarray(value) if dtype is None else np.asarray(value, dtype)
+        key = (
+            (array.dtype.str, array.dtype.name, array.shape, array.tobytes()) if array.size <= SMALL else None
+        )
+        if key is not None and key in self._literals:
+            return Tensor(self, self._literals[key])
+        name = self.fresh("constant")
+        self.add_constant(numpy_helper.from_array(array, name))
+        if key is not None:
+            self._literals[key] = name
+        return Tensor(self, name)
+
+    def add_constant(self, tensor: TensorProto) -> Tensor:
+        """Add an initializer under its own name."""
+        self._define(tensor.name)
+        self.constants[tensor.name] = tensor
+        self.types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
+        return Tensor(self, tensor.name)
+
+    def add(self, node: NodeProto, declared: dict[str, TypeProto] | None = None) -> None:
+        """Append a node and infer the types of its outputs, completed by `declared` ones.
+
+        Raises BadModel when its inputs do not fit the operator.
+        """
+        inferred = self._infer(node)
+        for name in filter(None, node.output):
+            known = [t for t in (inferred.get(name), (declared or {}).get(name)) if t is not None]
+            if known:
+                self.types[name] = _merged(*known)
+            self._define(name)
+            self._producers[name] = len(self.nodes)
+        self.nodes.append(node)
+
+    def _define(self, name: str) -> None:
+        self._defined.add(name)
+        self._names.add(name)
+
+    def _infer(self, node: NodeProto) -> dict[str, TypeProto]:
+        schema = schema_of(node.op_type, self.opsets.get(node.domain, 1), node.domain)
+        present = [i for i in node.input if i]
+        if schema is None or not all(i in self.types for i in present):
+            return {}
+        types = {i: self.types[i] for i in present} | {
+            i: self.types[i] for i in subgraph_inputs(node) if i in self.types
+        }
+        data = {i: self.constants[i] for i in present if i in self.constants and _is_small(self.constants[i])}
+        opsets = [helper.make_opsetid(d, v) for d, v in self.opsets.items()]
+        try:
+            return shape_inference.infer_node_outputs(
+                schema, node, types, data, opset_imports=opsets, ir_version=IR_VERSION
+            )
+        except Exception as error:  # the binding raises several kinds, all with ONNX's own text
+            reason = " ".join(str(error).split())
+            raise BadModel(f"{describe(node)} does not fit its inputs: {reason}") from error
+
+    def fresh(self, hint: str) -> str:
+        """A value name that nothing uses yet."""
+        while True:
+            self._count += 1
+            name = f"{OURS}{hint}_{self._count}"
+            if name not in self._names:
+                self._names.add(name)
+                return name
+
+    def unused(self, name: str) -> str:
+        """`name`, or `name/2`, `name/3`, ... where it is taken."""
+        numbered = (name if i == 1 else f"{name}/{i}" for i in itertools.count(1))
+        return next(n for n in numbered if n not in self._names)
+
+    def output(self, value: Tensor, name: str) -> Tensor:
+        """Make a value an output of the graph, under this name."""
+        if name != value.name:
+            self.add(helper.make_node("Identity", [value.name], [name]))
+        self.outputs.append(name)
+        return Tensor(self, name)
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._defined
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._defined:
+            raise BadRequest(f"the model has no value {name!r}{nearest(name, self.value_names())}")
+        return Tensor(self, name)
+
+    def value_names(self) -> list[str]:
+        """Names of the inputs and of all computed values, in order."""
+        return self.inputs + [o for n in self.nodes for o in n.output if o]
+
+    def producer(self, name: str) -> NodeProto | None:
+        """The node that computes a value; None for inputs and constants."""
+        index = self._producers.get(name)
+        return None if index is None else self.nodes[index]
+
+    def copy(self) -> Graph:
+        """An independent graph that shares the (never changed) nodes, types and weights."""
+        other = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, list | dict | set):
+                setattr(other, name, value.copy())
+        return other
+
+    def ancestors(self, names: Iterable[str]) -> list[NodeProto]:
+        """The nodes that these values are computed from, in order."""
+        wanted, kept = set(names), []
+        for node in reversed(self.nodes):
+            if wanted.intersection(node.output):
+                wanted.update(node.input, subgraph_inputs(node))
+                kept.append(node)
+        return kept[::-1]
+
+    def to_model(self, outputs: Sequence[str] | None = None, weights: bool = True) -> ModelProto:
+        """The graph as an ONNX model that computes `outputs` and nothing else.
+
+        With `weights=False` large constants are left out and marked as external data, for a runtime
+        that is handed them beside the model.
+        """
+        outputs = list(self.outputs if outputs is None else outputs)
+        nodes = self.ancestors(outputs)
+        used = {i for n in nodes for i in (*n.input, *subgraph_inputs(n))} | set(outputs)
+        model = ModelProto(ir_version=IR_VERSION, producer_name="onnxlens")
+        model.opset_import.extend(helper.make_opsetid(d, v) for d, v in self.opsets.items())
+        for key, value in self.metadata.items():
+            model.metadata_props.add(key=key, value=value)
+        graph = model.graph
+        graph.name = "onnxlens"
+        graph.node.extend(nodes)
+        graph.input.extend(helper.make_value_info(i, self.types[i]) for i in self.inputs)
+        graph.output.extend(
+            helper.make_value_info(o, self.types[o])
+            if o in self.types
+            else helper.make_empty_tensor_value_info(o)
+            for o in outputs
+        )
+        for name, tensor in self.constants.items():
+            if name in used:
+                graph.initializer.append(tensor if weights or _is_small(tensor) else _placeholder(tensor))
+        return model
+
+
+class Tensor:
+    """A value in a graph. Arithmetic on it appends nodes and gives new tensors."""
+
+    __slots__ = ("graph", "name")
+
+    def __init__(self, graph: Graph, name: str):
+        self.graph, self.name = graph, name
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.name!r}, {self.dtype}, {self.shape})"
+
+    @property
+    def dtype(self) -> np.dtype | None:
+        """The element type; None where it is not known or the value is no tensor."""
+        return dtype_of(self.graph.types.get(self.name))
+
+    @property
+    def shape(self) -> tuple[Dim, ...] | None:
+        """The shape, with symbols and None for sizes that are not known; None for an unknown rank."""
+        return shape_of(self.graph.types.get(self.name))
+
+    @property
+    def rank(self) -> int:
+        """The number of axes. Raises BadModel where it is not known."""
+        if self.shape is None:
+            raise BadModel(
+                f"the rank of value {self.name!r} is not known; run the model through onnx-simplifier"
+            )
+        return len(self.shape)
+
+    @property
+    def array(self) -> np.ndarray | None:
+        """The value of a constant; None for a computed one."""
+        tensor = self.graph.constants.get(self.name)
+        return None if tensor is None else numpy_helper.to_array(tensor)
+
+    @property
+    def dims(self) -> Tensor:
+        """The shape as an int64 vector: a constant where all sizes are known, else computed."""
+        shape = self.shape
+        if shape is not None and all(isinstance(d, int) for d in shape):
+            return self.graph.constant(np.array(shape, np.int64))
+        return op.Shape(self)
+
+    def dim(self, axis: int) -> Tensor:
+        """One size as an int64 vector of one element."""
+        size = self.shape[axis] if self.shape is not None else None
+        if isinstance(size, int):
+            return self.graph.constant(np.array([size], np.int64))
+        return op.Gather(op.Shape(self), [axis], axis=0)
+
+    def like(self, other: Tensor) -> Tensor:
+        """Reshaped to the shape of another tensor of as many elements."""
+        return self if self.shape == other.shape and _static(self.shape) else op.Reshape(self, other.dims)
+
+    def sum(self, axes: Sequence[int] | None = None, keepdims: bool = True) -> Tensor:
+        """Sum over axes (all when None), which stay with size 1 unless `keepdims` is false."""
+        return self._reduce("ReduceSum", axes, keepdims)
+
+    def mean(self, axes: Sequence[int] | None = None, keepdims: bool = True) -> Tensor:
+        """Mean over axes (all when None), which stay with size 1 unless `keepdims` is false."""
+        return self._reduce("ReduceMean", axes, keepdims)
+
+    def _reduce(self, name: str, axes: Sequence[int] | None, keepdims: bool) -> Tensor:
+        if axes is not None and len(axes) == 0:
+            return self
+        reduce = getattr(op, name)
+        return reduce(self, *([] if axes is None else [list(axes)]), keepdims=int(keepdims))
+
+    def __add__(self, other: Any) -> Tensor:
+        return op.Add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return op.Add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return op.Sub(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return op.Sub(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return op.Mul(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return op.Mul(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return op.Div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return op.Div(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return op.Pow(self, other)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return op.MatMul(self, other)
+
+    def __neg__(self) -> Tensor:
+        return op.Neg(self)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return op.Greater(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return op.Less(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return op.GreaterOrEqual(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return op.LessOrEqual(self, other)
+
+
+class _Operators:
+    """`op.AnyOnnxName(tensor, ..., attribute=...)` for every operator of ONNX."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(emit, name)
+
+
+op = _Operators()
+
+
+def emit(op_type: str, *args: Any, outputs: int = 1, **attrs: Any) -> Any:
+    """Append one node to the graph of the tensors among `args` and return its output(s).
+
+    Numbers, lists and arrays become constants of the type that the operator's schema asks for; None is
+    an input left out. `outputs` above 1 gives a tuple. Attributes that are None are left out.
+    Raises BadModel when the inputs do not fit.
+    """
+    graph = next(a.graph for a in args if isinstance(a, Tensor))
+    schema = schema_of(op_type, graph.opsets[""])
+    if schema is None:
+        raise BadModel(f"ONNX opset {graph.opsets['']} has no operator {op_type}")
+    names = [
+        a.name if isinstance(a, Tensor) else _literal(graph, schema, args, i) for i, a in enumerate(args)
+    ]
+    while names and not names[-1]:
+        names.pop()
+    results = [graph.fresh(op_type) for _ in range(outputs)]
+    graph.add(helper.make_node(op_type, names, results, **{k: v for k, v in attrs.items() if v is not None}))
+    tensors = tuple(Tensor(graph, r) for r in results)
+    return tensors if outputs > 1 else tensors[0]
+
+
+def _literal(graph: Graph, schema: defs.OpSchema, args: Sequence[Any], index: int) -> str:
+    """The name of a constant that stands for a Python value in argument `index`."""
+    if args[index] is None:
+        return ""
+    slot = schema.inputs[min(index, len(schema.inputs) - 1)].type_str
+    dtype = None
+    if slot.startswith("tensor("):
+        dtype = np.dtype(_NAMED[slot[7:-1]])
+    for i, other in enumerate(args):
+        if isinstance(other, Tensor) and schema.inputs[min(i, len(schema.inputs) - 1)].type_str == slot:
+            dtype = other.dtype
+    value = np.asarray(args[index])
+    if dtype is None and value.dtype.kind == "i":
+        dtype = np.dtype(np.int64)
+    return graph.constant(value, dtype).name
+
+
+_NAMED = {"int64": np.int64, "int32": np.int32, "bool": np.bool_, "float": np.float32, "double": np.float64}
+
+
+def dtype_of(type_: TypeProto | None) -> np.dtype | None:
+    """The NumPy element type of an ONNX tensor type; None where there is none."""
+    if type_ is None or not type_.tensor_type.elem_type:
+        return None
+    return np.dtype(helper.tensor_dtype_to_np_dtype(type_.tensor_type.elem_type))
+
+
+def is_float(dtype: np.dtype) -> bool:
+    """True for the floating-point types, bfloat16 and the 8-bit ones included."""
+    return dtype.kind == "f" or "float" in dtype.name
+
+
+def shape_of(type_: TypeProto | None) -> tuple[Dim, ...] | None:
+    """The shape of an ONNX tensor type; None where the rank is not known."""
+    if type_ is None or not type_.tensor_type.HasField("shape"):
+        return None
+    return tuple(
+        d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in type_.tensor_type.shape.dim
+    )
+
+
+def describe(node: NodeProto) -> str:
+    """A node in words: its operator, and its name or else what it computes."""
+    return f"{node.op_type} node {node.name or next(filter(None, node.output), '?')!r}"
+
+
+def _static(shape: tuple[Dim, ...] | None) -> bool:
+    return shape is not None and all(isinstance(d, int) for d in shape)
+
+
+def _is_small(tensor: TensorProto) -> bool:
+    return int(np.prod(tensor.dims, dtype=np.int64)) <= SMALL
+
+
+def _placeholder(tensor: TensorProto) -> TensorProto:
+    stub = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    stub.data_location = TensorProto.EXTERNAL
+    stub.external_data.add(key="location", value="beside")
+    return stub
+
+
+def _merged(first: TypeProto, second: TypeProto | None = None) -> TypeProto:
+    """Two views of one type: for each size the one that knows more."""
+    if second is None or dtype_of(first) != dtype_of(second):
+        return first if dtype_of(first) is not None else second or first
+    a, b = shape_of(first), shape_of(second)
+    if a is None or b is None or len(a) != len(b):
+        return second if a is None else first
+    dims = [
+        x if isinstance(x, int) else y if isinstance(y, int) else x or y for x, y in zip(a, b, strict=True)
+    ]
+    return helper.make_tensor_type_proto(first.tensor_type.elem_type, dims)

@@ -1,0 +1,62 @@
+"""Activation functions."""
+
+from __future__ import annotations
+
+import math
+
+from ..errors import NoRule
+from ..graph import Tensor, op
+
+
+def clip(
+    g: Tensor, y: Tensor, x: Tensor, low: Tensor | None, high: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """Inside the bounds the gradient is the input's, outside it is the bound's."""
+    below = None if low is None else x < low
+    above = None if high is None else x > high
+    inside = g
+    for outside in (below, above):
+        inside = inside if outside is None else op.Where(outside, 0, inside)
+    return (
+        inside,
+        None if below is None else op.Where(below, g, 0),
+        None if above is None else op.Where(above, g, 0),
+    )
+
+
+def dropout(g: Tensor, y: Tensor, x: Tensor, ratio: Tensor | None, training_mode: Tensor | None) -> Tensor:
+    """Nothing is dropped at inference."""
+    if training_mode is not None and (training_mode.array is None or training_mode.array.any()):
+        raise NoRule(f"the Dropout that makes {y.name!r} is in training mode; export the model for inference")
+    return g
+
+
+def prelu(g: Tensor, y: Tensor, x: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """y = x where x >= 0, slope x elsewhere."""
+    return op.Where(x < 0, g * slope, g), op.Where(x < 0, g * x, 0)
+
+
+def softmax(g: Tensor, y: Tensor, x: Tensor, axis: int) -> Tensor:
+    """dx = y (g - Σ g y)."""
+    return y * (g - (g * y).sum([axis]))
+
+
+RULES = {
+    "Relu": lambda g, y, x: op.Where(y > 0, g, 0),
+    "LeakyRelu": lambda g, y, x, alpha: op.Where(x < 0, g * alpha, g),
+    "PRelu": prelu,
+    "Elu": lambda g, y, x, alpha: op.Where(x < 0, g * (y + alpha), g),
+    "Selu": lambda g, y, x, alpha, gamma: g * op.Where(x < 0, y + alpha * gamma, gamma),
+    "Celu": lambda g, y, x, alpha: op.Where(x < 0, g * (y / alpha + 1), g),
+    "ThresholdedRelu": lambda g, y, x, alpha: op.Where(x > alpha, g, 0),
+    "Clip": clip,
+    "Sigmoid": lambda g, y, x: g * y * (1 - y),
+    "HardSigmoid": lambda g, y, x, alpha: op.Where(op.And(y > 0, y < 1), g * alpha, 0),
+    "Tanh": lambda g, y, x: g * (1 - y * y),
+    "Softplus": lambda g, y, x: g * op.Sigmoid(x),
+    "Softsign": lambda g, y, x: g / (1 + op.Abs(x)) ** 2,
+    "Softmax": softmax,
+    "LogSoftmax": lambda g, y, x, axis: g - op.Exp(y) * g.sum([axis]),
+    "Erf": lambda g, y, x: g * (2 / math.sqrt(math.pi)) * op.Exp(-(x * x)),
+    "Dropout": dropout,
+}

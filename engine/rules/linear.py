@@ -1,0 +1,160 @@
+"""Convolutions and matrix products: linear in each of their inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import BadModel
+from ..graph import Tensor, op
+
+
+def windows_adjoint(
+    g: Tensor,
+    w: Tensor,
+    x: Tensor,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: Sequence[int],
+    group: int = 1,
+) -> Tensor:
+    """The adjoint of sliding windows over x: each window gives its share back to where it lay.
+
+    Window o starts at  o·stride - pad  and is  (k-1)·dilation + 1  long, so together they cover a line of
+    L = (O-1)·stride + (k-1)·dilation + 1. From it `pad` is cut in front, and behind whatever makes the
+    size of x; a rest of x that no window reached is filled with zeros.
+
+        pad |<------------ x ------------>|
+            [ window 0 ]
+                [ window 1 ]
+                    [ window 2 ]..........     <- the rest
+    """
+    axes = len(strides)
+    size, out = (x.shape or ())[2:], (g.shape or ())[2:]
+    kernel = (w.shape or ())[2:]
+    front = list(pads[:axes])
+    if all(isinstance(d, int) for d in (*size, *out, *kernel)) and len(size) == len(out) == axes:
+        lengths = [
+            (o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out, strides, kernel, dilations, strict=True)
+        ]
+        ends = [n - p - i for n, p, i in zip(lengths, front, size, strict=True)]
+        return op.ConvTranspose(
+            g,
+            w,
+            strides=list(strides),
+            dilations=list(dilations),
+            group=group,
+            pads=front + [max(e, 0) for e in ends],
+            output_padding=[max(-e, 0) for e in ends],
+        )
+    line = op.ConvTranspose(
+        g, w, strides=list(strides), dilations=list(dilations), group=group, pads=front + [0] * axes
+    )
+    # Sizes known only at run time; a negative padding cuts.
+    rest = op.Shape(x, start=2) - op.Shape(line, start=2)
+    return op.Pad(line, op.Concat(np.zeros(axes + 4, np.int64), rest, axis=0))
+
+
+def conv(
+    g: Tensor,
+    y: Tensor,
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    strides: Sequence[int] | None = None,
+    dilations: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    group: int = 1,
+    auto_pad: str = "NOTSET",
+) -> tuple[object, ...]:
+    """y = w ∗ x + b (correlation). dx slides the kernel back; dw correlates x with g; db adds g up."""
+    if strides is None or dilations is None or pads is None:
+        raise BadModel(
+            f"the padding of the convolution that makes {y.name!r} ({auto_pad}) depends on an image size that "
+            "is not known; give the size"
+        )
+    axes = [0, *range(2, x.rank)]
+
+    def dw() -> Tensor:
+        return conv_weight(g, x, w, strides, dilations, pads, group)
+
+    return (
+        lambda: windows_adjoint(g, w, x, strides, dilations, pads, group),
+        dw,
+        lambda: g.sum(axes, keepdims=False),
+    )
+
+
+def conv_weight(
+    g: Tensor,
+    x: Tensor,
+    w: Tensor,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: Sequence[int],
+    group: int,
+) -> Tensor:
+    """dw[o,i,k] = Σ_n,p x[n, i, p·stride + k·dilation - pad] g[n, o, p].
+
+    That is a convolution over p, of which the images n are the channels, the input channels i the batch,
+    and g the kernel; stride and dilation change places. With groups, each group keeps its own images.
+    """
+    spatial = list(range(2, x.rank))
+    if group == 1:
+        batch = op.Transpose(x, perm=[1, 0, *spatial])  # (I, N, ...)
+    else:
+        grouped = op.Reshape(x, op.Concat(x.dim(0), [group, -1], op.Shape(x, start=2), axis=0))
+        turned = op.Transpose(grouped, perm=[2, 1, 0, *(a + 1 for a in spatial)])  # (I, G, N, ...)
+        shape = op.Concat(op.Shape(turned, end=1), op.Shape(turned, start=1, end=3), axis=0)
+        merged = op.Concat(
+            op.Gather(shape, [0]), op.Gather(shape, [1]) * op.Gather(shape, [2]), op.Shape(x, start=2), axis=0
+        )
+        batch = op.Reshape(turned, merged)  # (I, G·N, ...)
+    kernel = op.Transpose(g, perm=[1, 0, *spatial])  # (O, N, ...)
+    every = op.Conv(
+        batch, kernel, strides=list(dilations), dilations=list(strides), pads=list(pads), group=group
+    )
+    # Where the windows leave a rest, there are more shifts than the kernel has.
+    size = op.Shape(w, start=2)
+    every = op.Slice(every, [0] * len(spatial), size, spatial)
+    return op.Transpose(every, perm=[1, 0, *spatial])
+
+
+def gemm(
+    g: Tensor,
+    y: Tensor,
+    a: Tensor,
+    b: Tensor,
+    c: Tensor | None,
+    alpha: float,
+    beta: float,
+    transA: int,
+    transB: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Y = α A B + β C, where A and B may be taken transposed."""
+    g_ab = g if alpha == 1 else g * alpha
+    da = op.Gemm(b, g_ab, transA=transB, transB=1) if transA else op.Gemm(g_ab, b, transB=1 - transB)
+    db = op.Gemm(g_ab, a, transA=1, transB=transA) if transB else op.Gemm(a, g_ab, transA=1 - transA)
+    return da, db, g if beta == 1 else g * beta
+
+
+def turned(x: Tensor) -> Tensor:
+    """The transpose of each matrix in a stack."""
+    return op.Transpose(x, perm=[*range(x.rank - 2), x.rank - 1, x.rank - 2])
+
+
+def matmul(g: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """d(AB) = g Bᵀ, Aᵀ g; a vector counts as a row on the left and as a column on the right."""
+    row, column = a.rank == 1, b.rank == 1
+    if row and column:
+        return g * b, g * a
+    if row:
+        a, g = op.Unsqueeze(a, [0]), op.Unsqueeze(g, [-2])
+    if column:
+        b, g = op.Unsqueeze(b, [1]), op.Unsqueeze(g, [-1])
+    da, db = g @ turned(b), turned(a) @ g
+    return (op.Squeeze(da, [-2]) if row else da), (op.Squeeze(db, [-1]) if column else db)
+
+
+RULES = {"Conv": conv, "Gemm": gemm, "MatMul": matmul}

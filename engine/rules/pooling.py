@@ -1,0 +1,102 @@
+"""Pooling over windows and over the whole map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import BadModel
+from ..graph import Tensor, op
+from .layout import scatter
+from .linear import windows_adjoint
+
+
+def max_pool(
+    g: Tensor,
+    y: Tensor,
+    x: Tensor,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    ceil_mode: int,
+) -> Tensor:
+    """Each window hands its gradient to its maximum, the first where several tie.
+
+    The pool is run once more for the positions of its maxima: the forward pass keeps the fast kernel.
+    """
+    _, where = op.MaxPool(
+        x,
+        kernel_shape=kernel_shape,
+        strides=strides,
+        pads=pads,
+        dilations=dilations,
+        ceil_mode=ceil_mode,
+        outputs=2,
+    )
+    return scatter(g, where, x)
+
+
+def average_pool(
+    g: Tensor,
+    y: Tensor,
+    x: Tensor,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int] | None = None,
+    dilations: Sequence[int] | None = None,
+    count_include_pad: int = 0,
+    auto_pad: str = "NOTSET",
+) -> Tensor:
+    """Each window spreads its gradient evenly over the pixels that it averaged."""
+    size, out = (x.shape or ())[2:], (y.shape or ())[2:]
+    if pads is None or not all(isinstance(d, int) for d in (*size, *out)):
+        raise BadModel(
+            f"the windows of the pool that makes {y.name!r} depend on an image size that is not known"
+        )
+    dilations = dilations or [1] * len(kernel_shape)
+    count = _counts(size, out, kernel_shape, strides, pads, dilations, bool(count_include_pad))
+    share = g / x.graph.constant(count[None, None], x.dtype)
+    # One channel at a time: the planes become a batch.
+    plane = op.Reshape(x, [-1, 1, *size])
+    ones = x.graph.constant(np.ones((1, 1, *kernel_shape)), x.dtype)
+    return windows_adjoint(op.Reshape(share, [-1, 1, *out]), ones, plane, strides, dilations, pads).like(x)
+
+
+def _counts(
+    size: Sequence[int],
+    out: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    padded: bool,
+) -> np.ndarray:
+    """How many pixels each window averages, with those of the padding or without; shape `out`."""
+    counts = np.ones(())
+    for axis, (n, o, k, s, d) in enumerate(zip(size, out, kernel, strides, dilations, strict=True)):
+        taps = np.arange(o)[:, None] * s - pads[axis] + np.arange(k) * d
+        low, high = (-pads[axis], n + pads[len(size) + axis]) if padded else (0, n)
+        counts = counts[..., None] * ((taps >= low) & (taps < high)).sum(1)
+    return counts
+
+
+def spread(g: Tensor, x: Tensor) -> Tensor:
+    """The gradient of a mean: an even share for each element that was averaged into it."""
+    size = op.Div(op.Size(x), op.Size(g))
+    return op.Expand(g / op.CastLike(size, g), x.dims)
+
+
+def global_max_pool(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """To the maximum of each map, shared where several tie."""
+    hit = op.CastLike(op.Equal(x, y), g)
+    return g * hit / hit.sum(range(2, x.rank))
+
+
+RULES = {
+    "MaxPool": max_pool,
+    "AveragePool": average_pool,
+    "GlobalAveragePool": lambda g, y, x: spread(g, x),
+    "GlobalMaxPool": global_max_pool,
+}
