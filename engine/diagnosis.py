@@ -1,0 +1,80 @@
+"""Why a map is blank, constant or not a number: the reason in a sentence, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .anatomy import between
+from .explainers.gradcam import contributions, one_hot
+from .gradient import backpropagate
+from .graph import describe, is_float
+from .network import Network
+
+
+def is_sound(map_: np.ndarray) -> bool:
+    """True for a map that shows something: finite, and not the same everywhere."""
+    low, high = map_.min(), map_.max()
+    return bool(np.isfinite(low) and np.isfinite(high) and high - low > 1e-6 * max(abs(low), abs(high)))
+
+
+def diagnose(network: Network, score: str, layer: str, feeds: Mapping[str, np.ndarray], target: int) -> str:
+    """Why the map of this layer for this class and this one image shows nothing.
+
+    Runs the network once more with the values on the way in view; only called for maps that are not sound.
+    """
+    graph = network.graph.copy()
+    chosen = graph.constant(np.array([target], np.int64))
+    way = between(graph, layer, score)
+    cam = contributions(graph[score], chosen, graph[layer])
+    grads = backpropagate(graph, {score: one_hot(graph[score], chosen)}, way)
+    shown = [g.name for g in grads if g is not None] + [cam.name, layer]
+    values = network.compile(graph, list(dict.fromkeys(shown)))(feeds)
+
+    features = values[layer]
+    if not np.isfinite(features).all():
+        return f"layer {layer!r} is not finite: {_first_not_finite(network, feeds)}"
+    if not features.any():
+        return f"all activations of layer {layer!r} are zero for this image; choose an earlier layer"
+    blocked = None
+    for name, grad in zip(reversed(way), reversed(grads), strict=True):
+        gradient = None if grad is None else values[grad.name]
+        if gradient is not None and not np.isfinite(gradient).all():
+            return f"the gradient of class {target} is not finite at {name!r}; {_made_by(network, name)}"
+        if gradient is None or not gradient.any():
+            blocked = blocked or name
+    if blocked is not None and (grads[0] is None or not values[grads[0].name].any()):
+        return (
+            f"the gradient of class {target} is zero from {blocked!r} on: nothing in layer {layer!r} changes "
+            f"the score ({_reader(network, blocked, way)}); choose another class or a later layer"
+        )
+    heat = values[cam.name]
+    if heat.max() <= 0:
+        return (
+            f"all of layer {layer!r} speaks against class {target} (contributions from {heat.min():.3g} to "
+            f"{heat.max():.3g}): there is no evidence for it to show; choose another class or layer"
+        )
+    return f"the map of layer {layer!r} is the same everywhere ({heat.max():.3g}); choose a layer with more detail"
+
+
+def _made_by(network: Network, name: str) -> str:
+    node = network.graph.producer(name)
+    return "it is an input" if node is None else f"it is made by {describe(node)}"
+
+
+def _reader(network: Network, name: str, way: list[str]) -> str:
+    """The node on the way that reads a value: where its gradient got lost."""
+    readers = [n for n in network.graph.nodes if name in n.input and set(n.output).intersection(way)]
+    return f"lost in {describe(readers[0])}" if readers else "it does not reach the score"
+
+
+def _first_not_finite(network: Network, feeds: Mapping[str, np.ndarray]) -> str:
+    """The first value of the network that is not finite, and what makes it."""
+    for name, array in feeds.items():
+        if not np.isfinite(array).all():
+            return f"input {name!r} is not"
+    names = [n for n in network.values if (d := network.graph[n].dtype) is not None and is_float(d)]
+    values = network.run(feeds, names)
+    name = next((n for n in names if not np.isfinite(values[n]).all()), names[-1])
+    return f"the first such value is {name!r}, {_made_by(network, name)}"

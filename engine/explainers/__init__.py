@@ -1,0 +1,12 @@
+"""Explainers as tensor expressions: each appends itself to a graph, and so is an ONNX model too.
+
+An explainer is called with the scores (N, C), the class of each image (N,) and the layer, and returns
+one map per image (N, h, w). To add one, add a line to the table.
+"""
+
+from collections.abc import Callable
+
+from ..graph import Tensor
+from .gradcam import gradcam
+
+EXPLAINERS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"gradcam": gradcam}

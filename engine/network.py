@@ -1,0 +1,91 @@
+"""A model with every intermediate value at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .canonical import Source, canonical, read_model
+from .errors import BadRequest, nearest
+from .graph import Dim, Graph, Tensor
+from .provider import choose
+from .session import Session
+
+KEPT = 8  # compiled sessions; each holds its own copy of the prepared weights
+
+
+class Network:
+    """A model, its values by name, and its compiled graphs.
+
+    `source`: a path or a ModelProto, neither of which is changed. `provider`: "auto", "cpu", "cuda", ...
+    `threads`: how many ONNX Runtime uses; all cores by default. `shapes`: sizes to bind for inputs that
+    leave them open, by input name.
+
+    Raises BadModel for what cannot be read or run, Unavailable for a provider that is not there.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        provider: str = "auto",
+        threads: int | None = None,
+        shapes: Mapping[str, Sequence[Dim]] | None = None,
+    ):
+        self.provider, self.why = choose(provider)
+        self.threads = threads
+        model = read_model(source)
+        self.opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+        self.graph = canonical(model, shapes)
+        self._sessions: dict[tuple[str, ...], Session] = {}
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """The inputs by name."""
+        return {name: self.graph[name] for name in self.graph.inputs}
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of the outputs."""
+        return list(self.graph.outputs)
+
+    @property
+    def values(self) -> list[str]:
+        """The names of the inputs and of all computed values, in order; each can be asked of `run`."""
+        return self.graph.value_names()
+
+    def run(
+        self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """The values called `outputs` (default: the model's own), by name, for these inputs.
+
+        Any value of the model may be named: inputs, weights, outputs and all between. Inside a model of
+        16-bit floats, values are float32. Raises BadRequest for a name that is not there, with the
+        nearest ones, and for inputs that are missing or do not fit.
+        """
+        wanted = list(self.graph.outputs if outputs is None else outputs)
+        computed = [n for n in wanted if self.graph[n] and self.graph.producer(n) is not None]
+        results = self.session(computed)(feeds) if computed else {}
+        return {name: results[name] if name in results else self._given(name, feeds) for name in wanted}
+
+    def _given(self, name: str, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+        """A value that is not computed: a weight or an input."""
+        constant = self.graph[name].array
+        if constant is not None:
+            return constant.copy()
+        if name not in feeds:
+            raise BadRequest(f"the model's input {name!r} is missing{nearest(name, feeds)}")
+        return np.array(feeds[name])
+
+    def session(self, outputs: Sequence[str]) -> Session:
+        """The model compiled for these outputs; the last few are kept."""
+        key = tuple(sorted(set(outputs)))
+        session = self._sessions.pop(key, None) or self.compile(self.graph, key)
+        self._sessions[key] = session
+        while len(self._sessions) > KEPT:
+            del self._sessions[next(iter(self._sessions))]
+        return session
+
+    def compile(self, graph: Graph, outputs: Sequence[str] | None = None) -> Session:
+        """Another graph, compiled with this network's provider and threads."""
+        return Session(graph, outputs, self.provider, self.threads)

@@ -1,0 +1,79 @@
+"""A compiled graph: ONNX Runtime with our graphs, weights and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnxruntime
+from onnx import numpy_helper
+
+from .errors import BadModel, BadRequest, OnnxlensError
+from .graph import Graph, Tensor
+from .provider import PROVIDERS, choose
+
+onnxruntime.set_default_logger_severity(4)  # what goes wrong is said by the exception
+
+
+class Session:
+    """A graph, compiled for some of its values.
+
+    `session(feeds)` takes arrays by input name and gives arrays by output name. Weights are handed to
+    ONNX Runtime as they lie in memory; sizes above protobuf's 2 GB are no obstacle.
+
+    Raises BadModel where ONNX Runtime cannot run the graph, Unavailable and BadRequest as `choose` does.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        outputs: Sequence[str] | None = None,
+        provider: str = "cpu",
+        threads: int | None = None,
+    ):
+        self.outputs = list(graph.outputs if outputs is None else outputs)
+        self.provider = choose(provider)[0]
+        model = graph.to_model(self.outputs, weights=False)
+        used = {i for n in model.graph.node for i in n.input} | set(self.outputs)
+        unused = [i for i in model.graph.input if i.name not in used]
+        for value in unused:
+            model.graph.input.remove(value)
+        self._types = {i.name: Tensor(graph, i.name).dtype for i in model.graph.input}
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        beside = {t.name: t for t in model.graph.initializer if t.external_data}
+        weights = [numpy_helper.to_array(graph.constants[name]) for name in beside]
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(w)) for w in weights]
+        if values:
+            options.add_external_initializers(list(beside), values)
+        names = list(dict.fromkeys([PROVIDERS[self.provider], PROVIDERS["cpu"]]))
+        try:
+            self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=names)
+            self._session.disable_fallback()
+        except Exception as error:
+            raise BadModel(f"ONNX Runtime cannot load the model: {one_line(error)}") from error
+        if self._session.get_providers()[0] != names[0]:
+            raise OnnxlensError(f"ONNX Runtime did not take {self.provider}; `onnxlens doctor` may say more")
+
+    def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run once. Raises BadRequest where an input is missing or of a wrong shape or type."""
+        arrays = {}
+        for name, dtype in self._types.items():
+            if name not in feeds:
+                raise BadRequest(f"the model's input {name!r} is missing; it has: {', '.join(self._types)}")
+            arrays[name] = np.asarray(feeds[name], dtype)
+        try:
+            results = self._session.run(self.outputs, arrays)
+        except Exception as error:
+            text = one_line(error)
+            kind = BadRequest if "INVALID_ARGUMENT" in text else OnnxlensError
+            raise kind(f"ONNX Runtime cannot run the model: {text}") from error
+        return dict(zip(self.outputs, results, strict=True))
+
+
+def one_line(error: Exception, most: int = 300) -> str:
+    """An exception's text on one line of bounded length."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= most else text[: most - 3] + "..."
