@@ -62,7 +62,8 @@ def last_features(graph: Graph, score: str) -> str:
     spatial = [n for n in way if n.output and is_spatial(graph, n.output[0])]
     if not spatial:
         raise BadRequest(
-            "this model has no feature map (N, C, H, W) before its head; name a layer (`onnxlens layers MODEL`)"
+            "this model has no feature map (N, C, H, W) before its head; "
+            "`onnxlens layers MODEL` lists what it has"
         )
     node = spatial[-1]
     while (before := graph.producer(node.input[0])) is not None and (

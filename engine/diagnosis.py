@@ -55,7 +55,7 @@ def diagnose(network: Network, score: str, layer: str, feeds: Mapping[str, np.nd
             f"all of layer {layer!r} speaks against class {target} (contributions from {heat.min():.3g} to "
             f"{heat.max():.3g}): there is no evidence for it to show; choose another class or layer"
         )
-    return f"the map of layer {layer!r} is the same everywhere ({heat.max():.3g}); choose a layer with more detail"
+    return f"the map of layer {layer!r} is the same everywhere ({heat.max():.3g}); choose an earlier layer"
 
 
 def _made_by(network: Network, name: str) -> str:

@@ -58,7 +58,7 @@ class Explainer:
         self.layer = checked_layer(graph, layer, self.score)
         self.classes = class_count(scores)
         self.target = graph.unused("target")
-        wish = graph.input(self.target, np.int64, scores.shape[:1])
+        wish = graph.input(self.target, np.int64, (scores.shape or ())[:1])
         chosen = predicted_or(wish, scores)
         heatmap = graph.output(EXPLAINERS[method](scores, chosen, graph[self.layer]), graph.unused("heatmap"))
         picked = op.GatherElements(op.Flatten(scores), op.Unsqueeze(chosen, [1]), axis=1)

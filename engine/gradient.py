@@ -83,7 +83,7 @@ def backpropagate(
     """
     table = _table(rules)
     grads: Grads = {name: [seed] for name, seed in seeds.items()}
-    _walk(graph, list(graph.nodes), grads, set(wrt), set(wrt), table)
+    _walk(graph, list(graph.nodes), grads, set(wrt), table)
     return [_total(grads[name]) if grads.get(name) else None for name in wrt]
 
 
@@ -95,27 +95,30 @@ def _table(rules: Rules | str | None) -> Rules:
     return VJP if rules is None else rules
 
 
-def _walk(
-    graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[str], keep: set[str], table: Rules
-) -> None:
-    """Carry `grads` backwards through `nodes`, to all that depends on `sources`; those in `keep` stay."""
+def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[str], table: Rules) -> None:
+    """Carry `grads` backwards through `nodes` to the `sources`, where they stay."""
     felt = _depending(graph, nodes, sources)
     for node in reversed(nodes):
-        if not any(grads.get(o) for o in node.output) or not any(i in felt for i in node.input):
+        if not any(grads.get(o) for o in node.output) or not _feels(graph, node, felt):
             continue
         for o in node.output:
             if len(grads.get(o, ())) > 1:
                 grads[o] = [_total(grads[o])]
         arrived = [grads[o][0] if grads.get(o) else None for o in node.output]
         for o in node.output:
-            if o not in keep:
+            if o not in sources:
                 grads.pop(o, None)
-        rule = table.get(node.name) or table.get(key_of(node))
+        # A node that is called like some operator is not meant by that operator's rule.
+        rule = None if node.name in VJP else table.get(node.name)
+        rule = rule or table.get(key_of(node))
         if rule is None:
             _through_body(graph, node, arrived, grads, felt, table)
             continue
-        for name, dx in zip(node.input, _applied(graph, node, rule, arrived), strict=False):
-            if name in felt and (dx := dx() if callable(dx) else dx) is not None:
+        for name, entry in zip(node.input, _applied(graph, node, rule, arrived), strict=False):
+            if name not in felt:
+                continue
+            dx = entry() if callable(entry) else entry
+            if isinstance(dx, Tensor):
                 grads.setdefault(name, []).append(unbroadcast(dx, Tensor(graph, name)))
 
 
@@ -128,9 +131,13 @@ def _depending(graph: Graph, nodes: Iterable[NodeProto], sources: set[str]) -> s
     """Every value that depends on the sources through differentiable inputs, the sources included."""
     felt = set(sources)
     for node in nodes:
-        if any(i in felt and _is_differentiable(graph, node, k) for k, i in enumerate(node.input)):
+        if _feels(graph, node, felt):
             felt.update(o for o in node.output if o and _may_be_float(graph, o))
     return felt
+
+
+def _feels(graph: Graph, node: NodeProto, felt: set[str]) -> bool:
+    return any(i in felt and _is_differentiable(graph, node, k) for k, i in enumerate(node.input))
 
 
 def _is_differentiable(graph: Graph, node: NodeProto, index: int) -> bool:
@@ -205,7 +212,7 @@ def _through_body(
     outputs, nodes = _body(graph, node)
     inner: Grads = {o: [g] for o, g in zip(outputs, arrived, strict=False) if g is not None}
     sources = {i for i in node.input if i in felt}
-    _walk(graph, nodes, inner, sources, sources, table)
+    _walk(graph, nodes, inner, sources, table)
     for name in sources:
         if inner.get(name):
             grads.setdefault(name, []).append(_total(inner[name]))
@@ -214,7 +221,7 @@ def _through_body(
 def _body(graph: Graph, node: NodeProto) -> tuple[list[str], list[NodeProto]]:
     """Append an operator's function body to the graph; its outputs' names and its nodes."""
     schema = schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
-    if schema is None or not (schema.has_function or schema.has_context_dependent_function):
+    if schema is None or not (schema.has_function or schema.has_context_dependent_function):  # pyright: ignore
         raise NoRule(no_rule(node))
     inputs = list(dict.fromkeys(i for i in node.input if i))
     outputs = [graph.fresh(node.op_type) if o else "" for o in node.output]

@@ -273,6 +273,12 @@ class Tensor:
         return len(self.shape)
 
     @property
+    def spatial(self) -> list[int] | None:
+        """The sizes behind batch and channels; None where one is not known."""
+        sizes = [d for d in (self.shape or ())[2:] if isinstance(d, int)]
+        return sizes if sizes and len(sizes) == len(self.shape or ()) - 2 else None
+
+    @property
     def array(self) -> np.ndarray | None:
         """The value of a constant; None for a computed one."""
         tensor = self.graph.constants.get(self.name)

@@ -88,4 +88,4 @@ def _two_distributions() -> str:
     owners = sorted(set(metadata.packages_distributions().get("onnxruntime", ())))
     if len(owners) < 2:
         return ""
-    return f" ({' and '.join(owners)} are both installed and overwrite each other: uninstall both, reinstall one)"
+    return f" ({' and '.join(owners)} overwrite each other: uninstall both, then reinstall one)"

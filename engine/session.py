@@ -70,7 +70,7 @@ class Session:
             text = one_line(error)
             kind = BadRequest if "INVALID_ARGUMENT" in text else OnnxlensError
             raise kind(f"ONNX Runtime cannot run the model: {text}") from error
-        return dict(zip(self.outputs, results, strict=True))
+        return {name: np.asarray(value) for name, value in zip(self.outputs, results, strict=True)}
 
 
 def one_line(error: Exception, most: int = 300) -> str:

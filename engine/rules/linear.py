@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -31,10 +31,9 @@ def windows_adjoint(
                     [ window 2 ]..........     <- the rest
     """
     axes = len(strides)
-    size, out = (x.shape or ())[2:], (g.shape or ())[2:]
-    kernel = (w.shape or ())[2:]
+    size, out, kernel = x.spatial, g.spatial, w.spatial
     front = list(pads[:axes])
-    if all(isinstance(d, int) for d in (*size, *out, *kernel)) and len(size) == len(out) == axes:
+    if size and out and kernel:
         lengths = [
             (o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out, strides, kernel, dilations, strict=True)
         ]
@@ -67,12 +66,12 @@ def conv(
     pads: Sequence[int] | None = None,
     group: int = 1,
     auto_pad: str = "NOTSET",
-) -> tuple[object, ...]:
+) -> tuple[Callable[[], Tensor], ...]:
     """y = w ∗ x + b (correlation). dx slides the kernel back; dw correlates x with g; db adds g up."""
     if strides is None or dilations is None or pads is None:
         raise BadModel(
-            f"the padding of the convolution that makes {y.name!r} ({auto_pad}) depends on an image size that "
-            "is not known; give the size"
+            f"the padding ({auto_pad}) of the convolution that makes {y.name!r} depends on an image size "
+            "that is not known; give the size"
         )
     axes = [0, *range(2, x.rank)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..errors import NoRule
@@ -18,11 +20,11 @@ def batch_normalization(
     var: Tensor,
     epsilon: float,
     training_mode: int = 0,
-) -> tuple[object, ...]:
+) -> tuple[Callable[[], Tensor], ...]:
     """y = scale (x - mean) / √(var + ε) + bias, with stored statistics, per channel."""
     if training_mode:
         raise NoRule(
-            f"the BatchNormalization that makes {y.name!r} is in training mode; export the model for inference"
+            f"the BatchNormalization that makes {y.name!r} is in training mode; export it for inference"
         )
     others = [0, *range(2, x.rank)]
 

@@ -50,8 +50,8 @@ def average_pool(
     auto_pad: str = "NOTSET",
 ) -> Tensor:
     """Each window spreads its gradient evenly over the pixels that it averaged."""
-    size, out = (x.shape or ())[2:], (y.shape or ())[2:]
-    if pads is None or not all(isinstance(d, int) for d in (*size, *out)):
+    size, out = x.spatial, y.spatial
+    if pads is None or size is None or out is None:
         raise BadModel(
             f"the windows of the pool that makes {y.name!r} depend on an image size that is not known"
         )

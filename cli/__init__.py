@@ -1,0 +1,101 @@
+"""The command line: the only place that parses arguments, prints, and writes what a run makes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from ..engine.errors import OnnxlensError
+
+# The name of a command is that of its module, which holds it as `command`; heavy imports are inside.
+COMMANDS = ("demo", "predict", "gradcam", "layers", "grad", "zoo", "versions")
+
+
+class Commands(click.Group):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which a new user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name."""
+        if cmd_name not in COMMANDS:
+            return None
+        return importlib.import_module(f".{cmd_name}", __package__).command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest names for a wrong one."""
+        from ..engine.errors import nearest
+
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}{nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"onnxlens {version('onnxlens')}")
+        ctx.exit()
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Say the version."
+)
+def group() -> None:
+    """See what a vision model stored as an ONNX file is looking at.
+
+    \b
+    onnxlens demo                                        scenes of the model that comes along
+    onnxlens gradcam model.onnx cat.jpg --preset imagenet
+    onnxlens grad model.onnx -o training-graph.onnx
+
+    Exit codes: 0 done, 1 failed, 2 a request that cannot be met as it stands, 130 interrupted.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code; errors are one line on stderr."""
+    args = list(sys.argv[1:] if args is None else args)
+    if "--debug" in args:  # everything is raised as it is
+        group.main(args, prog_name="onnxlens", standalone_mode=False)
+        sys.exit(0)
+    try:
+        code = group.main(args, prog_name="onnxlens", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted", 130)
+    except click.ClickException as error:
+        hint = (
+            f" ({error.ctx.command_path} --help)" if isinstance(error, click.UsageError) and error.ctx else ""
+        )
+        _fail(f"{error.format_message()}{hint}", error.exit_code)
+    except OnnxlensError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}", 1)
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {error}; this is a bug in onnxlens, --debug shows where", 1)
+
+
+def _fail(text: str, code: int) -> None:
+    from .console import printable
+
+    click.echo(f"onnxlens: {printable(' '.join(text.split()))}", err=True)
+    sys.exit(code)

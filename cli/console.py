@@ -1,0 +1,70 @@
+"""What a person or a program reads: results on stdout, all else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+SCHEMA = 1  # of the JSON Lines; raised when a field changes its meaning or goes
+
+
+def printable(text: str) -> str:
+    """Text without control characters: names come from files, and a terminal obeys what it is sent."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def say(text: str) -> None:
+    """A line of results."""
+    click.echo(printable(text))
+
+
+def note(text: str) -> None:
+    """A line about the run, for people."""
+    click.echo(printable(text), err=True)
+
+
+def emit(record: dict[str, Any]) -> None:
+    """A result as one line of JSON."""
+    click.echo(json.dumps({"schema": SCHEMA, **record}, ensure_ascii=False, allow_nan=False))
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows under heads, in columns as wide as they need to be; never cut, also in a pipe."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 10_000)
+    sheet = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        sheet.add_row(*(Text(printable(cell), no_wrap=False, overflow="fold") for cell in row))
+    console.print(sheet)
+
+
+@contextmanager
+def download(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress callback (bytes done, bytes in all): a bar on a terminal, a line at each tenth elsewhere."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, size: bar.update(task, completed=done, total=size)
+        return
+    told = -1
+
+    def tell(done: int, size: int) -> None:
+        nonlocal told
+        tenth = 10 * done // max(size, 1)
+        if tenth > told:
+            told = tenth
+            note(f"{what}: {10 * tenth} % of {size / 1e6:.1f} MB")
+
+    yield tell

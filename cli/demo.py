@@ -1,0 +1,90 @@
+"""`onnxlens demo`: the whole way on the model that comes along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options
+from .console import note, say, table
+from .folder import Folder
+
+if TYPE_CHECKING:
+    from ..models.lens import HeatMap, Lens
+
+SIDE = 288  # pixels of a drawn scene; the model sees 96
+UNSEEN = 200  # scenes that the peaks are counted on
+
+
+@options.command("demo")
+@click.option(
+    "-o",
+    "--output",
+    default="onnxlens-demo",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the pictures; those of an earlier demo are replaced.",
+)
+@options.runtime
+@options.quiet
+@options.debug
+def command(output: Path, quiet: bool, **settings: Any) -> None:
+    """Show what onnxlens does, on drawn scenes and the small model that comes along.
+
+    Draws a scene of each class, says what the model sees in it and where it looks, and counts on 200
+    unseen scenes how often the map's peak lies on the object. Needs no network and no files.
+    """
+    from ..engine.picture import encode_png, grid
+    from ..models.embedded.scenes import CLASSES, TEST_SEEDS, scene
+    from .manifest import heat_map, manifest
+
+    folder = Folder(output, overwrite=True)
+    lens = options.open_lens("scenes", quiet, **settings)
+    pictures, captions, rows, results = [], [], [], []
+    for seed in TEST_SEEDS[: len(CLASSES)]:
+        drawn = scene(seed, size=SIDE)
+        heat = lens.gradcam(drawn.image)
+        label = CLASSES[drawn.label]
+        name = folder.unique(f"{label}-{seed}")
+        files = {"scene": folder.write(f"{name}.png", encode_png(drawn.image))}
+        if not heat.problem:
+            files["overlay"] = folder.write(f"{name}-gradcam.png", encode_png(heat.overlay()))
+        results.append({"image": f"{name}.png", "truth": label, **heat_map(heat), "files": files})
+        rows.append(
+            (
+                label,
+                heat.target.label,
+                f"{heat.target.probability:.3f}",
+                heat.problem or f"{'on' if on_object(heat, drawn.mask) else 'off'} the object",
+            )
+        )
+        pictures += [drawn.image, drawn.image if heat.problem else heat.overlay()]
+        captions += [label, f"{heat.target.label} {heat.target.probability:.2f}"]
+    sheet = folder.write("demo.png", encode_png(grid(pictures, 6, captions=captions)))
+    hits = peaks_on_object(lens, UNSEEN)
+    figures = {"scenes": UNSEEN, "peaks_on_object": hits}
+    folder.write_manifest({**manifest(lens, "demo", {}, results), "figures": figures})
+
+    table(("scene", "prediction", "probability", "where the peak is"), rows)
+    say(f"peak on the object in {hits} of {UNSEEN} unseen scenes ({hits / UNSEEN:.1%})")
+    say(f"{folder.path / sheet}: all scenes, each beside where the model looks")
+    if not quiet:
+        one = folder.path / results[0]["files"]["scene"]
+        note(f"try it on one of them: onnxlens gradcam scenes {one} --target top3")
+
+
+def on_object(heat: HeatMap, mask: Any) -> bool:
+    """Whether the peak of a map lies on the object that decides the class."""
+    from ..engine.metrics import pointing
+
+    return not heat.problem and pointing(heat.at_photo(), mask)
+
+
+def peaks_on_object(lens: Lens, count: int) -> int:
+    """On how many of the first `count` unseen scenes the peak for the predicted class is on the object."""
+    from ..models.embedded.scenes import TEST_SEEDS, scene
+
+    drawn = (scene(seed) for seed in TEST_SEEDS[:count])
+    return sum(on_object(lens.gradcam(d.image), d.mask) for d in drawn)

@@ -1,0 +1,83 @@
+"""The folder that a run writes into: whole files or none, and nothing of an earlier run overwritten."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..engine.errors import BadRequest, Unavailable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MANIFEST = "manifest.json"
+
+
+class Folder:
+    """A folder of results, made when the first one is written.
+
+    Raises BadRequest where an earlier run lies there and `overwrite` is not said, Unavailable where the
+    folder cannot be written - before any work is done.
+    """
+
+    def __init__(self, path: Path, overwrite: bool = False):
+        self.path = path
+        self._names: set[str] = set()
+        if (path / MANIFEST).exists() and not overwrite:
+            raise BadRequest(f"{path} holds an earlier run; say --overwrite or another folder with -o")
+        nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+        try:
+            with tempfile.TemporaryFile(dir=nearest):
+                pass
+        except OSError as error:
+            raise Unavailable(f"cannot write to {path}: {error.strerror or error}") from error
+
+    def unique(self, stem: str) -> str:
+        """A file name's beginning that no other file of this run has, safe on every file system."""
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem).strip(".")[:80] or "image"
+        numbered = (safe if i == 1 else f"{safe}-{i}" for i in itertools.count(1))
+        name = next(n for n in numbered if n not in self._names)
+        self._names.add(name)
+        return name
+
+    def write(self, name: str, data: bytes) -> str:
+        """Write a file whole or not at all; returns its name. Raises Unavailable where that fails."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path / name, data)
+        except OSError as error:
+            raise Unavailable(f"cannot write {self.path / name}: {error.strerror or error}") from error
+        return name
+
+    def write_array(self, name: str, array: np.ndarray) -> str:
+        """Write an array as .npy."""
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        return self.write(name, buffer.getvalue())
+
+    def write_manifest(self, record: dict[str, Any]) -> str:
+        """Write the record of the run, last of all: a folder that has one is complete."""
+        text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+        return self.write(MANIFEST, text.encode())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write under a temporary name in the same folder and rename."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,89 @@
+"""The record of a run: all that is needed to do it again."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..models.lens import HeatMap, Lens, Prediction
+
+PACKAGES = (
+    "onnxlens",
+    "onnx",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "numpy",
+    "numba",
+    "opencv-python-headless",
+    "opencv-python",
+)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide a result, of Python and of the system."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        **found,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def manifest(
+    lens: Lens, command: str, arguments: dict[str, Any], results: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The record of a run of `command` over images."""
+    return {
+        "schema": 1,
+        "command": command,
+        "command_line": sys.argv[1:],
+        "arguments": arguments,
+        "model": {
+            "path": str(lens.path),
+            "sha256": sha256(lens.path),
+            "opset": lens.network.opset,
+            "input": lens.input,
+        },
+        "provider": {"used": lens.network.provider, "why": lens.network.why},
+        "preprocess": lens.preprocess.to_dict(),
+        "settings_from": lens.source,
+        "versions": versions(),
+        "results": results,
+    }
+
+
+def prediction(p: Prediction) -> dict[str, Any]:
+    """A prediction as JSON."""
+    return {"index": p.index, "label": p.label, "probability": round(p.probability, 6)}
+
+
+def heat_map(heat: HeatMap) -> dict[str, Any]:
+    """A map as JSON: what it explains, where, and in numbers; without the map itself."""
+    finite = heat.map.size > 0 and bool((abs(heat.map) < float("inf")).all())
+    return {
+        "method": heat.method,
+        "layer": heat.layer,
+        "target": prediction(heat.target),
+        "score": round(heat.score, 6) if abs(heat.score) < float("inf") else None,
+        "predictions": [prediction(p) for p in heat.predictions],
+        "photo_size": list(heat.photo.shape[:2]),
+        "map_size": list(heat.map.shape),
+        "box": [round(edge, 4) for edge in heat.box],
+        "map_range": [float(heat.map.min()), float(heat.map.max())] if finite else None,
+    }

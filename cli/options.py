@@ -1,0 +1,100 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..engine.errors import BadRequest
+from .console import download, note
+
+if TYPE_CHECKING:
+    from ..models.lens import Lens
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Size(click.ParamType):
+    """HEIGHTxWIDTH or one number for a square."""
+
+    name = "HxW"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """A pair (height, width)."""
+        parts = str(value).lower().split("x")
+        if len(parts) > 2 or not all(p.isdecimal() and 0 < int(p) <= 8192 for p in parts):
+            self.fail(f"{value!r} is not a size such as 224x224", param, ctx)
+        return int(parts[0]), int(parts[-1])
+
+
+def stacked(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Several decorators as one, in the order of writing."""
+
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+debug = click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print results as JSON Lines.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Print nothing but results and errors.")
+model = click.argument("model")
+images = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+runtime = stacked(
+    click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, tensorrt, ..."),
+    click.option(
+        "--threads", type=click.IntRange(1, 1024), help="Threads to compute with; all cores by default."
+    ),
+)
+photos = stacked(
+    click.option("--preset", help="How photos go in: imagenet, caffe, tf, clip, unit, raw, ..."),
+    click.option("--size", type=Size(), help="Size of the input, for models that leave it open."),
+    click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of the input's axes."),
+    click.option("--labels", type=click.Path(path_type=Path), help="File of class names: txt, csv or json."),
+    runtime,
+)
+
+
+def open_lens(model: str, quiet: bool = False, **options: Any) -> Lens:
+    """The lens for a model argument, with what it runs on and where its settings come from said once."""
+    from ..models.lens import Lens
+
+    with download(model) as progress:
+        lens = Lens(model, progress=progress, **options)
+    if not quiet:
+        note(f"{lens.path.name}: {lens.network.why}; {lens.source or 'no labels beside the model'}")
+    return lens
+
+
+def read_image(name: str) -> Any:
+    """A photo by path. Raises BadImage."""
+    from ..models.photo import read_photo
+
+    return read_photo(Path(name))
+
+
+command = partial(click.command, context_settings={"help_option_names": ["-h", "--help"]})
+
+__all__ = [
+    "BadRequest",
+    "Size",
+    "as_json",
+    "command",
+    "debug",
+    "images",
+    "model",
+    "open_lens",
+    "photos",
+    "quiet",
+]

@@ -1,0 +1,55 @@
+"""`onnxlens predict`: what the model says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..engine.errors import BadImage
+from . import options
+from .console import emit, note, say, table
+
+
+@options.command("predict")
+@options.model
+@options.images
+@click.option(
+    "--top", default=5, show_default=True, type=click.IntRange(1, 1000), help="How many classes to show."
+)
+@options.photos
+@options.as_json
+@options.quiet
+@options.debug
+def command(
+    model: str, images: tuple[str, ...], top: int, as_json: bool, quiet: bool, **settings: Any
+) -> int:
+    """Say what a classifier sees in photos.
+
+    MODEL is an .onnx file, a name of the zoo, or "scenes" (the model that comes along).
+
+    \b
+    onnxlens predict model.onnx cat.jpg --preset imagenet
+    onnxlens predict squeezenet1.1-7 *.jpg --top 3 --json
+    """
+    from .manifest import prediction
+
+    lens = options.open_lens(model, quiet, **settings)
+    failed = 0
+    for image in images:
+        try:
+            ranked = lens.predict(options.read_image(image), top)
+        except BadImage as error:
+            if len(images) == 1:
+                raise
+            failed += 1
+            note(f"onnxlens: {error}")
+            if as_json:
+                emit({"image": image, "error": str(error)})
+            continue
+        if as_json:
+            emit({"image": image, "predictions": [prediction(p) for p in ranked]})
+        else:
+            say(image)
+            table((), [(f"  {p.probability:.3f}", str(p.index), p.label) for p in ranked])
+    return 1 if failed else 0

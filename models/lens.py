@@ -1,0 +1,307 @@
+"""A model with all that is needed to show it photos: its network, preprocessing and class names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engine import picture
+from ..engine.anatomy import score_name
+from ..engine.canonical import read_model
+from ..engine.errors import BadModel, BadRequest, NoMap, nearest
+from ..engine.explainer import Explainer, Explanation, class_count
+from ..engine.gradient import inside
+from ..engine.graph import dtype_of, is_float, shape_of
+from ..engine.network import Network
+from ..kernels.normalise import normalise
+from ..kernels.upsample import upsample
+from . import embedded, zoo
+from .labels import read_labels
+from .layout import infer_layout
+from .preprocess import Box, Preprocess
+from .presets import PRESETS, preset
+from .sidecar import find
+
+EMBEDDED = "scenes"  # the model that comes with the package, by name
+Target = int | str | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class of a photo: its index, its name and its probability (0 to 1)."""
+
+    index: int
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Where one photo speaks for one class, as one method sees it at one layer.
+
+    `map` (h, w) float32 is what the method gave, in the layer's resolution; `box` (y0, x0, y1, x1) is
+    the part of the photo that it covers, in photo pixels. `problem` says why there is nothing to draw.
+    """
+
+    photo: np.ndarray
+    map: np.ndarray
+    box: Box
+    target: Prediction
+    score: float
+    predictions: list[Prediction]
+    method: str
+    layer: str
+    problem: str = ""
+
+    def at_photo(self) -> np.ndarray:
+        """The map on the pixels of the upright photo, (H, W) float32; 0 where the model did not look."""
+        return upsample(self.map[None], *self.photo.shape[:2], box=self.box)[0]
+
+    def overlay(self, colour: str = "turbo", alpha: float = 0.7) -> np.ndarray:
+        """The photo with the map over it, (H, W, 3) uint8. Raises NoMap, with the reason, if it is none."""
+        if self.problem:
+            raise NoMap(self.problem)
+        return picture.overlay(self.photo, normalise(self.at_photo()[None])[0], colour, alpha)
+
+
+class Lens:
+    """A classifier and the way photos go into it.
+
+    `model`: a path, a name of the zoo, or "scenes", the model of the package. How photos go in and what
+    the classes are called is read from inside or beside the file where it stands there; `preset` (a name
+    of PRESETS or a Preprocess), `size` (h, w), `layout` ("nchw", "nhwc") and `labels` (a list or a label
+    file) say it otherwise. `provider`, `threads`: see Network.
+
+    Raises BadModel for a file that is no image classifier, and BadRequest with a question where the
+    preprocessing cannot be known.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        preset: str | Preprocess | None = None,
+        size: tuple[int, int] | None = None,
+        layout: str | None = None,
+        labels: Sequence[str] | str | os.PathLike[str] | None = None,
+        provider: str = "auto",
+        threads: int | None = None,
+        progress: zoo.Progress | None = None,
+    ):
+        self.path = locate(model, progress)
+        proto = read_model(self.path)
+        self.input, shape = image_input(proto)
+        metadata = {p.key: p.value for p in proto.metadata_props}
+        beside = find(self.path, metadata)
+        record = zoo.records().get(str(model))
+        if isinstance(preset, Preprocess):
+            self.preprocess, self.source = preset, "preprocessing as given"
+        else:
+            name = preset or (record.preset if record and not beside.preprocess else None)
+            self.preprocess = _preprocess(shape, name, size, layout, beside.preprocess)
+            self.source = f"preset {name}" if name else beside.source
+        bound = _bound(shape, self.preprocess)
+        self.network = Network(proto, provider, threads, {self.input: bound} if bound != shape else None)
+        self.batch = bound[0] if isinstance(bound[0], int) else None
+        self._explainers: dict[tuple[str, str | None], Explainer] = {}
+        self._labels(labels, metadata, record)
+
+    def _labels(self, labels: Any, metadata: dict[str, str], record: zoo.Record | None) -> None:
+        """Find the names of the classes; without any they are called by their index."""
+        graph = self.network.graph
+        count = class_count(inside(graph, score_name(graph)))
+        if isinstance(labels, str | os.PathLike):
+            labels = _label_file(Path(labels))
+        if labels is None:
+            labels = find(self.path, metadata, count).labels or (list(record.class_names) if record else None)
+        elif len(labels) != count:
+            raise BadRequest(f"{len(labels)} labels were given for a model of {count} classes")
+        self.labels = (
+            list(labels) if labels and len(labels) == count else [f"class {i}" for i in range(count)]
+        )
+
+    # -- looking ---------------------------------------------------------------------------------------
+
+    def predict(self, photo: np.ndarray, top: int = 5) -> list[Prediction]:
+        """The `top` most probable classes of a photo, (H, W, 3) uint8 RGB, best first."""
+        x, _ = self.preprocess(photo)
+        values = self.network.run({self.input: x}, self.network.outputs[:1])
+        return self.ranked(values[self.network.outputs[0]][0], top)
+
+    def gradcam(self, photo: np.ndarray, target: Target = None, layer: str | None = None) -> HeatMap:
+        """Grad-CAM of a photo for a class (index, label or None for the predicted one)."""
+        return self.explain(photo, [target], layer=layer)[0]
+
+    def explain(
+        self,
+        photo: np.ndarray,
+        targets: Sequence[Target] = (None,),
+        method: str = "gradcam",
+        layer: str | None = None,
+    ) -> list[HeatMap]:
+        """One map of a photo for each target: a class index, a label, None for the predicted class, or
+        "top3" for the three most probable ones.
+
+        Raises BadRequest for a class, method or layer that is not there, with the nearest names.
+        """
+        explainer = self.explainer(method, layer)
+        x, box = self.preprocess(photo)
+        wished = [self.wish(t) for t in targets]
+        first = explainer({self.input: x})[0]
+        ranked = self.ranked(first.output, len(self.labels))
+        classes = [c for w in wished for c in ([p.index for p in ranked[:-w]] if w < 0 else [w])]
+        found = {first.target: first}
+        for index in dict.fromkeys(classes):
+            if index not in found:
+                found[index] = explainer({self.input: x}, index)[0]
+        by_index = {p.index: p for p in ranked}
+        return [
+            self._heat_map(photo, box, found[c], by_index[c], ranked[:5], method, explainer.layer)
+            for c in dict.fromkeys(classes)
+        ]
+
+    @staticmethod
+    def _heat_map(
+        photo: np.ndarray,
+        box: Box,
+        explanation: Explanation,
+        target: Prediction,
+        predictions: list[Prediction],
+        method: str,
+        layer: str,
+    ) -> HeatMap:
+        return HeatMap(
+            photo=photo,
+            map=explanation.map,
+            box=box,
+            target=target,
+            score=explanation.score,
+            predictions=predictions,
+            method=method,
+            layer=layer,
+            problem=explanation.problem,
+        )
+
+    def explainer(self, method: str = "gradcam", layer: str | None = None) -> Explainer:
+        """The compiled explainer for a layer; made once."""
+        key = (method, layer)
+        if key not in self._explainers:
+            self._explainers[key] = Explainer(self.network, method, layer)
+        return self._explainers[key]
+
+    def ranked(self, output: np.ndarray, top: int) -> list[Prediction]:
+        """The classes of one image's output, by probability; a softmax is taken where the model has none."""
+        p = probabilities(np.ravel(output))
+        return [Prediction(int(i), self.labels[i], float(p[i])) for i in np.argsort(-p, kind="stable")[:top]]
+
+    def wish(self, target: Target) -> int:
+        """A class index; -n for the n most probable classes (None is -1, "top3" is -3).
+
+        Raises BadRequest for a class that the model does not have, or a label that names several.
+        """
+        if target is None:
+            return -1
+        text = str(target).strip()
+        if isinstance(target, str) and text.startswith("top") and text[3:].isdecimal() and int(text[3:]) > 0:
+            return -min(int(text[3:]), len(self.labels))
+        if text.removeprefix("-").isdecimal():
+            if not 0 <= int(text) < len(self.labels):
+                raise BadRequest(
+                    f"there is no class {text}: the model has classes 0 to {len(self.labels) - 1}"
+                )
+            return int(text)
+        return self._labelled(text)
+
+    def _labelled(self, text: str) -> int:
+        """The class whose label is this text, or one of its names between commas, or holds it alone."""
+        low = text.lower()
+        names = [[n.strip().lower() for n in label.split(",")] for label in self.labels]
+        for matches in (
+            [i for i, label in enumerate(self.labels) if label.lower() == low],
+            [i for i, parts in enumerate(names) if low in parts],
+            [i for i, label in enumerate(self.labels) if low in label.lower()],
+        ):
+            if len(matches) == 1:
+                return matches[0]
+            if matches:
+                several = ", ".join(f"{i} {self.labels[i]!r}" for i in matches[:5])
+                raise BadRequest(f"{len(matches)} classes are called {text!r}: {several}; give the index")
+        raise BadRequest(f"no class is called {text!r}{nearest(text, self.labels)}")
+
+
+def probabilities(output: np.ndarray) -> np.ndarray:
+    """An output (C,) as probabilities: itself where it is a distribution already, else its softmax."""
+    p = output.astype(np.float64)
+    if (p >= 0).all() and abs(p.sum() - 1) < 1e-2:
+        return p
+    p = np.exp(p - p.max())
+    return p / p.sum()
+
+
+def locate(model: str | os.PathLike[str], progress: zoo.Progress | None = None) -> Path:
+    """The file that a model argument means: a path, a zoo name, or "scenes" for the model of the package."""
+    if str(model) == EMBEDDED and not Path(model).is_file():
+        return embedded.path()
+    return zoo.resolve(model, progress)
+
+
+def image_input(model: Any) -> tuple[str, tuple[Any, ...]]:
+    """The name and shape of the one image input of a ModelProto.
+
+    Raises BadModel where there is no floating-point input, or other inputs besides it.
+    """
+    weights = {t.name for t in model.graph.initializer}
+    inputs = [v for v in model.graph.input if v.name not in weights]
+    images = [
+        v
+        for v in inputs
+        if (d := dtype_of(v.type)) is not None and is_float(d) and len(shape_of(v.type) or ()) == 4
+    ]
+    if not images:
+        shown = ", ".join(f"{v.name} ({dtype_of(v.type)}, {list(shape_of(v.type) or ())})" for v in inputs)
+        raise BadModel(f"the model has no floating-point image input of four axes; it has: {shown or 'none'}")
+    if len(inputs) > 1:
+        others = ", ".join(v.name for v in inputs if v is not images[0])
+        raise BadModel(
+            f"besides the image {images[0].name!r} the model needs {others}, which onnxlens cannot know"
+        )
+    return images[0].name, shape_of(images[0].type) or ()
+
+
+def _preprocess(
+    shape: tuple[Any, ...],
+    name: str | None,
+    size: tuple[int, int] | None,
+    layout: str | None,
+    found: Preprocess | None,
+) -> Preprocess:
+    if name is None and found is not None and size is None and layout is None:
+        infer_layout(shape, found.size, found.layout)  # what stands beside must fit what is inside
+        return found
+    order, channels, extent = infer_layout(shape, size or (found.size if found else None), layout)
+    if name is None:
+        raise BadRequest(
+            "how photos go into this model stands nowhere in or beside it: say --preset "
+            f"({', '.join(PRESETS)}); imagenet is what most PyTorch models were trained with"
+        )
+    return preset(name, extent, order, channels)
+
+
+def _bound(shape: tuple[Any, ...], preprocess: Preprocess) -> tuple[Any, ...]:
+    """The input's shape with its open sizes bound to those of the preprocessing; the batch stays open."""
+    h, w = preprocess.size
+    c = shape[1 if preprocess.layout == "nchw" else 3]
+    rest = (c, h, w) if preprocess.layout == "nchw" else (h, w, c)
+    return (shape[0], *rest)
+
+
+def _label_file(path: Path) -> list[str]:
+    try:
+        return read_labels(path)
+    except (OSError, ValueError) as error:
+        raise BadRequest(f"cannot read labels from {path}: {error}") from error
