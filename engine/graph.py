@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,8 @@ from onnx import (
 )
 
 from .errors import BadModel, BadRequest, nearest
+from .sizes import Dim, followed, target
 
-Dim = int | str | None  # a size, a symbol, or not known
 IR_VERSION = 10  # what we write; read by ONNX Runtime 1.18 and newer
 OURS = "onnxlens/"  # how the names of values begin that are not the model's own
 SMALL = 1024  # elements; a constant up to this size takes part in shape inference
@@ -84,6 +84,7 @@ class Graph:
         self._count = 0
         self._literals: dict[tuple[Any, ...], str] = {}
         self._producers: dict[str, int] = {}
+        self._sizes: dict[str, list[Dim]] = {}
 
     # -- building ------------------------------------------------------------------------------------
 
@@ -126,10 +127,16 @@ class Graph:
         Raises BadModel when its inputs do not fit the operator.
         """
         inferred = self._infer(node)
+        completed = self._follow(node, inferred) if node.output else None
         for name in filter(None, node.output):
-            known = [t for t in (inferred.get(name), (declared or {}).get(name)) if t is not None]
+            views = (
+                inferred.get(name),
+                completed if name == node.output[0] else None,
+                (declared or {}).get(name),
+            )
+            known = [t for t in views if t is not None]
             if known:
-                self.types[name] = _merged(*known)
+                self.types[name] = self._named(reduce(_merged, known))
             self._define(name)
             self._producers[name] = len(self.nodes)
         self.nodes.append(node)
@@ -155,6 +162,42 @@ class Graph:
         except Exception as error:  # the binding raises several kinds, all with ONNX's own text
             reason = " ".join(str(error).split())
             raise BadModel(f"{describe(node)} does not fit its inputs: {reason}") from error
+
+    def _follow(self, node: NodeProto, inferred: dict[str, TypeProto]) -> TypeProto | None:
+        """Follow sizes through the node; the type that they give its output, where they do."""
+        if node.domain or not node.input:
+            return None
+
+        def shape(name: str) -> tuple[Dim, ...] | None:
+            return shape_of(self.types.get(name))
+
+        name = node.output[0]
+        sizes = followed(node.op_type, node.input, attributes(node), shape, self._sizes_of)
+        if sizes is not None:
+            self._sizes[name] = sizes
+        if node.op_type not in ("Reshape", "Expand", "ConstantOfShape") or name not in inferred:
+            return None
+        wish = target(node.op_type, shape(node.input[0]), self._sizes_of(node.input[-1]))
+        elem = inferred[name].tensor_type.elem_type
+        return None if wish is None else helper.make_tensor_type_proto(elem, wish)
+
+    def _sizes_of(self, name: str) -> list[Dim] | None:
+        """The entries of an integer vector, as far as they are known."""
+        tensor = self.constants.get(name)
+        if tensor is None:
+            return self._sizes.get(name)
+        if tensor.data_type not in (TensorProto.INT64, TensorProto.INT32) or not _is_small(tensor):
+            return None
+        return [int(d) for d in numpy_helper.to_array(tensor).ravel()]
+
+    def _named(self, type_: TypeProto) -> TypeProto:
+        """The type with a symbol for each size that has none: sizes can then be told to be the same."""
+        shape = shape_of(type_)
+        if shape is None or None not in shape:
+            return type_
+        self._count += 1
+        dims = [f"unk_{self._count}_{i}" if d is None else d for i, d in enumerate(shape)]
+        return helper.make_tensor_type_proto(type_.tensor_type.elem_type, dims)
 
     def fresh(self, hint: str) -> str:
         """A value name that nothing uses yet."""
@@ -301,7 +344,8 @@ class Tensor:
 
     def like(self, other: Tensor) -> Tensor:
         """Reshaped to the shape of another tensor of as many elements."""
-        return self if self.shape == other.shape and _static(self.shape) else op.Reshape(self, other.dims)
+        same = self.shape is not None and self.shape == other.shape and None not in self.shape
+        return self if same else op.Reshape(self, other.dims)
 
     def sum(self, axes: Sequence[int] | None = None, keepdims: bool = True) -> Tensor:
         """Sum over axes (all when None), which stay with size 1 unless `keepdims` is false."""
@@ -441,10 +485,6 @@ def describe(node: NodeProto) -> str:
     return f"{node.op_type} node {node.name or next(filter(None, node.output), '?')!r}"
 
 
-def _static(shape: tuple[Dim, ...] | None) -> bool:
-    return shape is not None and all(isinstance(d, int) for d in shape)
-
-
 def _is_small(tensor: TensorProto) -> bool:
     return int(np.prod(tensor.dims, dtype=np.int64)) <= SMALL
 
@@ -456,10 +496,10 @@ def _placeholder(tensor: TensorProto) -> TensorProto:
     return stub
 
 
-def _merged(first: TypeProto, second: TypeProto | None = None) -> TypeProto:
+def _merged(first: TypeProto, second: TypeProto) -> TypeProto:
     """Two views of one type: for each size the one that knows more."""
-    if second is None or dtype_of(first) != dtype_of(second):
-        return first if dtype_of(first) is not None else second or first
+    if dtype_of(first) != dtype_of(second):
+        return first if dtype_of(first) is not None else second
     a, b = shape_of(first), shape_of(second)
     if a is None or b is None or len(a) != len(b):
         return second if a is None else first

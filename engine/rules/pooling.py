@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -84,8 +85,11 @@ def _counts(
 
 def spread(g: Tensor, x: Tensor) -> Tensor:
     """The gradient of a mean: an even share for each element that was averaged into it."""
-    size = op.Div(op.Size(x), op.Size(g))
-    return op.Expand(g / op.CastLike(size, g), x.dims)
+    pairs = list(zip(x.shape or (), g.shape or (), strict=False))
+    if pairs and len(pairs) == x.rank and all(d == s or isinstance(d, int) for d, s in pairs):
+        size = math.prod(d for d, s in pairs if d != s and isinstance(d, int))
+        return op.Expand(g / size, x.dims)
+    return op.Expand(g / op.CastLike(op.Div(op.Size(x), op.Size(g)), g), x.dims)
 
 
 def global_max_pool(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
