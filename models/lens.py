@@ -59,8 +59,8 @@ class HeatMap:
     problem: str = ""
 
     def at_photo(self) -> np.ndarray:
-        """The map on the pixels of the upright photo, (H, W) float32; 0 where the model did not look."""
-        return upsample(self.map[None], *self.photo.shape[:2], box=self.box)[0]
+        """The map on the pixels of the upright photo, (H, W) float32; NaN where the model did not look."""
+        return upsample(self.map[None], *self.photo.shape[:2], box=self.box, outside=np.nan)[0]
 
     def overlay(self, colour: str = "turbo", alpha: float = 0.7) -> np.ndarray:
         """The photo with the map over it, (H, W, 3) uint8. Raises NoMap, with the reason, if it is none."""

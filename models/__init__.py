@@ -1,0 +1,1 @@
+"""Which models exist, and how pictures go into them and come out again."""

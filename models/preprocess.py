@@ -1,0 +1,168 @@
+"""Photos to model inputs, and the way back: which photo pixels the input covers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..engine.errors import BadImage, BadRequest, nearest
+
+Box = tuple[float, float, float, float]
+
+FITS = ("crop", "stretch", "letterbox")
+CHANNELS = {"rgb": 3, "bgr": 3, "grey": 1}
+LAYOUTS = ("nchw", "nhwc")
+INTERPOLATIONS = {
+    "linear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+    "lanczos": cv2.INTER_LANCZOS4,
+    "nearest": cv2.INTER_NEAREST,
+}
+MAX_SIDE = 8192
+_MAX_RESIZED = 2**26
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """How a photo goes into a model: x = (pixel * scale - mean) / std, after one of three fits.
+
+    `size` is the model's (height, width). `fit` "crop" keeps the proportions and cuts the middle
+    out, "letterbox" keeps them and fills the edges with the grey level `fill`, "stretch" does not
+    keep them. `resize` is the size before a centre crop, in pixels: the shorter side for "crop",
+    both sides for "stretch"; None for no more than the crop needs. `interpolation` is what
+    enlarges; shrinking averages areas (antialiased) unless it is "nearest". `mean` and `std` have
+    one number, or one for each channel in the order of `channels`.
+
+    Raises BadRequest for a value that is out of range or of the wrong type.
+    """
+
+    size: tuple[int, int]
+    fit: str = "crop"
+    resize: int | None = None
+    interpolation: str = "linear"
+    channels: str = "rgb"
+    layout: str = "nchw"
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    fill: int = 0
+
+    def __post_init__(self):
+        for name, choices in (
+            ("fit", FITS),
+            ("interpolation", INTERPOLATIONS),
+            ("channels", CHANNELS),
+            ("layout", LAYOUTS),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in choices:
+                raise BadRequest(f"preprocessing: no {name} {str(value)!r:.50}{nearest(str(value), choices)}")
+        pair = isinstance(self.size, tuple) and len(self.size) == 2
+        _check(pair and all(_whole(n, 1, MAX_SIDE) for n in self.size), "size", self.size)
+        _check(self.resize is None or _whole(self.resize, 1, MAX_SIDE), "resize", self.resize)
+        _check(_whole(self.fill, 0, 255), "fill", self.fill)
+        _check(_number(self.scale) and self.scale != 0, "scale", self.scale)
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            fits = isinstance(numbers, tuple) and len(numbers) in (1, CHANNELS[self.channels])
+            _check(fits and all(_number(n) for n in numbers), name, numbers)
+        _check(all(n > 0 for n in self.std), "std", self.std)
+
+    def __call__(self, photo: np.ndarray) -> tuple[np.ndarray, Box]:
+        """Make a model input from a photo (H, W, 3) uint8 RGB.
+
+        Returns a float32 array (1, C, h, w), or (1, h, w, C) for "nhwc", and the box (y0, x0, y1,
+        x1) that it covers, in photo pixels; a letterbox reaches beyond the photo. The box is exact:
+        it holds whatever the rounding of sizes and offsets did. Raises BadImage for a photo so long
+        and thin that a crop would have to enlarge it beyond 64 million pixels.
+        """
+        (height, width), (h, w) = photo.shape[:2], self.size
+        rows, columns = self._resized(height, width)
+        if rows * columns > _MAX_RESIZED:
+            raise BadImage(f"a {width}x{height} photo is too long and thin to crop; letterbox or stretch it")
+        resized = _resize(photo, rows, columns, INTERPOLATIONS[self.interpolation])
+        # Where the window starts on the resized photo: above 0 it crops, below 0 it pads.
+        top, left = int((rows - h) / 2), int((columns - w) / 2)
+        ys, xs = slice(max(top, 0), min(top + h, rows)), slice(max(left, 0), min(left + w, columns))
+        window = np.full((h, w, 3), self.fill, np.uint8)
+        window[ys.start - top : ys.stop - top, xs.start - left : xs.stop - left] = resized[ys, xs]
+        down, across = height / rows, width / columns
+        box = (top * down, left * across, (top + h) * down, (left + w) * across)
+        return self._normalised(window), box
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        """Size of the whole photo before the window of the model's size is cut out of it."""
+        h, w = self.size
+        if self.fit == "stretch":
+            return (self.resize, self.resize) if self.resize else (h, w)
+        if self.fit == "letterbox":
+            factor = min(h / height, w / width)
+            return max(1, round(height * factor)), max(1, round(width * factor))
+        if self.resize is None:
+            factor = max(h / height, w / width)
+            return max(h, round(height * factor)), max(w, round(width * factor))
+        # The longer side is rounded down, as torchvision and Hugging Face do.
+        short = min(height, width)
+        return self.resize * height // short, self.resize * width // short
+
+    def _normalised(self, window: np.ndarray) -> np.ndarray:
+        if self.channels == "grey":
+            window = cv2.cvtColor(window, cv2.COLOR_RGB2GRAY)[..., None]
+        elif self.channels == "bgr":
+            window = window[..., ::-1]
+        x = window.astype(np.float32) * np.float32(self.scale)
+        x -= np.asarray(self.mean, np.float32)
+        x /= np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(x.transpose(2, 0, 1) if self.layout == "nchw" else x)[None]
+
+    def inverse(self, x: np.ndarray) -> np.ndarray:
+        """Model inputs (N, C, h, w) or (N, h, w, C) back to pictures (N, h, w, 3) uint8 RGB.
+
+        Undoes the normalisation, not the fit; what lies beyond 0 to 255 is clipped.
+        """
+        x = np.moveaxis(x, 1, -1) if self.layout == "nchw" else x
+        x = x * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)
+        x = np.clip(np.rint(x / np.float32(self.scale)), 0, 255).astype(np.uint8)
+        return np.ascontiguousarray({"rgb": x, "bgr": x[..., ::-1], "grey": x.repeat(3, -1)}[self.channels])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings and lists, ready for JSON; `from_dict` reads it back."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Preprocess:
+        """Read what `to_dict` wrote. Raises BadRequest for unknown or missing keys and bad values."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(stored, Mapping) or "size" not in stored:
+            raise BadRequest("preprocessing: not an object with a size")
+        for key in stored:
+            if key not in names:
+                raise BadRequest(f"preprocessing: unknown key {key!r:.50}{nearest(str(key), names)}")
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+        return cls(**fields)
+
+
+def _resize(photo: np.ndarray, rows: int, columns: int, interpolation: int) -> np.ndarray:
+    """Shrink along the axes that shrink by averaging areas, then enlarge along the others."""
+    if interpolation != cv2.INTER_NEAREST:
+        smaller = min(columns, photo.shape[1]), min(rows, photo.shape[0])
+        photo = cv2.resize(photo, smaller, interpolation=cv2.INTER_AREA)
+    return cv2.resize(photo, (columns, rows), interpolation=interpolation)
+
+
+def _whole(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _number(value: object) -> bool:
+    # Compared rather than asked for isfinite, which raises for a whole number of hundreds of digits.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e30 < value < 1e30
+
+
+def _check(holds: bool, name: str, value: object) -> None:
+    if not holds:
+        raise BadRequest(f"preprocessing: {name} cannot be {value!r:.80}")
