@@ -25,7 +25,7 @@ def score_name(graph: Graph, output: str | None = None) -> str:
     if node is None or node.op_type not in ("Softmax", "LogSoftmax"):
         return output
     name = node.input[0]
-    while name.startswith(OURS) and (node := graph.producer(name)) is not None:
+    while name.startswith(OURS) and (node := graph.producer(name)) is not None and node.op_type in RESHAPING:
         name = node.input[0]
     return name
 

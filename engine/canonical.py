@@ -29,7 +29,7 @@ from onnx import (
 from onnx.reference import ReferenceEvaluator
 
 from .errors import BadModel
-from .graph import OURS, Dim, Graph, Tensor, attributes, describe, schema_of, shape_of
+from .graph import Dim, Graph, Tensor, attributes, describe, ours, schema_of, shape_of
 from .widen import is_narrow, widen
 
 OPSET = 18  # the oldest we work in: reductions take their axes, scatters their sums, as inputs
@@ -177,7 +177,7 @@ def _inferred(light: ModelProto) -> ModelProto:
 
 def _mark_added(light: ModelProto, known: set[str]) -> None:
     """Give values that the converter made up a name that says so: nobody asked for them by name."""
-    new = {o: OURS + o for n in light.graph.node for o in n.output if o and o not in known}
+    new = {o: ours(o, known) for n in light.graph.node for o in n.output if o and o not in known}
     for node in light.graph.node:
         for names in (node.input, node.output):
             for i, name in enumerate(names):

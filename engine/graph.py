@@ -459,6 +459,15 @@ def _literal(graph: Graph, schema: defs.OpSchema, args: Sequence[Any], index: in
 _NAMED = {"int64": np.int64, "int32": np.int32, "bool": np.bool_, "float": np.float32, "double": np.float64}
 
 
+def ours(name: str, taken: set[str]) -> str:
+    """A name for a value that we put beside one of the model's, added to those that are taken."""
+    name = OURS + name
+    while name in taken:
+        name += "'"
+    taken.add(name)
+    return name
+
+
 def dtype_of(type_: TypeProto | None) -> np.dtype | None:
     """The NumPy element type of an ONNX tensor type; None where there is none."""
     if type_ is None or not type_.tensor_type.elem_type:

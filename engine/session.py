@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnxruntime
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from .errors import BadModel, BadRequest, OnnxlensError
 from .graph import Graph, Tensor
 from .provider import PROVIDERS, choose
 
+BFLOAT16 = helper.tensor_dtype_to_np_dtype(TensorProto.BFLOAT16)
 onnxruntime.set_default_logger_severity(4)  # what goes wrong is said by the exception
 
 
@@ -32,9 +33,12 @@ class Session:
         threads: int | None = None,
     ):
         self.outputs = list(graph.outputs if outputs is None else outputs)
+        # NumPy has no bfloat16 that ONNX Runtime hands out: the value before the last cast is asked for.
+        self._narrow = [graph[o].dtype == BFLOAT16 and o in graph.twins for o in self.outputs]
+        self._asked = [graph.twins[o] if n else o for o, n in zip(self.outputs, self._narrow, strict=True)]
         self.provider = choose(provider)[0]
-        model = graph.to_model(self.outputs, weights=False)
-        used = {i for n in model.graph.node for i in n.input} | set(self.outputs)
+        model = graph.to_model(self._asked, weights=False)
+        used = {i for n in model.graph.node for i in n.input} | set(self._asked)
         unused = [i for i in model.graph.input if i.name not in used]
         for value in unused:
             model.graph.input.remove(value)
@@ -63,14 +67,23 @@ class Session:
         for name, dtype in self._types.items():
             if name not in feeds:
                 raise BadRequest(f"the model's input {name!r} is missing; it has: {', '.join(self._types)}")
-            arrays[name] = np.asarray(feeds[name], dtype)
+            array = np.asarray(feeds[name], dtype)
+            arrays[name] = _bfloat16(array) if dtype == BFLOAT16 else array
         try:
-            results = self._session.run(self.outputs, arrays)
+            results = self._session.run(self._asked, arrays)
         except Exception as error:
             text = one_line(error)
             kind = BadRequest if "INVALID_ARGUMENT" in text else OnnxlensError
             raise kind(f"ONNX Runtime cannot run the model: {text}") from error
-        return {name: np.asarray(value) for name, value in zip(self.outputs, results, strict=True)}
+        pairs = zip(self.outputs, results, self._narrow, strict=True)
+        return {name: np.asarray(value, BFLOAT16 if cut else None) for name, value, cut in pairs}
+
+
+def _bfloat16(array: np.ndarray) -> onnxruntime.OrtValue:
+    """What ONNX Runtime takes for a bfloat16 array, which it does not know from NumPy."""
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(
+        np.ascontiguousarray(array).view(np.uint16), TensorProto.BFLOAT16
+    )
 
 
 def one_line(error: Exception, most: int = 300) -> str:

@@ -36,7 +36,8 @@ def extremum(
     if axes is None and noop_with_empty_axes:
         return g, None
     hit = op.CastLike(op.Equal(x, kept(y, x, axes, keepdims)), g)
-    return kept(g, x, axes, keepdims) * hit / op.ReduceSum(hit, axes, keepdims=1), None
+    hits = op.ReduceSum(hit, axes, keepdims=1, noop_with_empty_axes=noop_with_empty_axes)
+    return kept(g, x, axes, keepdims) * hit / hits, None
 
 
 RULES = {
