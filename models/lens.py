@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from ..kernels.upsample import upsample
 from . import embedded, zoo
 from .labels import read_labels
 from .layout import infer_layout
-from .preprocess import Box, Preprocess
+from .preprocess import CHANNELS, Box, Preprocess
 from .presets import PRESETS, preset
 from .sidecar import find
 
@@ -100,14 +101,14 @@ class Lens:
         beside = find(self.path, metadata)
         record = zoo.records().get(str(model))
         if isinstance(preset, Preprocess):
-            self.preprocess, self.source = preset, "preprocessing as given"
+            self.preprocess, self.source = _checked(shape, preset), "preprocessing as given"
         else:
             name = preset or (record.preset if record and not beside.preprocess else None)
             self.preprocess = _preprocess(shape, name, size, layout, beside.preprocess)
             self.source = f"preset {name}" if name else beside.source
         bound = _bound(shape, self.preprocess)
         self.network = Network(proto, provider, threads, {self.input: bound} if bound != shape else None)
-        self.batch = bound[0] if isinstance(bound[0], int) else None
+        self.batch = bound[0] if isinstance(bound[0], int) else 1  # a fixed batch is filled with copies
         self._explainers: dict[tuple[str, str | None], Explainer] = {}
         self._labels(labels, metadata, record)
 
@@ -129,8 +130,8 @@ class Lens:
 
     def predict(self, photo: np.ndarray, top: int = 5) -> list[Prediction]:
         """The `top` most probable classes of a photo, (H, W, 3) uint8 RGB, best first."""
-        x, _ = self.preprocess(photo)
-        values = self.network.run({self.input: x}, self.network.outputs[:1])
+        feeds, _ = self._feeds(photo)
+        values = self.network.run(feeds, self.network.outputs[:1])
         return self.ranked(values[self.network.outputs[0]][0], top)
 
     def gradcam(self, photo: np.ndarray, target: Target = None, layer: str | None = None) -> HeatMap:
@@ -150,20 +151,24 @@ class Lens:
         Raises BadRequest for a class, method or layer that is not there, with the nearest names.
         """
         explainer = self.explainer(method, layer)
-        x, box = self.preprocess(photo)
+        feeds, box = self._feeds(photo)
         wished = [self.wish(t) for t in targets]
-        first = explainer({self.input: x})[0]
+        first = explainer(feeds)[0]
         ranked = self.ranked(first.output, len(self.labels))
         classes = [c for w in wished for c in ([p.index for p in ranked[:-w]] if w < 0 else [w])]
         found = {first.target: first}
         for index in dict.fromkeys(classes):
             if index not in found:
-                found[index] = explainer({self.input: x}, index)[0]
+                found[index] = explainer(feeds, index)[0]
         by_index = {p.index: p for p in ranked}
         return [
             self._heat_map(photo, box, found[c], by_index[c], ranked[:5], method, explainer.layer)
             for c in dict.fromkeys(classes)
         ]
+
+    def _feeds(self, photo: np.ndarray) -> tuple[dict[str, np.ndarray], Box]:
+        x, box = self.preprocess(photo)
+        return {self.input: np.repeat(x, self.batch, 0)}, box
 
     @staticmethod
     def _heat_map(
@@ -207,12 +212,12 @@ class Lens:
         if target is None:
             return -1
         text = str(target).strip()
-        if isinstance(target, str) and text.startswith("top") and text[3:].isdecimal() and int(text[3:]) > 0:
-            return -min(int(text[3:]), len(self.labels))
+        if (best := re.fullmatch(r"top0*([1-9]\d{0,8})", text.lower())) and isinstance(target, str):
+            return -min(int(best[1]), len(self.labels))
         if text.removeprefix("-").isdecimal():
-            if not 0 <= int(text) < len(self.labels):
+            if len(text) > 9 or not 0 <= int(text) < len(self.labels):
                 raise BadRequest(
-                    f"there is no class {text}: the model has classes 0 to {len(self.labels) - 1}"
+                    f"there is no class {text:.20}: the model has classes 0 to {len(self.labels) - 1}"
                 )
             return int(text)
         return self._labelled(text)
@@ -281,8 +286,7 @@ def _preprocess(
     found: Preprocess | None,
 ) -> Preprocess:
     if name is None and found is not None and size is None and layout is None:
-        infer_layout(shape, found.size, found.layout)  # what stands beside must fit what is inside
-        return found
+        return _checked(shape, found)
     order, channels, extent = infer_layout(shape, size or (found.size if found else None), layout)
     if name is None:
         raise BadRequest(
@@ -290,6 +294,16 @@ def _preprocess(
             f"({', '.join(PRESETS)}); imagenet is what most PyTorch models were trained with"
         )
     return preset(name, extent, order, channels)
+
+
+def _checked(shape: tuple[Any, ...], preprocess: Preprocess) -> Preprocess:
+    """The preprocessing, if what it makes fits the model's input. Raises BadRequest otherwise."""
+    channels = infer_layout(shape, preprocess.size, preprocess.layout).channels
+    if channels != CHANNELS[preprocess.channels]:
+        raise BadRequest(
+            f"the preprocessing makes {preprocess.channels} pictures, the model takes {channels} channels"
+        )
+    return preprocess
 
 
 def _bound(shape: tuple[Any, ...], preprocess: Preprocess) -> tuple[Any, ...]:
@@ -304,4 +318,6 @@ def _label_file(path: Path) -> list[str]:
     try:
         return read_labels(path)
     except (OSError, ValueError) as error:
-        raise BadRequest(f"cannot read labels from {path}: {error}") from error
+        reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error
+        reason = getattr(error, "strerror", None) or reason
+        raise BadRequest(f"cannot read labels from {path}: {reason}") from error
