@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import (
+    GraphProto,
     ModelProto,
     NodeProto,
     TensorProto,
@@ -35,7 +36,7 @@ from .widen import is_narrow, widen
 OPSET = 18  # the oldest we work in: reductions take their axes, scatters their sums, as inputs
 NEWEST = onnx.defs.onnx_opset_version()
 LITERAL = 64  # elements; a constant node up to this size is arithmetic, above it is a weight
-LARGEST = 2**28  # elements; no constant larger than this is made from a shape in the file
+LARGEST = 2**22  # elements; a constant larger than this is not made from a shape in the file
 
 Source = str | os.PathLike[str] | ModelProto
 
@@ -56,11 +57,27 @@ def read_model(source: Source) -> ModelProto:
         except Exception as error:  # protobuf and the external data reader raise several kinds
             reason = " ".join(str(error).split())[:200]
             raise BadModel(f"{path}: not an ONNX file, or a damaged one ({reason})") from error
-    if not model.graph.node or not model.opset_import:
-        raise BadModel(f"{where}: not an ONNX model (it holds no graph)")
+    if not model.graph.node or not model.graph.output or not model.opset_import:
+        raise BadModel(f"{where}: not an ONNX model (it holds no graph, or none with an output)")
+    metadata = [text for p in model.metadata_props for text in (p.key, p.value)]
+    if not _is_text(model.graph) or not all(isinstance(text, str) for text in metadata):
+        raise BadModel(f"{where}: a damaged ONNX file (it holds names that are not text)")
     if len(model.graph.sparse_initializer):
         raise BadModel(f"{where}: has sparse weights, which are not supported; store them as dense ones")
     return model
+
+
+def _is_text(graph: GraphProto) -> bool:
+    """True where all names are text: protobuf hands out damaged ones as bytes."""
+    values = [*graph.input, *graph.output, *graph.value_info]
+    names = [v.name for v in (*values, *graph.initializer)]
+    names += [d.dim_param for v in values for d in v.type.tensor_type.shape.dim]
+    for node in graph.node:
+        names += [node.op_type, node.domain, node.name, *node.input, *node.output]
+        names += [a.name for a in node.attribute]
+        if not all(_is_text(a.g) for a in node.attribute if a.type == a.GRAPH):
+            return False
+    return all(isinstance(name, str) for name in names)
 
 
 def canonical(
@@ -75,7 +92,7 @@ def canonical(
     light, weights = _set_weights_aside(model, shapes or {})
     light = _converted(light)
     twins = widen(light, weights) if is_narrow(light, weights) else {}
-    graph = _assembled(_inferred(light), weights, set(keep))
+    graph = _assembled(light, weights, set(keep))
     graph.twins = twins
     return graph
 
@@ -90,7 +107,7 @@ def _set_weights_aside(
     light.functions.extend(model.functions)
     light.metadata_props.extend(model.metadata_props)
     graph = light.graph
-    graph.name = model.graph.name or "model"
+    graph.name = "model"
     graph.output.extend(model.graph.output)
     graph.value_info.extend(model.graph.value_info)
     for value in model.graph.input:
@@ -163,16 +180,6 @@ def _converted(light: ModelProto) -> ModelProto:
         if not node.name and node.output:
             node.name = names.pop(node.output[0], "")
     return light
-
-
-def _inferred(light: ModelProto) -> ModelProto:
-    """The model with the shapes of its values written in, symbols carried along."""
-    try:
-        return onnx.shape_inference.infer_shapes(light, data_prop=True)
-    except Exception as error:
-        raise BadModel(
-            f"the model's shapes contradict each other: {' '.join(str(error).split())[:200]}"
-        ) from error
 
 
 def _mark_added(light: ModelProto, known: set[str]) -> None:

@@ -284,8 +284,9 @@ def unbroadcast(dx: Tensor, x: Tensor) -> Tensor:
     """
     if dx.shape == x.shape and dx.shape is not None and None not in dx.shape:
         return dx
-    if dx.shape is None or x.shape is None:
-        return dx
+    if dx.shape is None or x.shape is None:  # even the rank is known only at run time
+        ones = op.Expand(1, op.Sub(op.Shape(op.Shape(dx)), op.Shape(op.Shape(x))))
+        return op.Reshape(_summed_where_one(dx, op.Concat(ones, op.Shape(x), axis=0)), op.Shape(x))
     extra = len(dx.shape) - len(x.shape)
     if extra > 0:
         dx = dx.sum(range(extra), keepdims=False)
@@ -295,7 +296,11 @@ def unbroadcast(dx: Tensor, x: Tensor) -> Tensor:
         dx = dx.sum(stretched)
     pairs = zip(dx.shape or (), x.shape, strict=True)
     if any(not isinstance(s, int) and (s is None or s != d) for d, s in pairs):
-        # Sizes known only at run time: sum where x turns out to be 1.
-        ones = op.Squeeze(op.NonZero(op.Equal(x.dims, 1)), [0])
-        dx = op.ReduceSum(dx, ones, keepdims=1, noop_with_empty_axes=1)
+        dx = _summed_where_one(dx, x.dims)
     return dx
+
+
+def _summed_where_one(dx: Tensor, dims: Tensor) -> Tensor:
+    """The sum over the axes along which a shape turns out to be 1, which stay."""
+    axes = op.Squeeze(op.NonZero(op.Equal(dims, 1)), [0])
+    return op.ReduceSum(dx, axes, keepdims=1, noop_with_empty_axes=1)

@@ -7,8 +7,8 @@ inside of such a model is made float32 and only its inputs and outputs stay what
     x (float16) -> Cast -> [ the model in float32 ] -> Cast -> y (float16)
 
 The answers are those of the original to the bit (tests/engine/test_widen.py). A cast to 16 bits inside does
-not round either: the runtime takes it away together with the cast back that it puts before its kernel - except
-where the next operator only moves elements, and then the last bit can differ.
+not round either: the runtime takes it away together with the cast back that it puts before its kernel -
+except where the next operator only moves elements, and then the last bit can differ.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def clip(
 def dropout(g: Tensor, y: Tensor, x: Tensor, ratio: Tensor | None, training_mode: Tensor | None) -> Tensor:
     """Nothing is dropped at inference."""
     if training_mode is not None and (training_mode.array is None or training_mode.array.any()):
-        raise NoRule(f"the Dropout that makes {y.name!r} is in training mode; export the model for inference")
+        raise NoRule(f"the Dropout that makes {y.name!r} is in training mode; export it for inference")
     return g
 
 
