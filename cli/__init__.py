@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -10,12 +11,15 @@ from collections.abc import Sequence
 import click
 
 from ..engine.errors import OnnxlensError
+from . import options
 
 # The name of a command is that of its module, which holds it as `command`; heavy imports are inside.
 COMMANDS = ("demo", "predict", "gradcam", "layers", "grad", "zoo", "versions")
 
+MOST = 1000  # characters of an error: the names in it may be a stranger's
 
-class Commands(click.Group):
+
+class Commands(options.Group):
     """A group that imports a command when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -27,16 +31,6 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         return importlib.import_module(f".{cmd_name}", __package__).command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest names for a wrong one."""
-        from ..engine.errors import nearest
-
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"there is no command {args[0]!r}{nearest(args[0], COMMANDS)}")
-        return super().resolve_command(ctx, args)
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -66,15 +60,15 @@ def group() -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code; errors are one line on stderr."""
     args = list(sys.argv[1:] if args is None else args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no error
+            stream.reconfigure(errors="replace")
     if "--debug" in args:  # everything is raised as it is
-        group.main(args, prog_name="onnxlens", standalone_mode=False)
-        sys.exit(0)
+        sys.exit(_run(args))
     try:
-        code = group.main(args, prog_name="onnxlens", standalone_mode=False)
+        code = _run(args)
         sys.stdout.flush()
-        sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
+        sys.exit(code)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except click.ClickException as error:
@@ -86,7 +80,7 @@ def main(args: Sequence[str] | None = None) -> None:
         _fail(str(error), error.exit_code)
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", 1)
@@ -94,8 +88,13 @@ def main(args: Sequence[str] | None = None) -> None:
         _fail(f"{type(error).__name__}: {error}; this is a bug in onnxlens, --debug shows where", 1)
 
 
+def _run(args: list[str]) -> int:
+    code = group.main(args, prog_name="onnxlens", standalone_mode=False)
+    return code if isinstance(code, int) else 0
+
+
 def _fail(text: str, code: int) -> None:
     from .console import printable
 
-    click.echo(f"onnxlens: {printable(' '.join(text.split()))}", err=True)
+    click.echo(f"onnxlens: {printable(' '.join(text.split()))[:MOST]}", err=True)
     sys.exit(code)

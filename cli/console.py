@@ -29,8 +29,8 @@ def note(text: str) -> None:
 
 
 def emit(record: dict[str, Any]) -> None:
-    """A result as one line of JSON."""
-    click.echo(json.dumps({"schema": SCHEMA, **record}, ensure_ascii=False, allow_nan=False))
+    """A result as one line of JSON, in ASCII: some control characters lie beyond it."""
+    click.echo(json.dumps({"schema": SCHEMA, **record}, allow_nan=False))
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -40,7 +40,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 10_000)
-    sheet = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    sheet = Table(*heads, box=None, pad_edge=False, header_style="bold", show_header=bool(heads))
     for row in rows:
         sheet.add_row(*(Text(printable(cell), no_wrap=False, overflow="fold") for cell in row))
     console.print(sheet)

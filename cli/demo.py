@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
-from .console import note, say, table
+from .console import emit, note, say, table
 from .folder import Folder
 
 if TYPE_CHECKING:
@@ -28,13 +28,17 @@ UNSEEN = 200  # scenes that the peaks are counted on
     help="Folder for the pictures; those of an earlier demo are replaced.",
 )
 @options.runtime
+@options.as_json
 @options.quiet
 @options.debug
-def command(output: Path, quiet: bool, **settings: Any) -> None:
+def command(output: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
     """Show what onnxlens does, on drawn scenes and the small model that comes along.
 
     Draws a scene of each class, says what the model sees in it and where it looks, and counts on 200
     unseen scenes how often the map's peak lies on the object. Needs no network and no files.
+
+    \b
+    onnxlens demo -o pictures
     """
     from ..engine.picture import encode_png, grid
     from ..models.embedded.scenes import CLASSES, TEST_SEEDS, scene
@@ -67,6 +71,10 @@ def command(output: Path, quiet: bool, **settings: Any) -> None:
     figures = {"scenes": UNSEEN, "peaks_on_object": hits}
     folder.write_manifest({**manifest(lens, "demo", {}, results), "figures": figures})
 
+    if as_json:
+        for record in (*results, figures):
+            emit(record)
+        return
     table(("scene", "prediction", "probability", "where the peak is"), rows)
     say(f"peak on the object in {hits} of {UNSEEN} unseen scenes ({hits / UNSEEN:.1%})")
     say(f"{folder.path / sheet}: all scenes, each beside where the model looks")

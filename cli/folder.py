@@ -30,19 +30,18 @@ class Folder:
         self._names: set[str] = set()
         if (path / MANIFEST).exists() and not overwrite:
             raise BadRequest(f"{path} holds an earlier run; say --overwrite or another folder with -o")
-        nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
-        try:
-            with tempfile.TemporaryFile(dir=nearest):
-                pass
-        except OSError as error:
-            raise Unavailable(f"cannot write to {path}: {error.strerror or error}") from error
+        check_writable(path)
 
-    def unique(self, stem: str) -> str:
-        """A file name's beginning that no other file of this run has, safe on every file system."""
-        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem).strip(".")[:80] or "image"
-        numbered = (safe if i == 1 else f"{safe}-{i}" for i in itertools.count(1))
-        name = next(n for n in numbered if n not in self._names)
-        self._names.add(name)
+    def unique(self, stem: str, ending: str = "") -> str:
+        """A file name's beginning that no other file of this run has, safe on every file system.
+
+        It is `stem` as far as that goes, at most 120 bytes, `ending`, and a number where it is taken.
+        """
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem).strip(".")
+        name = (safe.encode()[:120].decode(errors="ignore") or "image") + ending
+        numbered = (name if i == 1 else f"{name}-{i}" for i in itertools.count(1))
+        name = next(n for n in numbered if n.casefold() not in self._names)
+        self._names.add(name.casefold())  # Cat.png is cat.png on some systems
         return name
 
     def write(self, name: str, data: bytes) -> str:
@@ -64,8 +63,18 @@ class Folder:
 
     def write_manifest(self, record: dict[str, Any]) -> str:
         """Write the record of the run, last of all: a folder that has one is complete."""
-        text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(record, indent=2, allow_nan=False)
         return self.write(MANIFEST, text.encode())
+
+
+def check_writable(folder: Path) -> None:
+    """Raise Unavailable where a folder, or what would be made for it, cannot be written."""
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise Unavailable(f"cannot write to {folder}: {error.strerror or error}") from error
 
 
 def write_whole(path: Path, data: bytes) -> None:

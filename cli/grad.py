@@ -9,7 +9,7 @@ import click
 from ..engine.errors import BadRequest, Unavailable
 from . import options
 from .console import download, emit, say
-from .folder import write_whole
+from .folder import check_writable, write_whole
 
 
 @options.command("grad")
@@ -48,8 +48,11 @@ def command(
     from ..engine.gradient import gradient
     from ..models.lens import locate
 
+    if output.is_dir():
+        raise BadRequest(f"{output} is a folder; say the file to write with -o")
     if output.exists() and not overwrite:
         raise BadRequest(f"{output} exists; say --overwrite or another file with -o")
+    check_writable(output.parent)
     with download(model) as progress:
         path = locate(model, progress)
     made = gradient(path, list(of) or None, list(wrt) or None, rules)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.errors import BadImage
 from . import options
-from .console import emit, note, say
+from .console import emit, say
 from .folder import Folder
 
 if TYPE_CHECKING:
@@ -82,17 +81,11 @@ def command(
     for wish in wishes:
         lens.wish(wish)
     results, failed = [], 0
-    for image in images:
-        try:
-            heats = lens.explain(options.read_image(image), wishes, "gradcam", layer)
-        except BadImage as error:
-            if len(images) == 1:
-                raise
+    for image, heats, error in options.each(images, lambda p: lens.explain(p, wishes, layer=layer)):
+        if heats is None:
             failed += 1
-            note(f"onnxlens: {error}")
-            results.append({"image": image, "error": str(error)})
-            continue
-        for heat in heats:
+            results.append({"image": image, "error": error})
+        for heat in heats or ():
             results.append(
                 {"image": image, **heat_map(heat), **_written(folder, Path(image).stem, heat, colour, alpha)}
             )
@@ -101,7 +94,10 @@ def command(
         arguments = {"targets": list(targets), "layer": layer, "colour": colour, "alpha": alpha}
         folder.write_manifest(manifest(lens, "gradcam", arguments, results))
     for result in results:
-        emit(result) if as_json else say(_line(result, folder.path))
+        if as_json:
+            emit(result)
+        elif "error" not in result:
+            say(_line(result, folder.path))
     return 1 if failed else 0
 
 
@@ -111,7 +107,7 @@ def _written(folder: Folder, stem: str, heat: HeatMap, colour: str, alpha: float
 
     if heat.problem:
         return {"problem": heat.problem}
-    name = folder.unique(f"{stem}-{heat.target.index}-{heat.method}")
+    name = folder.unique(stem, f"-{heat.target.index}-{heat.method}")
     return {
         "files": {
             "overlay": folder.write(f"{name}.png", encode_png(heat.overlay(colour, alpha))),
@@ -122,10 +118,11 @@ def _written(folder: Folder, stem: str, heat: HeatMap, colour: str, alpha: float
 
 
 def _line(result: dict[str, Any], folder: Path) -> str:
-    if "error" in result:
-        return result["error"]
     target = result["target"]
-    what = f"{result['image']}: {target['index']} {target['label']} ({target['probability']:.3f})"
+    sure = target["probability"]
+    what = (
+        f"{result['image']}: {target['index']} {target['label']} ({'nan' if sure is None else f'{sure:.3f}'})"
+    )
     if "problem" in result:
         return f"{what}: no map: {result['problem']}"
     return f"{what} -> {folder / result['files']['overlay']}"

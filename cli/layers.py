@@ -33,9 +33,9 @@ def command(model: str, as_json: bool) -> None:
     score = score_name(graph)
     try:
         features = last_features(graph, score)
-    except BadRequest as error:
+    except BadRequest:
         features = None
-        note(f"onnxlens: {error}")
+        note("no feature map (N, C, H, W) before the head: Grad-CAM has nothing to look at here")
     marks = {score: "scores", features: "Grad-CAM layer"}
     rows: list[dict[str, Any]] = [
         {"name": name, "operator": "input", "shape": _shape(graph[name].shape), "weights": 0}

@@ -6,6 +6,7 @@ import hashlib
 import platform
 import sys
 from importlib import metadata
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +70,9 @@ def manifest(
 
 
 def prediction(p: Prediction) -> dict[str, Any]:
-    """A prediction as JSON."""
-    return {"index": p.index, "label": p.label, "probability": round(p.probability, 6)}
+    """A prediction as JSON, which has no number for a probability that is none."""
+    probability = round(p.probability, 6) if isfinite(p.probability) else None
+    return {"index": p.index, "label": p.label, "probability": probability}
 
 
 def heat_map(heat: HeatMap) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def heat_map(heat: HeatMap) -> dict[str, Any]:
         "method": heat.method,
         "layer": heat.layer,
         "target": prediction(heat.target),
-        "score": round(heat.score, 6) if abs(heat.score) < float("inf") else None,
+        "score": round(heat.score, 6) if isfinite(heat.score) else None,
         "predictions": [prediction(p) for p in heat.predictions],
         "photo_size": list(heat.photo.shape[:2]),
         "map_size": list(heat.map.shape),

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..engine.errors import BadRequest
+from ..engine.errors import BadImage, NoMap, nearest
 from .console import download, note
 
 if TYPE_CHECKING:
     from ..models.lens import Lens
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+class Group(click.Group):
+    """A group of commands that answers a wrong name with the nearest ones, and no name with its help."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, with --help for nothing."""
+        return super().parse_args(ctx, args or ["--help"])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with our words for a name that is not there."""
+        names = self.list_commands(ctx)
+        if args[0] not in names and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}{nearest(args[0], names)}")
+        return super().resolve_command(ctx, args)
 
 
 class Size(click.ParamType):
@@ -28,8 +46,8 @@ class Size(click.ParamType):
     ) -> tuple[int, int]:
         """A pair (height, width)."""
         parts = str(value).lower().split("x")
-        if len(parts) > 2 or not all(p.isdecimal() and 0 < int(p) <= 8192 for p in parts):
-            self.fail(f"{value!r} is not a size such as 224x224", param, ctx)
+        if len(parts) > 2 or not all(p.isdecimal() and len(p) < 9 and 0 < int(p) <= 8192 for p in parts):
+            self.fail(f"{str(value)[:40]!r} is not a size such as 224x224", param, ctx)
         return int(parts[0]), int(parts[-1])
 
 
@@ -73,28 +91,33 @@ def open_lens(model: str, quiet: bool = False, **options: Any) -> Lens:
     with download(model) as progress:
         lens = Lens(model, progress=progress, **options)
     if not quiet:
-        note(f"{lens.path.name}: {lens.network.why}; {lens.source or 'no labels beside the model'}")
+        note(f"{lens.path.name}: {lens.network.why}; {lens.source}")
     return lens
 
 
-def read_image(name: str) -> Any:
-    """A photo by path. Raises BadImage."""
+def each(images: Sequence[str], look: Callable[[Any], T]) -> Iterator[tuple[str, T | None, str]]:
+    """For each image: its name, what `look(photo)` gives, and the error if there was one.
+
+    An only image's error is raised; one among several is said and does not stop the others.
+    """
+    for image in images:
+        try:
+            yield image, _looked(image, look), ""
+        except (BadImage, NoMap) as error:
+            if len(images) == 1:
+                raise
+            note(f"onnxlens: {error}")
+            yield image, None, str(error)
+
+
+def _looked(image: str, look: Callable[[Any], T]) -> T:
     from ..models.photo import read_photo
 
-    return read_photo(Path(name))
+    photo = read_photo(Path(image))
+    try:
+        return look(photo)
+    except (BadImage, NoMap) as error:
+        raise type(error)(f"{image}: {error}") from error
 
 
 command = partial(click.command, context_settings={"help_option_names": ["-h", "--help"]})
-
-__all__ = [
-    "BadRequest",
-    "Size",
-    "as_json",
-    "command",
-    "debug",
-    "images",
-    "model",
-    "open_lens",
-    "photos",
-    "quiet",
-]

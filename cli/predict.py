@@ -6,9 +6,8 @@ from typing import Any
 
 import click
 
-from ..engine.errors import BadImage
 from . import options
-from .console import emit, note, say, table
+from .console import emit, say, table
 
 
 @options.command("predict")
@@ -36,20 +35,16 @@ def command(
 
     lens = options.open_lens(model, quiet, **settings)
     failed = 0
-    for image in images:
-        try:
-            ranked = lens.predict(options.read_image(image), top)
-        except BadImage as error:
-            if len(images) == 1:
-                raise
-            failed += 1
-            note(f"onnxlens: {error}")
-            if as_json:
-                emit({"image": image, "error": str(error)})
-            continue
+    for image, ranked, error in options.each(images, lambda photo: lens.predict(photo, top)):
+        failed += ranked is None
         if as_json:
-            emit({"image": image, "predictions": [prediction(p) for p in ranked]})
-        else:
+            emit(
+                {
+                    "image": image,
+                    **({"predictions": [prediction(p) for p in ranked]} if ranked else {"error": error}),
+                }
+            )
+        elif ranked:
             say(image)
             table((), [(f"  {p.probability:.3f}", str(p.index), p.label) for p in ranked])
     return 1 if failed else 0

@@ -10,7 +10,11 @@ from .console import emit, table
 @options.as_json
 @options.debug
 def command(as_json: bool) -> None:
-    """Show versions, and which providers can be used here and why not."""
+    """Show versions, and which providers can be used here and why not.
+
+    \b
+    onnxlens versions --json
+    """
     from ..engine.provider import PROVIDERS, why_not
     from .manifest import versions
 

@@ -11,7 +11,7 @@ from . import options
 from .console import download, emit, say, table
 
 
-@click.group("zoo", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("zoo", cls=options.Group, context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
     """Public classifiers by name; each can be given wherever a model is asked for.
 
@@ -26,7 +26,11 @@ def command() -> None:
 @options.as_json
 @options.debug
 def list_(as_json: bool) -> None:
-    """List the models."""
+    """List the models.
+
+    \b
+    onnxlens zoo list
+    """
     from ..models.zoo import records
 
     rows = [_record(r) for r in records().values()]
@@ -55,7 +59,11 @@ def list_(as_json: bool) -> None:
 @options.as_json
 @options.debug
 def show(name: str, as_json: bool) -> None:
-    """Show one model: address, hash, size, preprocessing, where it lies."""
+    """Show one model: address, hash, size, preprocessing, where it lies.
+
+    \b
+    onnxlens zoo show squeezenet1.1-7
+    """
     from ..models.zoo import record
 
     row = _record(record(name))
@@ -69,7 +77,11 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("name")
 @options.debug
 def fetch(name: str) -> None:
-    """Download one model into the cache folder, or go on with a download that was cut."""
+    """Download one model into the cache folder, or go on with a download that was cut.
+
+    \b
+    onnxlens zoo fetch squeezenet1.1-7
+    """
     from ..models import zoo
 
     with download(name) as progress:

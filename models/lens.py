@@ -14,10 +14,10 @@ import numpy as np
 from ..engine import picture
 from ..engine.anatomy import score_name
 from ..engine.canonical import read_model
-from ..engine.errors import BadModel, BadRequest, NoMap, nearest
+from ..engine.errors import BadModel, BadRequest, NoMap, NoRule, nearest
 from ..engine.explainer import Explainer, Explanation, class_count
-from ..engine.gradient import inside
-from ..engine.graph import dtype_of, is_float, shape_of
+from ..engine.gradient import inside, no_rule
+from ..engine.graph import Graph, dtype_of, is_float, shape_of
 from ..engine.network import Network
 from ..kernels.normalise import normalise
 from ..kernels.upsample import upsample
@@ -26,7 +26,7 @@ from .labels import read_labels
 from .layout import infer_layout
 from .preprocess import CHANNELS, Box, Preprocess
 from .presets import PRESETS, preset
-from .sidecar import find
+from .sidecar import Sidecar, find
 
 EMBEDDED = "scenes"  # the model that comes with the package, by name
 Target = int | str | None
@@ -101,38 +101,50 @@ class Lens:
         beside = find(self.path, metadata)
         record = zoo.records().get(str(model))
         if isinstance(preset, Preprocess):
-            self.preprocess, self.source = _checked(shape, preset), "preprocessing as given"
+            self.preprocess, source = _checked(shape, preset), "preprocessing as given"
         else:
             name = preset or (record.preset if record and not beside.preprocess else None)
             self.preprocess = _preprocess(shape, name, size, layout, beside.preprocess)
-            self.source = f"preset {name}" if name else beside.source
+            source = f"preset {name}" if name else _notes(beside, "preprocessing")
         bound = _bound(shape, self.preprocess)
         self.network = Network(proto, provider, threads, {self.input: bound} if bound != shape else None)
         self.batch = bound[0] if isinstance(bound[0], int) else 1  # a fixed batch is filled with copies
         self._explainers: dict[tuple[str, str | None], Explainer] = {}
-        self._labels(labels, metadata, record)
+        self.labels, named = self._named(labels, metadata, record)
+        self.source = f"{source}; {named}"
 
-    def _labels(self, labels: Any, metadata: dict[str, str], record: zoo.Record | None) -> None:
-        """Find the names of the classes; without any they are called by their index."""
+    def _named(
+        self, labels: Any, metadata: dict[str, str], record: zoo.Record | None
+    ) -> tuple[list[str], str]:
+        """The names of the classes and where they are from; without any they are called by their index."""
         graph = self.network.graph
-        count = class_count(inside(graph, score_name(graph)))
+        count = class_count(inside(graph, graph.outputs[0]))
         if isinstance(labels, str | os.PathLike):
             labels = _label_file(Path(labels))
-        if labels is None:
-            labels = find(self.path, metadata, count).labels or (list(record.class_names) if record else None)
-        elif len(labels) != count:
-            raise BadRequest(f"{len(labels)} labels were given for a model of {count} classes")
-        self.labels = (
-            list(labels) if labels and len(labels) == count else [f"class {i}" for i in range(count)]
-        )
+        if labels is not None:
+            if len(labels) != count:
+                raise BadRequest(f"{len(labels)} labels were given for a model of {count} classes")
+            return list(labels), "labels as given"
+        beside = find(self.path, metadata, count)
+        if beside.labels:
+            return beside.labels, _notes(beside, "labels")
+        if record and len(record.class_names) == count:
+            return list(record.class_names), "labels from the zoo"
+        return [f"class {i}" for i in range(count)], _notes(beside, "labels") or "no labels"
 
     # -- looking ---------------------------------------------------------------------------------------
 
     def predict(self, photo: np.ndarray, top: int = 5) -> list[Prediction]:
-        """The `top` most probable classes of a photo, (H, W, 3) uint8 RGB, best first."""
+        """The `top` most probable classes of a photo, (H, W, 3) uint8 RGB, best first.
+
+        Raises NoMap where the model's answer is not a number.
+        """
         feeds, _ = self._feeds(photo)
-        values = self.network.run(feeds, self.network.outputs[:1])
-        return self.ranked(values[self.network.outputs[0]][0], top)
+        name = self.network.outputs[0]
+        best = self.ranked(self.network.run(feeds, [name])[name][0], top)
+        if np.isnan(best[0].probability):
+            raise NoMap(f"output {name!r} is not a number (NaN); `onnxlens gradcam` finds where that begins")
+        return best
 
     def gradcam(self, photo: np.ndarray, target: Target = None, layer: str | None = None) -> HeatMap:
         """Grad-CAM of a photo for a class (index, label or None for the predicted one)."""
@@ -196,6 +208,7 @@ class Lens:
         """The compiled explainer for a layer; made once."""
         key = (method, layer)
         if key not in self._explainers:
+            _check_understood(self.network.graph)
             self._explainers[key] = Explainer(self.network, method, layer)
         return self._explainers[key]
 
@@ -212,7 +225,7 @@ class Lens:
         if target is None:
             return -1
         text = str(target).strip()
-        if (best := re.fullmatch(r"top0*([1-9]\d{0,8})", text.lower())) and isinstance(target, str):
+        if best := re.fullmatch(r"top0*([1-9]\d{0,8})", text.lower()):
             return -min(int(best[1]), len(self.labels))
         if text.removeprefix("-").isdecimal():
             if len(text) > 9 or not 0 <= int(text) < len(self.labels):
@@ -294,6 +307,19 @@ def _preprocess(
             f"({', '.join(PRESETS)}); imagenet is what most PyTorch models were trained with"
         )
     return preset(name, extent, order, channels)
+
+
+def _notes(beside: Sidecar, what: str) -> str:
+    """What a sidecar says of its preprocessing or of its labels."""
+    return "; ".join(note for note in beside.source.split("; ") if note.startswith(what))
+
+
+def _check_understood(graph: Graph) -> None:
+    """Raise NoRule where an operator that ONNX does not know leaves the scores without a type."""
+    score = score_name(graph)
+    if inside(graph, score).dtype is None:
+        unknown = (n for n in graph.ancestors([score]) if any(graph[o].dtype is None for o in n.output if o))
+        raise NoRule(no_rule(next(unknown)))
 
 
 def _checked(shape: tuple[Any, ...], preprocess: Preprocess) -> Preprocess:

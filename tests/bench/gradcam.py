@@ -1,6 +1,6 @@
 """What a warm Grad-CAM costs beside the bare forward pass: medians, interleaved, in one process.
 
-    python tests/bench/gradcam.py [MODEL] [--threads N] [--repeats N]
+python tests/bench/gradcam.py [MODEL] [--threads N] [--repeats N]
 """
 
 from __future__ import annotations

@@ -1,0 +1,100 @@
+"""Small classifiers whose answers are known by hand, and pictures for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from onnxlens.models.preprocess import Preprocess
+from onnxlens.models.sidecar import to_metadata
+
+COLOURS = ["red", "green", "blue", "grass, turf", "sky"]
+# What a class says to the three feature maps; grass is a little green, sky a little blue.
+HEAD = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0.5, 0], [0, 0, 0.5]], np.float32)
+SIDE = 32
+
+
+def colours(
+    size: tuple[int | str, int | str] = (SIDE, SIDE),
+    batch: int | str = "N",
+    layout: str = "nchw",
+    softmax: bool = True,
+    half: bool = False,
+    preprocess: Preprocess | None = None,
+    labels: Sequence[str] | None = COLOURS,
+) -> ModelProto:
+    """A classifier of the colour of what is not grey.
+
+        feature k = Relu(colour k less the mean of the other two, over 3x3) -> MaxPool -> mean -> HEAD
+
+    Each class has one feature map, whose Grad-CAM is that map times a positive number: its peak is where
+    the colour is purest. Takes pixels of 0 to 1. `preprocess`, if given, and `labels` stand in its metadata.
+    """
+    kind = np.float16 if half else np.float32
+    mix = 1.5 * np.eye(3) - 0.5
+    weights = {
+        "conv.weight": np.tile(mix[:, :, None, None] / 9, (1, 1, 3, 3)),
+        "conv.bias": np.full(3, -0.02),
+        "head.weight": 200 * HEAD.T,
+    }
+    extent = (3, *size) if layout == "nchw" else (*size, 3)
+    entry = "image" if layout == "nchw" else "turned"
+    nodes = [
+        helper.make_node("Conv", [entry, "conv.weight", "conv.bias"], ["conv"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["conv"], ["relu"], "relu"),
+        helper.make_node("MaxPool", ["relu"], ["pool"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["pool"], ["mean"], "mean"),
+        helper.make_node("Flatten", ["mean"], ["flat"], "flat"),
+        helper.make_node("MatMul", ["flat", "head.weight"], ["scores"], "scores"),
+    ]
+    if layout == "nhwc":
+        nodes.insert(0, helper.make_node("Transpose", ["image"], ["turned"], "turned", perm=[0, 3, 1, 2]))
+    if softmax:
+        nodes.append(helper.make_node("Softmax", ["scores"], ["probabilities"], "probabilities", axis=1))
+    model = build(
+        nodes,
+        {"image": (batch, *extent)},
+        {nodes[-1].output[0]: (batch, len(COLOURS))},
+        {name: array.astype(kind) for name, array in weights.items()},
+        dtype=TensorProto.FLOAT16 if half else TensorProto.FLOAT,
+    )
+    metadata = to_metadata(preprocess or UNIT, list(labels or ["?"]))
+    keep = {"onnxlens.preprocess": preprocess, "onnxlens.labels": labels}
+    helper.set_model_props(model, {key: text for key, text in metadata.items() if keep[key]})
+    return model
+
+
+UNIT = Preprocess(size=(SIDE, SIDE), fit="stretch", scale=1 / 255)
+
+
+def build(
+    nodes: Sequence[Any],
+    inputs: dict[str, Sequence[int | str | None]],
+    outputs: dict[str, Sequence[int | str | None] | None],
+    weights: dict[str, np.ndarray] | None = None,
+    dtype: int = TensorProto.FLOAT,
+    domains: Sequence[str] = (),
+) -> ModelProto:
+    """A model of these nodes; inputs and outputs by name and shape, all of one type."""
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        [helper.make_tensor_value_info(name, dtype, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, dtype, shape) for name, shape in outputs.items()],
+        [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()],
+    )
+    opsets = [helper.make_opsetid("", 18), *(helper.make_opsetid(domain, 1) for domain in domains)]
+    return helper.make_model(graph, ir_version=10, opset_imports=opsets)
+
+
+def blob(
+    height: int = 60, width: int = 90, at: tuple[float, float] = (20, 30), colour: int = 0, radius: float = 6
+) -> np.ndarray:
+    """A grey photo (H, W, 3) uint8 with a soft spot of one pure colour, whose centre is at (y, x)."""
+    y, x = np.ogrid[:height, :width]
+    strength = np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / (2 * radius**2))[..., None]
+    pure = 255 * np.eye(3)[colour]
+    return np.rint(110 * (1 - strength) + pure * strength).astype(np.uint8)
