@@ -20,18 +20,19 @@ if TYPE_CHECKING:
     from .engine.explainer import Explainer, Explanation
     from .engine.gradient import gradient
     from .engine.network import Network
-    from .models.lens import HeatMap, Lens, Prediction
+    from .models.heatmap import HeatMap, Prediction
+    from .models.lens import Lens
     from .models.photo import read_photo
     from .models.preprocess import Preprocess
 
 _HOMES = {
     "Explainer": "engine.explainer",
     "Explanation": "engine.explainer",
-    "HeatMap": "models.lens",
+    "HeatMap": "models.heatmap",
     "Lens": "models.lens",
     "Network": "engine.network",
     "OnnxlensError": "engine.errors",
-    "Prediction": "models.lens",
+    "Prediction": "models.heatmap",
     "Preprocess": "models.preprocess",
     "gradient": "engine.gradient",
     "read_photo": "models.photo",

@@ -12,7 +12,8 @@ from .console import emit, note, say, table
 from .folder import Folder
 
 if TYPE_CHECKING:
-    from ..models.lens import HeatMap, Lens
+    from ..models.heatmap import HeatMap
+    from ..models.lens import Lens
 
 SIDE = 288  # pixels of a drawn scene; the model sees 96
 UNSEEN = 200  # scenes that the peaks are counted on

@@ -46,7 +46,7 @@ def command(
     onnxlens grad model.onnx -o model.grad.onnx --of conv5 --wrt input --wrt conv1.weight
     """
     from ..engine.gradient import gradient
-    from ..models.lens import locate
+    from ..models.zoo import resolve
 
     if output.is_dir():
         raise BadRequest(f"{output} is a folder; say the file to write with -o")
@@ -54,7 +54,7 @@ def command(
         raise BadRequest(f"{output} exists; say --overwrite or another file with -o")
     check_writable(output.parent)
     with download(model) as progress:
-        path = locate(model, progress)
+        path = resolve(model, progress)
     made = gradient(path, list(of) or None, list(wrt) or None, rules)
     if made.ByteSize() >= 2**31:
         raise BadRequest("the training graph is larger than 2 GB, which one ONNX file cannot hold")

@@ -12,7 +12,7 @@ from .console import emit, say
 from .folder import Folder
 
 if TYPE_CHECKING:
-    from ..models.lens import HeatMap
+    from ..models.heatmap import HeatMap
 
 
 @options.command("gradcam")

@@ -26,10 +26,10 @@ def command(model: str, as_json: bool) -> None:
     from ..engine.anatomy import last_features, score_name
     from ..engine.canonical import canonical
     from ..engine.graph import OURS
-    from ..models.lens import locate
+    from ..models.zoo import resolve
 
     with download(model) as progress:
-        graph = canonical(locate(model, progress))
+        graph = canonical(resolve(model, progress))
     score = score_name(graph)
     try:
         features = last_features(graph, score)

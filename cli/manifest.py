@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..models.lens import HeatMap, Lens, Prediction
+    from ..models.heatmap import HeatMap, Prediction
+    from ..models.lens import Lens
 
 PACKAGES = (
     "onnxlens",

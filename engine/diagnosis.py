@@ -25,7 +25,7 @@ def diagnose(network: Network, score: str, layer: str, feeds: Mapping[str, np.nd
     Runs the network once more with the values on the way in view; only called for maps that are not sound.
     """
     graph = network.graph.copy()
-    chosen = graph.constant(np.array([target], np.int64))
+    chosen = graph.constant(np.full(len(next(iter(feeds.values()))), target, np.int64))
     way = between(graph, layer, score)
     cam = contributions(graph[score], chosen, graph[layer])
     grads = backpropagate(graph, {score: one_hot(graph[score], chosen)}, way)
@@ -47,9 +47,14 @@ def diagnose(network: Network, score: str, layer: str, feeds: Mapping[str, np.nd
     if blocked is not None and (grads[0] is None or not values[grads[0].name].any()):
         return (
             f"the gradient of class {target} is zero from {blocked!r} on: nothing in layer {layer!r} changes "
-            f"the score ({_reader(network, blocked, way)}); choose another class or a later layer"
+            f"the score ({_reader(network, blocked, score)}); choose another class or a later layer"
         )
     heat = values[cam.name]
+    if not heat.any():
+        return (
+            f"the active maps of layer {layer!r} have no weight for class {target}: nothing to show; "
+            "choose another class or layer"
+        )
     if heat.max() <= 0:
         return (
             f"all of layer {layer!r} speaks against class {target} (contributions from {heat.min():.3g} to "
@@ -63,9 +68,9 @@ def _made_by(network: Network, name: str) -> str:
     return "it is an input" if node is None else f"it is made by {describe(node)}"
 
 
-def _reader(network: Network, name: str, way: list[str]) -> str:
-    """The node on the way that reads a value: where its gradient got lost."""
-    readers = [n for n in network.graph.nodes if name in n.input and set(n.output).intersection(way)]
+def _reader(network: Network, name: str, score: str) -> str:
+    """The node on the way to the score that reads a value: where its gradient got lost."""
+    readers = [n for n in network.graph.ancestors([score]) if name in n.input]
     return f"lost in {describe(readers[0])}" if readers else "it does not reach the score"
 
 

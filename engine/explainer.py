@@ -99,7 +99,9 @@ class Explainer:
     def _problem(self, map_: np.ndarray, i: int, feeds: Mapping[str, np.ndarray], classes: np.ndarray) -> str:
         if is_sound(map_):
             return ""
-        alone = {name: array[i : i + 1] for name, array in feeds.items()}
+        fixed = (self.graph[self.target].shape or (1,))[0]
+        count = fixed if isinstance(fixed, int) else 1
+        alone = {name: np.repeat(array[i : i + 1], count, 0) for name, array in feeds.items()}
         return diagnose(self.network, self.score, self.layer, alone, int(classes[i]))
 
     def to_model(self) -> ModelProto:

@@ -69,8 +69,16 @@ def gradient(
 
 
 def inside(graph: Graph, name: str) -> Tensor:
-    """The value of this name; the float32 twin of a 16-bit input or output (widen.py)."""
-    return graph[graph.twins.get(name, name)]
+    """The value of this name; the float32 twin of a 16-bit input or output (widen.py).
+
+    Raises NoRule, naming the operator, where its type is lost because an operator is not known.
+    """
+    value = graph[graph.twins.get(name, name)]
+    if value.dtype is None:
+        for node in graph.ancestors([value.name]):
+            if any(o and Tensor(graph, o).dtype is None for o in node.output):
+                raise NoRule(no_rule(node))
+    return value
 
 
 def backpropagate(

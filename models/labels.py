@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..engine.errors import BadRequest, nearest
+
 MAX_BYTES = 2**22
 _MAX_LABELS, _MAX_LENGTH = 2**17, 200
 _ENDINGS = ("txt", "csv", "json")
@@ -57,6 +59,26 @@ def read_labels(path: Path) -> list[str]:
                 raise ValueError("a class index in it stands twice")
             return to_labels({int(index): name for index, name in cells})
     return to_labels(lines)
+
+
+def class_named(text: str, labels: Sequence[str]) -> int:
+    """The class whose label is this text, or has it as one of its names between commas, or alone holds it.
+
+    Raises BadRequest, with the nearest labels, where there is none or there are several.
+    """
+    low = text.lower()
+    names = [[n.strip().lower() for n in label.split(",")] for label in labels]
+    for matches in (
+        [i for i, label in enumerate(labels) if label.lower() == low],
+        [i for i, parts in enumerate(names) if low in parts],
+        [i for i, label in enumerate(labels) if low in label.lower()],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            several = ", ".join(f"{i} {labels[i]!r}" for i in matches[:5])
+            raise BadRequest(f"{len(matches)} classes are called {text!r}: {several}; give the index")
+    raise BadRequest(f"no class is called {text!r}{nearest(text, labels)}")
 
 
 def find_label_file(model: Path) -> Path | None:

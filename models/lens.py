@@ -5,69 +5,24 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..engine import picture
-from ..engine.anatomy import score_name
 from ..engine.canonical import read_model
-from ..engine.errors import BadModel, BadRequest, NoMap, NoRule, nearest
+from ..engine.errors import BadRequest, NoMap
 from ..engine.explainer import Explainer, Explanation, class_count
-from ..engine.gradient import inside, no_rule
-from ..engine.graph import Graph, dtype_of, is_float, shape_of
+from ..engine.gradient import inside
 from ..engine.network import Network
-from ..kernels.normalise import normalise
-from ..kernels.upsample import upsample
-from . import embedded, zoo
-from .labels import read_labels
-from .layout import infer_layout
-from .preprocess import CHANNELS, Box, Preprocess
-from .presets import PRESETS, preset
+from . import zoo
+from .heatmap import HeatMap, Prediction, ranked
+from .intake import bound, checked, image_input, preprocess_for
+from .labels import class_named, read_labels
+from .preprocess import Box, Preprocess
 from .sidecar import Sidecar, find
 
-EMBEDDED = "scenes"  # the model that comes with the package, by name
 Target = int | str | None
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One class of a photo: its index, its name and its probability (0 to 1)."""
-
-    index: int
-    label: str
-    probability: float
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """Where one photo speaks for one class, as one method sees it at one layer.
-
-    `map` (h, w) float32 is what the method gave, in the layer's resolution; `box` (y0, x0, y1, x1) is
-    the part of the photo that it covers, in photo pixels. `problem` says why there is nothing to draw.
-    """
-
-    photo: np.ndarray
-    map: np.ndarray
-    box: Box
-    target: Prediction
-    score: float
-    predictions: list[Prediction]
-    method: str
-    layer: str
-    problem: str = ""
-
-    def at_photo(self) -> np.ndarray:
-        """The map on the pixels of the upright photo, (H, W) float32; NaN where the model did not look."""
-        return upsample(self.map[None], *self.photo.shape[:2], box=self.box, outside=np.nan)[0]
-
-    def overlay(self, colour: str = "turbo", alpha: float = 0.7) -> np.ndarray:
-        """The photo with the map over it, (H, W, 3) uint8. Raises NoMap, with the reason, if it is none."""
-        if self.problem:
-            raise NoMap(self.problem)
-        return picture.overlay(self.photo, normalise(self.at_photo()[None])[0], colour, alpha)
 
 
 class Lens:
@@ -94,21 +49,21 @@ class Lens:
         threads: int | None = None,
         progress: zoo.Progress | None = None,
     ):
-        self.path = locate(model, progress)
+        self.path = zoo.resolve(model, progress)
         proto = read_model(self.path)
         self.input, shape = image_input(proto)
         metadata = {p.key: p.value for p in proto.metadata_props}
         beside = find(self.path, metadata)
         record = zoo.records().get(str(model))
         if isinstance(preset, Preprocess):
-            self.preprocess, source = _checked(shape, preset), "preprocessing as given"
+            self.preprocess, source = checked(shape, preset), "preprocessing as given"
         else:
             name = preset or (record.preset if record and not beside.preprocess else None)
-            self.preprocess = _preprocess(shape, name, size, layout, beside.preprocess)
+            self.preprocess = preprocess_for(shape, name, size, layout, beside.preprocess)
             source = f"preset {name}" if name else _notes(beside, "preprocessing")
-        bound = _bound(shape, self.preprocess)
-        self.network = Network(proto, provider, threads, {self.input: bound} if bound != shape else None)
-        self.batch = bound[0] if isinstance(bound[0], int) else 1  # a fixed batch is filled with copies
+        fixed = bound(shape, self.preprocess)
+        self.network = Network(proto, provider, threads, {self.input: fixed} if fixed != shape else None)
+        self.batch = fixed[0] if isinstance(fixed[0], int) else 1  # a fixed batch is filled with copies
         self._explainers: dict[tuple[str, str | None], Explainer] = {}
         self.labels, named = self._named(labels, metadata, record)
         self.source = f"{source}; {named}"
@@ -141,7 +96,7 @@ class Lens:
         """
         feeds, _ = self._feeds(photo)
         name = self.network.outputs[0]
-        best = self.ranked(self.network.run(feeds, [name])[name][0], top)
+        best = ranked(self.network.run(feeds, [name])[name][0], self.labels, top)
         if np.isnan(best[0].probability):
             raise NoMap(f"output {name!r} is not a number (NaN); `onnxlens gradcam` finds where that begins")
         return best
@@ -166,15 +121,15 @@ class Lens:
         feeds, box = self._feeds(photo)
         wished = [self.wish(t) for t in targets]
         first = explainer(feeds)[0]
-        ranked = self.ranked(first.output, len(self.labels))
-        classes = [c for w in wished for c in ([p.index for p in ranked[:-w]] if w < 0 else [w])]
+        order = ranked(first.output, self.labels)
+        classes = [c for w in wished for c in ([p.index for p in order[:-w]] if w < 0 else [w])]
         found = {first.target: first}
         for index in dict.fromkeys(classes):
             if index not in found:
                 found[index] = explainer(feeds, index)[0]
-        by_index = {p.index: p for p in ranked}
+        by_index = {p.index: p for p in order}
         return [
-            self._heat_map(photo, box, found[c], by_index[c], ranked[:5], method, explainer.layer)
+            self._heat_map(photo, box, found[c], by_index[c], order[:5], method, explainer.layer)
             for c in dict.fromkeys(classes)
         ]
 
@@ -208,14 +163,8 @@ class Lens:
         """The compiled explainer for a layer; made once."""
         key = (method, layer)
         if key not in self._explainers:
-            _check_understood(self.network.graph)
             self._explainers[key] = Explainer(self.network, method, layer)
         return self._explainers[key]
-
-    def ranked(self, output: np.ndarray, top: int) -> list[Prediction]:
-        """The classes of one image's output, by probability; a softmax is taken where the model has none."""
-        p = probabilities(np.ravel(output))
-        return [Prediction(int(i), self.labels[i], float(p[i])) for i in np.argsort(-p, kind="stable")[:top]]
 
     def wish(self, target: Target) -> int:
         """A class index; -n for the n most probable classes (None is -1, "top3" is -3).
@@ -233,111 +182,12 @@ class Lens:
                     f"there is no class {text:.20}: the model has classes 0 to {len(self.labels) - 1}"
                 )
             return int(text)
-        return self._labelled(text)
-
-    def _labelled(self, text: str) -> int:
-        """The class whose label is this text, or one of its names between commas, or holds it alone."""
-        low = text.lower()
-        names = [[n.strip().lower() for n in label.split(",")] for label in self.labels]
-        for matches in (
-            [i for i, label in enumerate(self.labels) if label.lower() == low],
-            [i for i, parts in enumerate(names) if low in parts],
-            [i for i, label in enumerate(self.labels) if low in label.lower()],
-        ):
-            if len(matches) == 1:
-                return matches[0]
-            if matches:
-                several = ", ".join(f"{i} {self.labels[i]!r}" for i in matches[:5])
-                raise BadRequest(f"{len(matches)} classes are called {text!r}: {several}; give the index")
-        raise BadRequest(f"no class is called {text!r}{nearest(text, self.labels)}")
-
-
-def probabilities(output: np.ndarray) -> np.ndarray:
-    """An output (C,) as probabilities: itself where it is a distribution already, else its softmax."""
-    p = output.astype(np.float64)
-    if (p >= 0).all() and abs(p.sum() - 1) < 1e-2:
-        return p
-    p = np.exp(p - p.max())
-    return p / p.sum()
-
-
-def locate(model: str | os.PathLike[str], progress: zoo.Progress | None = None) -> Path:
-    """The file that a model argument means: a path, a zoo name, or "scenes" for the model of the package."""
-    if str(model) == EMBEDDED and not Path(model).is_file():
-        return embedded.path()
-    return zoo.resolve(model, progress)
-
-
-def image_input(model: Any) -> tuple[str, tuple[Any, ...]]:
-    """The name and shape of the one image input of a ModelProto.
-
-    Raises BadModel where there is no floating-point input, or other inputs besides it.
-    """
-    weights = {t.name for t in model.graph.initializer}
-    inputs = [v for v in model.graph.input if v.name not in weights]
-    images = [
-        v
-        for v in inputs
-        if (d := dtype_of(v.type)) is not None and is_float(d) and len(shape_of(v.type) or ()) == 4
-    ]
-    if not images:
-        shown = ", ".join(f"{v.name} ({dtype_of(v.type)}, {list(shape_of(v.type) or ())})" for v in inputs)
-        raise BadModel(f"the model has no floating-point image input of four axes; it has: {shown or 'none'}")
-    if len(inputs) > 1:
-        others = ", ".join(v.name for v in inputs if v is not images[0])
-        raise BadModel(
-            f"besides the image {images[0].name!r} the model needs {others}, which onnxlens cannot know"
-        )
-    return images[0].name, shape_of(images[0].type) or ()
-
-
-def _preprocess(
-    shape: tuple[Any, ...],
-    name: str | None,
-    size: tuple[int, int] | None,
-    layout: str | None,
-    found: Preprocess | None,
-) -> Preprocess:
-    if name is None and found is not None and size is None and layout is None:
-        return _checked(shape, found)
-    order, channels, extent = infer_layout(shape, size or (found.size if found else None), layout)
-    if name is None:
-        raise BadRequest(
-            "how photos go into this model stands nowhere in or beside it: say --preset "
-            f"({', '.join(PRESETS)}); imagenet is what most PyTorch models were trained with"
-        )
-    return preset(name, extent, order, channels)
+        return class_named(text, self.labels)
 
 
 def _notes(beside: Sidecar, what: str) -> str:
     """What a sidecar says of its preprocessing or of its labels."""
     return "; ".join(note for note in beside.source.split("; ") if note.startswith(what))
-
-
-def _check_understood(graph: Graph) -> None:
-    """Raise NoRule where an operator that ONNX does not know leaves the scores without a type."""
-    score = score_name(graph)
-    if inside(graph, score).dtype is None:
-        unknown = (n for n in graph.ancestors([score]) if any(graph[o].dtype is None for o in n.output if o))
-        raise NoRule(no_rule(next(unknown)))
-
-
-def _checked(shape: tuple[Any, ...], preprocess: Preprocess) -> Preprocess:
-    """The preprocessing, if what it makes fits the model's input. Raises BadRequest otherwise."""
-    channels = infer_layout(shape, preprocess.size, preprocess.layout).channels
-    if channels != CHANNELS[preprocess.channels]:
-        raise BadRequest(
-            f"the preprocessing makes {preprocess.channels} pictures, the model takes {channels} channels"
-        )
-    return preprocess
-
-
-def _bound(shape: tuple[Any, ...], preprocess: Preprocess) -> tuple[Any, ...]:
-    """The input's shape with its open sizes bound to those of the preprocessing; the batch stays open."""
-    h, w = preprocess.size
-    c = shape[1 if preprocess.layout == "nchw" else 3]
-    rest = (c, h, w) if preprocess.layout == "nchw" else (h, w, c)
-    return (shape[0], *rest)
 
 
 def _label_file(path: Path) -> list[str]:

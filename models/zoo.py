@@ -17,8 +17,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..engine.errors import BadRequest, Unavailable, nearest
+from . import embedded
 
 Progress = Callable[[int, int], None]
+
+EMBEDDED = "scenes"  # the model that comes with the package, by name
 
 _CONNECT_SECONDS, _SILENCE_SECONDS = 10, 30
 _WAIT_SECONDS = 600  # for another process that downloads the same file
@@ -72,7 +75,8 @@ def cached_path(name: str) -> Path:
 
 
 def resolve(model: str | os.PathLike[str], progress: Progress | None = None) -> Path:
-    """The file that a model argument means: an existing path, or else a name of the zoo (see `fetch`).
+    """The file that a model argument means: an existing path, "scenes" (the model of the package), or else
+    a name of the zoo (see `fetch`).
 
     Raises BadRequest where it is neither, Unavailable where the zoo's file cannot be had.
     """
@@ -80,11 +84,15 @@ def resolve(model: str | os.PathLike[str], progress: Progress | None = None) -> 
     with contextlib.suppress(OSError, ValueError):  # a name that no file system could hold is no file
         path = Path(asked)
         # A folder of a model's name must not hide the model.
-        if path.is_file() or (path.exists() and asked not in records()):
+        if path.is_file() or (path.exists() and asked not in (EMBEDDED, *records())):
             return path
+    if asked == EMBEDDED:
+        return embedded.path()
     if asked in records():
         return fetch(asked, progress)
-    raise BadRequest(f"no model {asked!r}: neither a file nor a name of the zoo{nearest(asked, records())}")
+    raise BadRequest(
+        f"no model {asked!r}: neither a file nor a name of the zoo{nearest(asked, [EMBEDDED, *records()])}"
+    )
 
 
 def fetch(name: str, progress: Progress | None = None) -> Path:

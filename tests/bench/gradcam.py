@@ -15,7 +15,8 @@ import onnxruntime
 from onnxlens.engine.canonical import read_model
 from onnxlens.engine.explainer import Explainer
 from onnxlens.engine.network import Network
-from onnxlens.models.lens import image_input, locate
+from onnxlens.models.intake import image_input
+from onnxlens.models.zoo import resolve
 
 
 @click.command()
@@ -24,7 +25,7 @@ from onnxlens.models.lens import image_input, locate
 @click.option("--repeats", default=200)
 def main(model: str, threads: int, repeats: int) -> None:
     """Print the medians and their ratio."""
-    path = locate(model)
+    path = resolve(model)
     network = Network(path, provider="cpu", threads=threads)
     explainer = Explainer(network)
     options = onnxruntime.SessionOptions()

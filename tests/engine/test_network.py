@@ -76,7 +76,7 @@ def test_wrong_requests_are_answered():
         network.run({}, ["c"])
     with pytest.raises(BadRequest, match="cannot run the model"):
         network.run({"x": X[:, :2]}, ["c"])
-    with pytest.raises(BadRequest, match="no provider 'cudda'.*cuda"):
+    with pytest.raises(BadRequest, match=r"no provider 'cudda'.*cuda"):
         Network(tiny(), provider="cudda")
     with pytest.raises(BadModel, match="no such file"):
         Network("nowhere.onnx")

@@ -9,9 +9,11 @@ from onnx import helper, numpy_helper
 from oracles.toys import COLOURS, HEAD, SIDE, UNIT, blob, build, colours
 
 from onnxlens.engine.errors import BadModel, BadRequest, NoMap, NoRule
-from onnxlens.models.lens import EMBEDDED, Lens, locate, probabilities
+from onnxlens.models.heatmap import probabilities
+from onnxlens.models.lens import Lens
 from onnxlens.models.preprocess import Preprocess
 from onnxlens.models.sidecar import LABELS_KEY
+from onnxlens.models.zoo import EMBEDDED, resolve
 
 
 @pytest.fixture
@@ -357,9 +359,9 @@ def test_the_model_that_comes_along(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     from onnxlens.models import embedded
 
-    assert locate(EMBEDDED) == embedded.path()
+    assert resolve(EMBEDDED) == embedded.path()
     (tmp_path / EMBEDDED).mkdir()  # a folder of that name does not hide it
-    assert locate(EMBEDDED) == embedded.path()
+    assert resolve(EMBEDDED) == embedded.path()
     lens = Lens(EMBEDDED, provider="cpu")
     assert lens.preprocess.size == (96, 96)
     assert len(lens.labels) >= 10

@@ -1,0 +1,68 @@
+"""What a lens finds: predictions, and maps that lie on the photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..engine import picture
+from ..engine.errors import NoMap
+from ..kernels.normalise import normalise
+from ..kernels.upsample import upsample
+from .preprocess import Box
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class of a photo: its index, its name and its probability (0 to 1)."""
+
+    index: int
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Where one photo speaks for one class, as one method sees it at one layer.
+
+    `map` (h, w) float32 is what the method gave, in the layer's resolution; `box` (y0, x0, y1, x1) is
+    the part of the photo that it covers, in photo pixels. `problem` says why there is nothing to draw.
+    """
+
+    photo: np.ndarray
+    map: np.ndarray
+    box: Box
+    target: Prediction
+    score: float
+    predictions: list[Prediction]
+    method: str
+    layer: str
+    problem: str = ""
+
+    def at_photo(self) -> np.ndarray:
+        """The map on the pixels of the upright photo, (H, W) float32; NaN where the model did not look."""
+        return upsample(self.map[None], *self.photo.shape[:2], box=self.box, outside=np.nan)[0]
+
+    def overlay(self, colour: str = "turbo", alpha: float = 0.7) -> np.ndarray:
+        """The photo with the map over it, (H, W, 3) uint8. Raises NoMap, with the reason, if it is none."""
+        if self.problem:
+            raise NoMap(self.problem)
+        return picture.overlay(self.photo, normalise(self.at_photo()[None])[0], colour, alpha)
+
+
+def ranked(output: np.ndarray, labels: Sequence[str], top: int | None = None) -> list[Prediction]:
+    """The classes of one image's output by probability, best first; the `top` ones or all."""
+    p = probabilities(np.ravel(output))
+    order = np.argsort(-p, kind="stable")[:top].tolist()
+    return [Prediction(i, labels[i], float(p[i])) for i in order]
+
+
+def probabilities(output: np.ndarray) -> np.ndarray:
+    """An output (C,) as probabilities: itself where it is a distribution already, else its softmax."""
+    p = output.astype(np.float64)
+    if (p >= 0).all() and abs(p.sum() - 1) < 1e-2:
+        return p
+    p = np.exp(p - p.max())
+    return p / p.sum()
