@@ -56,7 +56,7 @@ def ranked(output: np.ndarray, labels: Sequence[str], top: int | None = None) ->
     """The classes of one image's output by probability, best first; the `top` ones or all."""
     p = probabilities(np.ravel(output))
     order = np.argsort(-p, kind="stable")[:top].tolist()
-    return [Prediction(i, labels[i], float(p[i])) for i in order]
+    return [Prediction(i, labels[i], float(p[i])) for i in map(int, order)]
 
 
 def probabilities(output: np.ndarray) -> np.ndarray:
