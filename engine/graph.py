@@ -345,7 +345,11 @@ class Tensor:
     def like(self, other: Tensor) -> Tensor:
         """Reshaped to the shape of another tensor of as many elements."""
         same = self.shape is not None and self.shape == other.shape and None not in self.shape
-        return self if same else op.Reshape(self, other.dims)
+        if same:
+            return self
+        # A size of 0 means "as before" to Reshape, unless it is told otherwise.
+        certain = other.shape is not None and all(isinstance(d, int) and d > 0 for d in other.shape)
+        return op.Reshape(self, other.dims, allowzero=None if certain else 1)
 
     def sum(self, axes: Sequence[int] | None = None, keepdims: bool = True) -> Tensor:
         """Sum over axes (all when None), which stay with size 1 unless `keepdims` is false."""
