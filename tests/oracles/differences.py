@@ -1,0 +1,113 @@
+"""Central differences in float64: the slope of a model as seen from outside, against which rules are held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import onnxruntime
+from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from oracles.reference import TWINS
+
+from onnxlens.engine.gradient import gradient
+from onnxlens.engine.graph import IR_VERSION, schema_of
+
+FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
+# By type: the step, and what may be lacking, relative to the gradient's norm and absolutely.
+BOUNDS = {np.dtype(np.float64): (1e-5, 1e-6, 1e-8), np.dtype(np.float32): (1e-2, 2e-3, 1e-3)}
+ROUNDING = {"Shrink"}  # ONNX Runtime computes these in float32 even for float64
+
+Feeds = Mapping[str, np.ndarray]
+
+
+def runner(model: ModelProto) -> Callable[[Feeds], list[np.ndarray]]:
+    """The model as a function: on ONNX Runtime where it has the kernels, else on ONNX's reference."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        if any(n.op_type in ROUNDING for n in model.graph.node):
+            raise NotImplementedError
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception:  # few of its kernels take float64, and it says so in many ways
+        reference = ReferenceEvaluator(model, new_ops=TWINS)
+        return lambda feeds: [np.asarray(y) for y in reference.run(None, dict(feeds))]
+    return lambda feeds: session.run(None, dict(feeds))
+
+
+def in_double(model: ModelProto) -> ModelProto:
+    """The model with all its floating-point values of 16 and 32 bits made float64."""
+    double = ModelProto()
+    double.CopyFrom(model)
+    double.ir_version = min(model.ir_version, IR_VERSION)
+    graph = double.graph
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.type.tensor_type.elem_type in FLOATS:
+            value.type.tensor_type.elem_type = TensorProto.DOUBLE
+    for tensor in graph.initializer:
+        _widen(tensor)
+    for node in graph.node:
+        schema = schema_of(node.op_type, model.opset_import[0].version, node.domain)
+        if schema is not None and "stash_type" in schema.attributes:
+            del node.output[1:]
+            del graph.output[1:]  # these are of the type it computes in
+            node.attribute.append(helper.make_attribute("stash_type", TensorProto.DOUBLE))
+    for attribute in (a for node in graph.node for a in node.attribute):
+        if attribute.type == AttributeProto.TENSOR:
+            _widen(attribute.t)
+        elif attribute.name in ("to", "dtype") and attribute.i in FLOATS:
+            attribute.i = TensorProto.DOUBLE
+    return double
+
+
+def _widen(tensor: TensorProto) -> None:
+    if tensor.data_type in FLOATS:
+        tensor.CopyFrom(
+            numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float64), tensor.name)
+        )
+
+
+def assert_slopes(
+    model: ModelProto,
+    feeds: Feeds,
+    of: Sequence[str],
+    wrt: Sequence[str],
+    directions: int = 2,
+    seed: int = 0,
+) -> None:
+    """The gradient graph of a float64 model against central differences.
+
+    With random u for each of `of` and random v for each of `wrt`, one at a time:
+
+        ⟨Jᵀu, v⟩ = ⟨u, J v⟩ = (⟨u, f(x + εv)⟩ - ⟨u, f(x - εv)⟩) / 2ε
+    """
+    rng = np.random.default_rng(seed)
+    names = [o.name for o in model.graph.output]
+    f, both = runner(model), runner(gradient(model, of=of, wrt=wrt))
+    clean = dict(zip(names, f(feeds), strict=True))
+    us = {name: rng.standard_normal(clean[name].shape).astype(clean[name].dtype) for name in of}
+    grads = both({**feeds, **{f"seed/{name}": u for name, u in us.items()}})[len(names) :]
+
+    def score(x: str, value: np.ndarray) -> float:
+        found = dict(zip(names, f({**feeds, x: np.asarray(value)}), strict=True))
+        return sum(float((us[name] * found[name]).sum()) for name in of)
+
+    for name, grad in zip(wrt, grads, strict=True):
+        x = feeds[name]
+        assert grad.shape == x.shape, f"grad/{name} is of shape {grad.shape}, not {x.shape}"
+        assert grad.dtype == x.dtype
+        step, relative, absolute = BOUNDS[x.dtype]
+        for _ in range(directions):
+            v = rng.standard_normal(x.shape).astype(x.dtype)
+            slope = (score(name, x + step * v) - score(name, x - step * v)) / (2 * step)
+            found = float((grad * v).sum())
+            bound = relative * np.linalg.norm(grad) + absolute
+            assert abs(slope - found) <= bound, f"grad/{name}: {found} where differences say {slope}"
+
+
+def float_names(values: Sequence[object]) -> list[str]:
+    """Names of the floating-point values among graph inputs or outputs."""
+    return [v.name for v in values if v.type.tensor_type.elem_type in FLOATS]  # type: ignore[attr-defined]
