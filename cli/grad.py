@@ -36,9 +36,9 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Export a model's training graph: itself and its gradients, in plain ONNX operators.
+    """Export a model's training graph.
 
-    The file has the model's inputs and a `seed/VALUE` for each --of; its outputs are the model's and a
+    That is the model itself and its gradients, in plain ONNX operators. The file has the model's inputs and a `seed/VALUE` for each --of; its outputs are the model's and a
     `grad/VALUE` for each --wrt. Any ONNX runtime can run it.
 
     \b

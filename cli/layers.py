@@ -14,9 +14,9 @@ from .console import download, emit, note, table
 @options.as_json
 @options.debug
 def command(model: str, as_json: bool) -> None:
-    """List the values inside a model, in order: name, operator, shape, weights.
+    """List the values inside a model.
 
-    Each name can be given as --layer, --of or --wrt. Marked are the layer that Grad-CAM looks at by
+    In order: name, operator, shape, weights. Each name can be given as --layer, --of or --wrt. Marked are the layer that Grad-CAM looks at by
     itself and the scores that it explains.
 
     \b

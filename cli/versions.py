@@ -10,7 +10,7 @@ from .console import emit, table
 @options.as_json
 @options.debug
 def command(as_json: bool) -> None:
-    """Show versions, and which providers can be used here and why not.
+    """Show versions, and which providers work here.
 
     \b
     onnxlens versions --json

@@ -13,7 +13,9 @@ from .console import download, emit, say, table
 
 @click.group("zoo", cls=options.Group, context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Public classifiers by name; each can be given wherever a model is asked for.
+    """List and fetch public models by name.
+
+    Each name can be given wherever a model is asked for.
 
     \b
     onnxlens zoo list
