@@ -33,7 +33,7 @@ UNSEEN = 200  # scenes that the peaks are counted on
 @options.quiet
 @options.debug
 def command(output: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
-    """Show all this on drawn scenes, without any file.
+    """See it work, on scenes that it draws itself.
 
     Draws a scene of each class, says what the model sees in it and where it looks, and counts on 200
     unseen scenes how often the map's peak lies on the object. Needs no network and no files.
