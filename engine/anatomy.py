@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from onnx import NodeProto
+
 from .errors import BadRequest, nearest
-from .graph import OURS, Graph, is_float
+from .graph import Graph
+from .nodes import OURS
+from .types import is_float
 
 # Operators that pass on every element as it is, in another shape or type at most.
 RESHAPING = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout"}
+QUANTISING = {"QuantizeLinear", "DequantizeLinear"}
 # Operators with weights: the last of them on the way to the score is the classifier.
-WEIGHTED = {"Conv", "Gemm", "MatMul", "ConvTranspose"}
+WEIGHTED = {
+    "Conv", "Gemm", "MatMul", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul",
+    "QLinearConv", "QGemm", "QLinearMatMul", "ConvInteger", "MatMulInteger",
+    "MatMulIntegerToFloat", "DynamicQuantizeMatMul",
+}  # fmt: skip
 POOLING = {"MaxPool", "AveragePool", "LpPool"}
+SOFTMAX = {"Softmax", "LogSoftmax", "QLinearSoftmax"}
 
 
 def score_name(graph: Graph, output: str | None = None) -> str:
@@ -20,20 +30,21 @@ def score_name(graph: Graph, output: str | None = None) -> str:
     """
     output = graph.outputs[0] if output is None else output
     name = output
-    while (node := graph.producer(name)) is not None and node.op_type in RESHAPING:
+    passing = RESHAPING | QUANTISING
+    while (node := graph.producer(name)) is not None and node.op_type in passing:
         name = node.input[0]
-    if node is None or node.op_type not in ("Softmax", "LogSoftmax"):
+    if node is None or node.op_type not in SOFTMAX:
         return output
     name = node.input[0]
-    while name.startswith(OURS) and (node := graph.producer(name)) is not None and node.op_type in RESHAPING:
+    while name.startswith(OURS) and (node := graph.producer(name)) is not None and node.op_type in passing:
         name = node.input[0]
     return name
 
 
 def is_spatial(graph: Graph, name: str) -> bool:
-    """True for a value of shape (N, C, H, W) whose map is larger than one pixel."""
-    shape = graph[name].shape
-    if shape is None or len(shape) != 4:
+    """True for a float value of shape (N, C, H, W) whose map is larger than one pixel."""
+    dtype, shape = graph[name].dtype, graph[name].shape
+    if shape is None or len(shape) != 4 or (dtype is not None and not is_float(dtype)):
         return False
     return not all(d == 1 for d in shape[2:])
 
@@ -66,13 +77,19 @@ def last_features(graph: Graph, score: str) -> str:
             "`onnxlens layers MODEL` lists what it has"
         )
     node = spatial[-1]
-    while (before := graph.producer(node.input[0])) is not None and (
-        node.op_type in POOLING or node.op_type in RESHAPING or node.op_type == "LRN"
-    ):
-        if not is_spatial(graph, before.output[0]):
+    while (maker := _maker(graph, node)).op_type in (*POOLING, *RESHAPING, "LRN"):
+        before = graph.producer(maker.input[0])
+        if before is None or not is_spatial(graph, before.output[0]):
             break
         node = before
     return node.output[0]
+
+
+def _maker(graph: Graph, node: NodeProto) -> NodeProto:
+    """The node that computes what a node quantises or dequantises, if it does; else the node itself."""
+    while node.op_type in QUANTISING and (before := graph.producer(node.input[0])) is not None:
+        node = before
+    return node
 
 
 def checked_layer(graph: Graph, layer: str | None, score: str) -> str:
@@ -84,6 +101,7 @@ def checked_layer(graph: Graph, layer: str | None, score: str) -> str:
         return last_features(graph, score)
     if layer not in graph:
         raise BadRequest(f"the model has no layer {layer!r}{nearest(layer, spatial_values(graph))}")
+    layer = graph.twins.get(layer, layer)
     if not is_spatial(graph, layer):
         raise BadRequest(
             f"layer {layer!r} of shape {list(graph[layer].shape or ())} is no feature map (N, C, H, W)"

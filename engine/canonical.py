@@ -9,15 +9,10 @@ which keeps every step quick whatever the size of the model. The caller's file o
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
 from onnx import (
-    GraphProto,
     ModelProto,
     NodeProto,
     TensorProto,
@@ -27,57 +22,22 @@ from onnx import (
     numpy_helper,
     version_converter,
 )
-from onnx.reference import ReferenceEvaluator
 
+from .beside import show_real, type_by_body
+from .bodies import BODIES
+from .branches import straightened
+from .defaults import write_defaults
 from .errors import BadModel
-from .graph import Dim, Graph, Tensor, attributes, describe, ours, schema_of, shape_of
+from .file import Source, read_model
+from .folding import LITERAL, elements, folded
+from .graph import Graph
+from .nodes import describe, key_of, ours, schema_of, understood
+from .sizes import Dim
+from .upgrades import write_function_defaults, write_old_resize
 from .widen import is_narrow, widen
 
 OPSET = 18  # the oldest we work in: reductions take their axes, scatters their sums, as inputs
 NEWEST = onnx.defs.onnx_opset_version()
-LITERAL = 64  # elements; a constant node up to this size is arithmetic, above it is a weight
-LARGEST = 2**22  # elements; a constant larger than this is not made from a shape in the file
-
-Source = str | os.PathLike[str] | ModelProto
-
-
-def read_model(source: Source) -> ModelProto:
-    """The model in a file, external data included; a ModelProto is returned as it is.
-
-    Raises BadModel for a file that is missing, not ONNX, truncated or without a graph.
-    """
-    if isinstance(source, ModelProto):
-        model, where = source, "the model"
-    else:
-        path, where = Path(source), str(source)
-        if not path.is_file():
-            raise BadModel(f"{path}: {'is a folder, not an ONNX file' if path.is_dir() else 'no such file'}")
-        try:
-            model = onnx.load(path)
-        except Exception as error:  # protobuf and the external data reader raise several kinds
-            reason = " ".join(str(error).split())[:200]
-            raise BadModel(f"{path}: not an ONNX file, or a damaged one ({reason})") from error
-    if not model.graph.node or not model.graph.output or not model.opset_import:
-        raise BadModel(f"{where}: not an ONNX model (it holds no graph, or none with an output)")
-    metadata = [text for p in model.metadata_props for text in (p.key, p.value)]
-    if not _is_text(model.graph) or not all(isinstance(text, str) for text in metadata):
-        raise BadModel(f"{where}: a damaged ONNX file (it holds names that are not text)")
-    if len(model.graph.sparse_initializer):
-        raise BadModel(f"{where}: has sparse weights, which are not supported; store them as dense ones")
-    return model
-
-
-def _is_text(graph: GraphProto) -> bool:
-    """True where all names are text: protobuf hands out damaged ones as bytes."""
-    values = [*graph.input, *graph.output, *graph.value_info]
-    names = [v.name for v in (*values, *graph.initializer)]
-    names += [d.dim_param for v in values for d in v.type.tensor_type.shape.dim]
-    for node in graph.node:
-        names += [node.op_type, node.domain, node.name, *node.input, *node.output]
-        names += [a.name for a in node.attribute]
-        if not all(_is_text(a.g) for a in node.attribute if a.type == a.GRAPH):
-            return False
-    return all(isinstance(name, str) for name in names)
 
 
 def canonical(
@@ -90,10 +50,10 @@ def canonical(
     """
     model = read_model(source)
     light, weights = _set_weights_aside(model, shapes or {})
-    light = _converted(light)
+    light = _converted(light, weights)
     twins = widen(light, weights) if is_narrow(light, weights) else {}
     graph = _assembled(light, weights, set(keep))
-    graph.twins = twins
+    graph.twins.update(twins)
     return graph
 
 
@@ -128,7 +88,7 @@ def _set_weights_aside(
         else:
             weights[node.output[0]] = tensor
     for name, tensor in initializers.items():
-        if _elements(tensor) <= LITERAL:
+        if elements(tensor) <= LITERAL:
             graph.initializer.append(tensor)
         else:
             weights[name] = tensor
@@ -142,7 +102,7 @@ def _weight_in(node: NodeProto) -> TensorProto | None:
     if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
         return None
     for a in node.attribute:
-        if a.name == "value" and _elements(a.t) > LITERAL:
+        if a.name == "value" and elements(a.t) > LITERAL:
             tensor = TensorProto()
             tensor.CopyFrom(a.t)
             tensor.name = node.output[0]
@@ -150,14 +110,11 @@ def _weight_in(node: NodeProto) -> TensorProto | None:
     return None
 
 
-def _elements(tensor: TensorProto) -> int:
-    return int(np.prod(tensor.dims, dtype=np.int64))
-
-
-def _converted(light: ModelProto) -> ModelProto:
+def _converted(light: ModelProto, weights: Mapping[str, TensorProto]) -> ModelProto:
     """The model without functions of its own, at opset 18 or newer; nodes keep their names."""
     names = {n.output[0]: n.name for n in light.graph.node if n.name and n.output}
     if light.functions:
+        write_function_defaults(light)
         light = inliner.inline_local_functions(light)
     known = {o for n in light.graph.node for o in n.output} | {v.name for v in light.graph.input}
     known |= {t.name for t in light.graph.initializer}
@@ -172,6 +129,8 @@ def _converted(light: ModelProto) -> ModelProto:
         except Exception as error:  # C++ assertions come as several kinds
             reason = " ".join(str(error).split())[:200]
             raise BadModel(f"cannot bring the model from opset {opset} to {OPSET}: {reason}") from error
+        if opset < 11:
+            write_old_resize(light, weights)
         _mark_added(light, known)
     for node in light.graph.node:
         if node.name:
@@ -207,8 +166,17 @@ def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[
     outputs = [o.name for o in light.graph.output]
     # Constants that may be folded: literals and sizes, and what is computed from these alone.
     known = {t.name for t in light.graph.initializer if t.data_type in _WHOLE} - keep
-    for node in light.graph.node:
-        append(graph, node, known, kept=keep | set(outputs), declared=declared)
+    again: dict[str, str] = {}
+    taken = {o for n in light.graph.node for o in n.output}
+    moved = {i for n in light.graph.node if n.op_type != "DequantizeLinear" for i in n.input}
+    for node in straightened(light.graph.node, graph, known, taken):
+        for i, name in enumerate(node.input):
+            node.input[i] = again.get(name, name)
+        if append(graph, node, known, kept=keep | set(outputs), declared=declared):
+            q = node.output[0] if node.output else ""
+            integers = show_real(graph, node, taken) if q in moved else None
+            if integers is not None:
+                again[q] = integers
     for name in outputs:
         if name not in graph:
             raise BadModel(f"nothing computes the model's output {name!r}")
@@ -234,12 +202,15 @@ def append(
             raise BadModel(f"{describe(node)} reads {name!r}, which nothing before it in the file computes")
     if any(o in graph for o in node.output if o):
         raise BadModel(f"{describe(node)} computes a value that the file has already")
-    write_defaults(node, graph)
-    folded = None if set(kept).intersection(node.output) else _folded(node, graph, known)
-    if folded is None:
-        graph.add(node, declared)
-        return True
-    for name, array in folded.items():
+    with understood(node):
+        write_defaults(node, graph)
+        constants = None if set(kept).intersection(node.output) else folded(node, graph, known)
+        if constants is None:
+            graph.add(node, declared)
+            if key_of(node) in BODIES and schema_of(node.op_type, graph.opsets[""], node.domain) is None:
+                type_by_body(graph, node)
+            return True
+    for name, array in constants.items():
         graph.add_constant(numpy_helper.from_array(array, name))
         if node.op_type != "ConstantOfShape":
             known.add(name)
@@ -247,105 +218,3 @@ def append(
 
 
 _WHOLE = {TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}
-
-
-def _folded(node: NodeProto, graph: Graph, known: set[str]) -> dict[str, np.ndarray] | None:
-    """The outputs of a node that is shape arithmetic or a constant in disguise; None for all others.
-
-    Weights are not folded, however they are wrapped: a gradient may be wanted for any of them.
-    """
-    if node.domain:
-        return None
-    if node.op_type in ("Shape", "Size"):
-        shape = shape_of(graph.types.get(node.input[0]))
-        if shape is None or not all(isinstance(d, int) for d in shape):
-            return None
-        whole = np.array(shape, np.int64)
-        attrs = attributes(node)
-        part = whole[attrs.get("start", 0) : attrs.get("end")] if node.op_type == "Shape" else whole.prod()
-        return {node.output[0]: np.asarray(part, np.int64)}
-    if not all(i in known for i in node.input if i) or node.op_type in _NEVER_FOLDED:
-        return None
-    if node.op_type == "ConstantOfShape":
-        size = Tensor(graph, node.input[0]).array
-        if size is None or (size < 0).any() or np.prod(size.astype(float)) > LARGEST:
-            return None
-    elif any(_elements(graph.constants[i]) > 16 * LITERAL for i in node.input if i):
-        return None
-    model = helper.make_model(
-        helper.make_graph(
-            [node],
-            "fold",
-            [helper.make_value_info(i, graph.types[i]) for i in dict.fromkeys(node.input) if i],
-            [helper.make_empty_tensor_value_info(o) for o in node.output if o],
-        ),
-        opset_imports=[helper.make_opsetid("", graph.opsets[""])],
-    )
-    try:
-        feeds = {i: numpy_helper.to_array(graph.constants[i]) for i in node.input if i}
-        values: list[Any] = ReferenceEvaluator(model).run(None, feeds)  # type: ignore[assignment]
-    except Exception:  # not computable here: left to the runtime, which says more about it
-        return None
-    if any(not isinstance(v, np.ndarray | np.generic) or np.size(v) > LARGEST for v in values):
-        return None
-    return dict(zip([o for o in node.output if o], map(np.asarray, values), strict=True))
-
-
-_NEVER_FOLDED = {
-    "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial",
-    "If", "Loop", "Scan", "Range", "Expand", "Tile",
-}  # fmt: skip
-
-
-def write_defaults(node: NodeProto, graph: Graph) -> None:
-    """Write every attribute that has a default into the node, and padding as explicit numbers."""
-    schema = schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
-    if schema is None:
-        return
-    present = {a.name for a in node.attribute}
-    for name, attribute in schema.attributes.items():
-        if name not in present and attribute.default_value.name:
-            node.attribute.append(attribute.default_value)
-    if node.op_type in _WINDOWED:
-        _write_window(node, graph)
-
-
-_WINDOWED = {"Conv", "MaxPool", "AveragePool", "LpPool", "ConvInteger", "QLinearConv"}
-
-
-def _write_window(node: NodeProto, graph: Graph) -> None:
-    """kernel_shape, strides, dilations and pads as numbers, where the sizes are known.
-
-    SAME_UPPER and SAME_LOWER split what ceil(size / stride) windows need, the odd one last or first
-    (ONNX operators, Conv: auto_pad).
-    """
-    attrs = attributes(node)
-    weight = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}.get(node.op_type)
-    kernel = attrs.get("kernel_shape")
-    if kernel is None and weight is not None:
-        shape = shape_of(graph.types.get(node.input[weight]))
-        kernel = None if shape is None or not all(isinstance(d, int) for d in shape) else list(shape[2:])
-    if not kernel:
-        return
-    strides = attrs.get("strides") or [1] * len(kernel)
-    dilations = attrs.get("dilations") or [1] * len(kernel)
-    auto = attrs.get("auto_pad", "NOTSET")
-    pads = attrs.get("pads") if auto == "NOTSET" else None
-    size = (shape_of(graph.types.get(node.input[0])) or ())[2:]
-    if pads is None and auto.startswith("SAME"):
-        if len(size) != len(kernel) or not all(isinstance(d, int) for d in size):
-            return
-        before, after = [], []
-        for x, k, s, d in zip(size, kernel, strides, dilations, strict=True):
-            total = max((-(-x // s) - 1) * s + (k - 1) * d + 1 - x, 0)  # type: ignore[operator]
-            before.append(total // 2 if auto == "SAME_UPPER" else total - total // 2)
-            after.append(total - before[-1])
-        pads = before + after
-    values = {"kernel_shape": kernel, "strides": strides, "pads": pads or [0] * 2 * len(kernel)}
-    schema = schema_of(node.op_type, graph.opsets[""])
-    if schema is not None and "dilations" in schema.attributes:
-        values["dilations"] = dilations
-    others = [a for a in node.attribute if a.name not in (*values, "auto_pad")]
-    del node.attribute[:]
-    node.attribute.extend(others)
-    node.attribute.extend(helper.make_attribute(k, v) for k, v in values.items())

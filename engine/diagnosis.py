@@ -7,10 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from .anatomy import between
+from .doctor import find
 from .explainers.gradcam import contributions, one_hot
 from .gradient import backpropagate
-from .graph import describe, is_float
 from .network import Network
+from .nodes import describe
+from .types import is_float
 
 
 def is_sound(map_: np.ndarray) -> bool:
@@ -71,7 +73,10 @@ def _made_by(network: Network, name: str) -> str:
 def _reader(network: Network, name: str, score: str) -> str:
     """The node on the way to the score that reads a value: where its gradient got lost."""
     readers = [n for n in network.graph.ancestors([score]) if name in n.input]
-    return f"lost in {describe(readers[0])}" if readers else "it does not reach the score"
+    if not readers:
+        return "it does not reach the score"
+    stops = [b for b in find(network.graph, [score], [name]).blocks if b.output in readers[0].output]
+    return f"lost in {describe(readers[0])}" + (f", which {stops[0].why}" if stops else "")
 
 
 def _first_not_finite(network: Network, feeds: Mapping[str, np.ndarray]) -> str:

@@ -51,6 +51,8 @@ class Explainer:
         if method not in EXPLAINERS:
             raise BadRequest(f"there is no method {method!r}{nearest(method, EXPLAINERS)}")
         graph = network.graph.copy()
+        if not graph.inputs:
+            raise BadRequest("the model has no input; only image models can be explained")
         self.network, self.method = network, method
         output = graph.outputs[0] if output is None else output
         scores = inside(graph, score_name(graph, output))
@@ -78,7 +80,10 @@ class Explainer:
 
         Raises BadRequest for a class that the model does not have.
         """
-        count = len(feeds[self.graph.inputs[0]])
+        images = self.graph.inputs[0]
+        if images not in feeds or np.ndim(feeds[images]) == 0:
+            raise BadRequest(f"the model's input {images!r} is missing, or has no batch axis")
+        count = len(feeds[images])
         wish = np.full(count, PREDICTED) if targets is None else np.broadcast_to(targets, count)
         for target in wish:
             if not PREDICTED <= target < self.classes:

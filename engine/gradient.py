@@ -9,22 +9,28 @@ The forward pass is not touched: gradients are nodes appended behind it, so its 
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, defs, helper, inliner
+from onnx import ModelProto, NodeProto, defs
 
 from .anatomy import score_name
-from .canonical import Source, append, canonical
+from .blocks import no_rule
+from .bodies import BODIES, quantised
+from .canonical import canonical
 from .errors import BadRequest, NoRule, nearest
-from .graph import Graph, Tensor, attributes, describe, is_float, op, schema_of
-from .rules import VJP
+from .expansion import node_inputs, own_body, specified_body
+from .file import Source
+from .graph import Graph, Tensor, op
+from .nodes import is_differentiable, is_variadic, key_of, named, schema_of, understood
+from .rules import VJP, quantisation
+from .types import is_float
 from .variants import TABLES
 
+QUANTISING = {*quantisation.RULES, *quantised.BODIES}
 Rules = Mapping[str, Callable[..., Any]]
+Placed = Callable[[Graph, Collection[str]], Rules]  # a table that depends on where nodes stand
 Grads = dict[str, list[Tensor]]
 
 
@@ -32,13 +38,13 @@ def gradient(
     model: Source,
     of: str | Sequence[str] | None = None,
     wrt: str | Sequence[str] | None = None,
-    rules: Rules | str | None = None,
+    rules: Rules | Placed | str | None = None,
 ) -> ModelProto:
     """The model's training graph: itself, and the gradient of `of` with respect to `wrt`.
 
     `model`: a path or a ModelProto (not changed). `of`: names of values, by default the first output,
     before a final Softmax. `wrt`: names of values - inputs, weights or anything between - by default the
-    first input. `rules`: a table of rules or the name of one: "gradient" (default), "guided", "deconvnet".
+    first input. `rules`: a table of rules, or the name of one of variants.TABLES ("gradient" by default).
 
     Returns a model of plain ai.onnx operators (besides those that it had). Its inputs are the model's
     own and then `seed/<of>` for each `of`, of that value's type and shape: the vector v of the product
@@ -77,37 +83,62 @@ def inside(graph: Graph, name: str) -> Tensor:
     if value.dtype is None:
         for node in graph.ancestors([value.name]):
             if any(o and Tensor(graph, o).dtype is None for o in node.output):
-                raise NoRule(no_rule(node))
+                raise NoRule(no_rule(graph, node))
     return value
 
 
 def backpropagate(
-    graph: Graph, seeds: Mapping[str, Tensor], wrt: Sequence[str], rules: Rules | str | None = None
+    graph: Graph, seeds: Mapping[str, Tensor], wrt: Sequence[str], rules: Rules | Placed | str | None = None
 ) -> list[Tensor | None]:
     """Append the vector-Jacobian product to the graph: Σ seedᵀ ∂of/∂wrt for each `wrt`.
 
     `seeds` holds the vector for each differentiated value by name. Returns one tensor per `wrt`, of its
     shape and type, or None where no path of differentiable operators leads from it to a seed.
     """
-    table = _table(rules)
-    grads: Grads = {name: [seed] for name, seed in seeds.items()}
+    table = _table(rules, graph, seeds)
+    before = {name: _unrounded(graph, name) for name in seeds}
+    grads: Grads = {}
+    for name, seed in seeds.items():
+        grads.setdefault(before[name], []).append(seed)
     _walk(graph, list(graph.nodes), grads, set(wrt), table)
+    for name, seed in seeds.items():
+        if name != before[name]:
+            grads.setdefault(name, []).append(seed)
     return [_total(grads[name]) if grads.get(name) else None for name in wrt]
 
 
-def _table(rules: Rules | str | None) -> Rules:
+def _unrounded(graph: Graph, name: str) -> str:
+    """What a quantised value was before its rounding, appended where an integer operator hides it.
+
+    A score that saturates has no slope of its own; what it is made of has.
+    """
+    start, passed = name, ""
+    while (node := graph.producer(name)) is not None and node.op_type in quantisation.RULES:
+        name, passed = node.input[0], node.op_type
+    if node is not None and name != start and key_of(node) in quantised.BODIES:
+        last = graph.producer(own_body(graph, node)[0])
+        assert last is not None
+        return last.input[0] if last.op_type == "QuantizeLinear" else start
+    # Floats of 8 bits that nothing quantised are no real numbers in disguise.
+    rounded = passed != "DequantizeLinear" and is_float(graph[name].dtype or np.dtype(bool))
+    return name if rounded else start
+
+
+def _table(rules: Rules | Placed | str | None, graph: Graph, of: Collection[str]) -> Rules:
     if isinstance(rules, str):
         if rules not in TABLES:
             raise BadRequest(f"there are no rules called {rules!r}{nearest(rules, TABLES)}")
-        return TABLES[rules]
-    return VJP if rules is None else rules
+        rules = TABLES[rules]
+    if rules is None:
+        return VJP
+    return rules if isinstance(rules, Mapping) else rules(graph, of)
 
 
 def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[str], table: Rules) -> None:
     """Carry `grads` backwards through `nodes` to the `sources`, where they stay."""
-    felt = _depending(graph, nodes, sources)
+    felt = depending(graph, nodes, sources, table)
     for node in reversed(nodes):
-        if not any(grads.get(o) for o in node.output) or not _feels(graph, node, felt):
+        if not any(grads.get(o) for o in node.output) or not _feels(graph, node, felt, table):
             continue
         for o in node.output:
             if len(grads.get(o, ())) > 1:
@@ -117,49 +148,59 @@ def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[s
             if o not in sources:
                 grads.pop(o, None)
         # A node that is called like some operator is not meant by that operator's rule.
-        rule = None if node.name in VJP else table.get(node.name)
-        rule = rule or table.get(key_of(node))
-        if rule is None:
-            _through_body(graph, node, arrived, grads, felt, table)
-            continue
-        for name, entry in zip(node.input, _applied(graph, node, rule, arrived), strict=False):
-            if name not in felt:
+        own = (table[n] for n in (node.name, *node.output[:1]) if n in table and n not in VJP)
+        rule = next(own, None) or table.get(key_of(node))
+        with understood(node):
+            if rule is None:
+                _through_body(graph, node, arrived, grads, felt, table)
                 continue
-            dx = entry() if callable(entry) else entry
-            if isinstance(dx, Tensor):
-                grads.setdefault(name, []).append(unbroadcast(dx, Tensor(graph, name)))
+            for name, entry in zip(node.input, _applied(graph, node, rule, arrived), strict=False):
+                if name not in felt:
+                    continue
+                dx = entry() if callable(entry) else entry
+                if isinstance(dx, Tensor):
+                    grads.setdefault(name, []).append(unbroadcast(dx, Tensor(graph, name)))
 
 
-def key_of(node: NodeProto) -> str:
-    """The key of a node's operator in a table of rules: "Relu", or "com.microsoft:Gelu" elsewhere."""
-    return f"{node.domain}:{node.op_type}" if node.domain else node.op_type
-
-
-def _depending(graph: Graph, nodes: Iterable[NodeProto], sources: set[str]) -> set[str]:
+def depending(graph: Graph, nodes: Iterable[NodeProto], sources: set[str], table: Rules = VJP) -> set[str]:
     """Every value that depends on the sources through differentiable inputs, the sources included."""
     felt = set(sources)
     for node in nodes:
-        if _feels(graph, node, felt):
-            felt.update(o for o in node.output if o and _may_be_float(graph, o))
+        if _feels(graph, node, felt, table):
+            felt.update(o for o in node.output if o and _carries(graph, node, o, felt))
     return felt
 
 
-def _feels(graph: Graph, node: NodeProto, felt: set[str]) -> bool:
-    return any(i in felt and _is_differentiable(graph, node, k) for k, i in enumerate(node.input))
-
-
-def _is_differentiable(graph: Graph, node: NodeProto, index: int) -> bool:
-    """False for inputs that the specification calls non-differentiable, such as Reshape's shape."""
+def _feels(graph: Graph, node: NodeProto, felt: set[str], table: Rules = VJP) -> bool:
+    """True where a differentiable input of the node is felt."""
+    if not felt.intersection(node.input):
+        return False
     schema = schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
-    if schema is None or not schema.inputs:
-        return True
-    slot = schema.inputs[min(index, len(schema.inputs) - 1)]
-    return slot.differentiation_category != defs.OpSchema.DifferentiationCategory.NonDifferentiable
+    # The specification calls integers non-differentiable; here they may stand for real numbers.
+    # A variant may lead through what the specification calls flat, such as Round.
+    told = key_of(node) in QUANTISING or table.get(key_of(node)) is not VJP.get(key_of(node))
+    slots = schema.inputs if schema is not None and not told else []
+    return any(
+        i in felt and (not slots or is_differentiable(slots[min(k, len(slots) - 1)]))
+        for k, i in enumerate(node.input)
+    )
 
 
-def _may_be_float(graph: Graph, name: str) -> bool:
+def _carries(graph: Graph, node: NodeProto, name: str, felt: set[str]) -> bool:
+    """True for an output that a gradient goes through: floats, and integers that stand for reals.
+
+    Those are what quantising operators make, and what is made of them without a cast.
+    """
     dtype = Tensor(graph, name).dtype
-    return dtype is None or is_float(dtype)
+    if dtype is None or is_float(dtype):
+        return True
+    moves_felt = any(i in felt and _is_whole(graph, i) for i in node.input)
+    return "int" in dtype.name and (key_of(node) in QUANTISING or (moves_felt and node.op_type != "Shape"))
+
+
+def _is_whole(graph: Graph, name: str) -> bool:
+    dtype = Tensor(graph, name).dtype
+    return dtype is not None and not is_float(dtype)
 
 
 def _applied(
@@ -173,106 +214,37 @@ def _applied(
     """
     schema = schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
     outputs = [Tensor(graph, o) if o else None for o in node.output]
-    inputs: list[Tensor | None] = [Tensor(graph, i) if i else None for i in node.input]
-    if schema is not None and schema.inputs and not _is_variadic(schema.inputs[-1]):
-        inputs += [None] * (len(schema.inputs) - len(inputs))
-    attrs = attributes(node)
-    wanted = _parameters(rule)
-    named = attrs if wanted is None else {k: v for k, v in attrs.items() if k in wanted}
+    inputs, attrs = node_inputs(graph, node), named(node, rule)
     if schema is not None and _many_outputs(schema):
         grads = tuple(
             g if g is not None else zeros_like(y) if y is not None else None
             for g, y in zip(arrived, outputs, strict=True)
         )
-        result = rule(grads, tuple(outputs), *inputs, **named)
+        result = rule(grads, tuple(outputs), *inputs, **attrs)
     else:
-        result = rule(arrived[0], outputs[0], *inputs, **named)
+        result = rule(arrived[0], outputs[0], *inputs, **attrs)
     return result if isinstance(result, tuple | list) else (result,)
 
 
 def _many_outputs(schema: defs.OpSchema) -> bool:
-    no = defs.OpSchema.DifferentiationCategory.NonDifferentiable
-    return sum(o.differentiation_category != no for o in schema.outputs) > 1 or _is_variadic(
-        schema.outputs[-1]
-    )
-
-
-def _is_variadic(slot: defs.OpSchema.FormalParameter) -> bool:
-    return slot.option == defs.OpSchema.FormalParameterOption.Variadic
-
-
-@lru_cache(maxsize=1024)
-def _parameters(rule: Callable[..., Any]) -> frozenset[str] | None:
-    """The names of a rule's parameters; None where it takes any."""
-    parameters = inspect.signature(rule).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return None
-    return frozenset(p.name for p in parameters)
+    return sum(map(is_differentiable, schema.outputs)) > 1 or is_variadic(schema.outputs[-1])
 
 
 def _through_body(
     graph: Graph, node: NodeProto, arrived: list[Tensor | None], grads: Grads, felt: set[str], table: Rules
 ) -> None:
-    """Differentiate an operator that has no rule through its function body in the specification.
+    """Differentiate an operator that has no rule through its body: ours, or that of the specification.
 
     The body is computed anew beside the node, whose own value stays what the runtime's kernel makes it.
     """
-    outputs, nodes = _body(graph, node)
+    start = len(graph.nodes)
+    outputs = own_body(graph, node) if key_of(node) in BODIES else specified_body(graph, node)
     inner: Grads = {o: [g] for o, g in zip(outputs, arrived, strict=False) if g is not None}
     sources = {i for i in node.input if i in felt}
-    _walk(graph, nodes, inner, sources, table)
+    _walk(graph, graph.nodes[start:], inner, sources, table)
     for name in sources:
         if inner.get(name):
             grads.setdefault(name, []).append(_total(inner[name]))
-
-
-def _body(graph: Graph, node: NodeProto) -> tuple[list[str], list[NodeProto]]:
-    """Append an operator's function body to the graph; its outputs' names and its nodes."""
-    schema = schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
-    if schema is None or not (schema.has_function or schema.has_context_dependent_function):  # pyright: ignore
-        raise NoRule(no_rule(node))
-    inputs = list(dict.fromkeys(i for i in node.input if i))
-    outputs = [graph.fresh(node.op_type) if o else "" for o in node.output]
-    call = NodeProto()
-    call.CopyFrom(node)
-    del call.output[:]
-    call.output.extend(outputs)
-    model = helper.make_model(
-        helper.make_graph(
-            [call],
-            "body",
-            [helper.make_value_info(i, graph.types[i]) for i in inputs],
-            [helper.make_empty_tensor_value_info(o) for o in outputs if o],
-        ),
-        opset_imports=[helper.make_opsetid(d, v) for d, v in graph.opsets.items()],
-    )
-    body = inliner.inline_selected_functions(
-        model, [(node.domain, node.op_type)], inline_schema_functions=True
-    )
-    if any(n.op_type == node.op_type and n.domain == node.domain for n in body.graph.node):
-        raise NoRule(no_rule(node))
-    own = {name: name for name in (*inputs, *outputs)}
-    known: set[str] = set()
-    nodes = []
-    for inner in body.graph.node:
-        for names in (inner.input, inner.output):
-            for k, name in enumerate(names):
-                if name and name not in own:
-                    own[name] = graph.fresh(inner.op_type)
-                names[k] = own.get(name, "")
-        inner.name = ""
-        if append(graph, inner, known):
-            nodes.append(inner)
-    return outputs, nodes
-
-
-def no_rule(node: NodeProto) -> str:
-    """Why a gradient stops at a node, and the way out."""
-    before = next((i for i in node.input if i), "?")
-    return (
-        f"no gradient leads through {describe(node)}: {key_of(node)} has no rule; "
-        f"ask for a value before it (of={before!r}) or give a rule for it in `rules`"
-    )
 
 
 def zeros_like(x: Tensor) -> Tensor:

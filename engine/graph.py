@@ -8,14 +8,13 @@ expression fails on its own line. Rules and explainers are written in this langu
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import copy
-from functools import lru_cache, partial, reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 from onnx import (
-    AttributeProto,
     ModelProto,
     NodeProto,
     TensorProto,
@@ -27,39 +26,12 @@ from onnx import (
 )
 
 from .errors import BadModel, BadRequest, nearest
+from .nodes import OURS, attributes, describe, schema_of, subgraph_inputs
 from .sizes import Dim, followed, target
+from .types import array_of, dtype_of, merged, shape_of
 
 IR_VERSION = 10  # what we write; read by ONNX Runtime 1.18 and newer
-OURS = "onnxlens/"  # how the names of values begin that are not the model's own
 SMALL = 1024  # elements; a constant up to this size takes part in shape inference
-
-
-@lru_cache(maxsize=4096)
-def schema_of(op_type: str, opset: int, domain: str = "") -> defs.OpSchema | None:
-    """The operator's schema at an opset, or None for an operator that ONNX does not define."""
-    try:
-        return defs.get_schema(op_type, opset, domain)
-    except defs.SchemaError:
-        return None
-
-
-def attributes(node: NodeProto) -> dict[str, Any]:
-    """A node's attributes as Python values; text as str."""
-    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return {k: v.decode("utf-8", "replace") if isinstance(v, bytes) else v for k, v in values.items()}
-
-
-def subgraph_inputs(node: NodeProto) -> set[str]:
-    """Names that the graphs inside a node (If, Loop, Scan) take from around it."""
-    outer: set[str] = set()
-    for a in node.attribute:
-        for body in [a.g] if a.type == AttributeProto.GRAPH else a.graphs:
-            known = {i.name for i in body.input} | {t.name for t in body.initializer}
-            for inner in body.node:
-                outer |= ({i for i in inner.input if i} | subgraph_inputs(inner)) - known
-                known |= set(inner.output)
-            outer |= {o.name for o in body.output} - known
-    return outer
 
 
 class Graph:
@@ -78,7 +50,9 @@ class Graph:
         self.inputs: list[str] = []
         self.outputs: list[str] = []
         self.metadata: dict[str, str] = {}
-        self.twins: dict[str, str] = {}  # 16-bit inputs and outputs, and the float32 values inside (widen.py)
+        # The float32 values that stand for others: for 16-bit inputs and outputs (widen.py) and for
+        # the integers of quantised operators (canonical.py).
+        self.twins: dict[str, str] = {}
         self._defined: set[str] = set()
         self._names: set[str] = set()  # the defined ones, and those given out by fresh()
         self._count = 0
@@ -136,7 +110,7 @@ class Graph:
             )
             known = [t for t in views if t is not None]
             if known:
-                self.types[name] = self._named(reduce(_merged, known))
+                self.types[name] = self._named(reduce(merged, known))
             self._define(name)
             self._producers[name] = len(self.nodes)
         self.nodes.append(node)
@@ -172,23 +146,23 @@ class Graph:
             return shape_of(self.types.get(name))
 
         name = node.output[0]
-        sizes = followed(node.op_type, node.input, attributes(node), shape, self._sizes_of)
+        sizes = followed(node.op_type, node.input, attributes(node), shape, self.sizes_of)
         if sizes is not None:
             self._sizes[name] = sizes
         if node.op_type not in ("Reshape", "Expand", "ConstantOfShape") or name not in inferred:
             return None
-        wish = target(node.op_type, shape(node.input[0]), self._sizes_of(node.input[-1]))
+        wish = target(node.op_type, shape(node.input[0]), self.sizes_of(node.input[-1]))
         elem = inferred[name].tensor_type.elem_type
         return None if wish is None else helper.make_tensor_type_proto(elem, wish)
 
-    def _sizes_of(self, name: str) -> list[Dim] | None:
+    def sizes_of(self, name: str) -> list[Dim] | None:
         """The entries of an integer vector, as far as they are known."""
         tensor = self.constants.get(name)
         if tensor is None:
             return self._sizes.get(name)
         if tensor.data_type not in (TensorProto.INT64, TensorProto.INT32) or not _is_small(tensor):
             return None
-        return [int(d) for d in numpy_helper.to_array(tensor).ravel()]
+        return [int(d) for d in array_of(tensor).ravel()]
 
     def _named(self, type_: TypeProto) -> TypeProto:
         """The type with a symbol for each size that has none: sizes can then be told to be the same."""
@@ -208,10 +182,10 @@ class Graph:
                 self._names.add(name)
                 return name
 
-    def unused(self, name: str) -> str:
-        """`name`, or `name/2`, `name/3`, ... where it is taken."""
+    def unused(self, name: str, taken: Collection[str] = ()) -> str:
+        """`name`, or `name/2`, `name/3`, ... where it is used here or in `taken`."""
         numbered = (name if i == 1 else f"{name}/{i}" for i in itertools.count(1))
-        return next(n for n in numbered if n not in self._names)
+        return next(n for n in numbered if n not in self._names and n not in taken)
 
     def output(self, value: Tensor, name: str) -> Tensor:
         """Make a value an output of the graph, under this name."""
@@ -246,6 +220,20 @@ class Graph:
             if isinstance(value, list | dict | set):
                 setattr(other, name, value.copy())
         return other
+
+    def part(self, names: Iterable[str]) -> Graph:
+        """A graph of which these values are the inputs or constants, with their types."""
+        other = Graph(dict(self.opsets))
+        for name in dict.fromkeys(names):
+            if name in self.constants:
+                other.add_constant(self.constants[name])
+            elif name in self.types:
+                other.declare_input(name, self.types[name])
+        return other
+
+    def refine(self, name: str, type_: TypeProto) -> None:
+        """Complete what is known of a value's type."""
+        self.types[name] = self._named(merged(self.types[name], type_) if name in self.types else type_)
 
     def ancestors(self, names: Iterable[str]) -> list[NodeProto]:
         """The nodes that these values are computed from, in order."""
@@ -325,7 +313,7 @@ class Tensor:
     def array(self) -> np.ndarray | None:
         """The value of a constant; None for a computed one."""
         tensor = self.graph.constants.get(self.name)
-        return None if tensor is None else numpy_helper.to_array(tensor)
+        return None if tensor is None else array_of(tensor)
 
     @property
     def dims(self) -> Tensor:
@@ -463,41 +451,6 @@ def _literal(graph: Graph, schema: defs.OpSchema, args: Sequence[Any], index: in
 _NAMED = {"int64": np.int64, "int32": np.int32, "bool": np.bool_, "float": np.float32, "double": np.float64}
 
 
-def ours(name: str, taken: set[str]) -> str:
-    """A name for a value that we put beside one of the model's, added to those that are taken."""
-    name = OURS + name
-    while name in taken:
-        name += "'"
-    taken.add(name)
-    return name
-
-
-def dtype_of(type_: TypeProto | None) -> np.dtype | None:
-    """The NumPy element type of an ONNX tensor type; None where there is none."""
-    if type_ is None or not type_.tensor_type.elem_type:
-        return None
-    return np.dtype(helper.tensor_dtype_to_np_dtype(type_.tensor_type.elem_type))
-
-
-def is_float(dtype: np.dtype) -> bool:
-    """True for the floating-point types, bfloat16 and the 8-bit ones included."""
-    return dtype.kind == "f" or "float" in dtype.name
-
-
-def shape_of(type_: TypeProto | None) -> tuple[Dim, ...] | None:
-    """The shape of an ONNX tensor type; None where the rank is not known."""
-    if type_ is None or not type_.tensor_type.HasField("shape"):
-        return None
-    return tuple(
-        d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in type_.tensor_type.shape.dim
-    )
-
-
-def describe(node: NodeProto) -> str:
-    """A node in words: its operator, and its name or else what it computes."""
-    return f"{node.op_type} node {node.name or next(filter(None, node.output), '?')!r}"
-
-
 def _is_small(tensor: TensorProto) -> bool:
     return int(np.prod(tensor.dims, dtype=np.int64)) <= SMALL
 
@@ -507,16 +460,3 @@ def _placeholder(tensor: TensorProto) -> TensorProto:
     stub.data_location = TensorProto.EXTERNAL
     stub.external_data.add(key="location", value="beside")
     return stub
-
-
-def _merged(first: TypeProto, second: TypeProto) -> TypeProto:
-    """Two views of one type: for each size the one that knows more."""
-    if dtype_of(first) != dtype_of(second):
-        return first if dtype_of(first) is not None else second
-    a, b = shape_of(first), shape_of(second)
-    if a is None or b is None or len(a) != len(b):
-        return second if a is None else first
-    dims = [
-        x if isinstance(x, int) else y if isinstance(y, int) else x or y for x, y in zip(a, b, strict=True)
-    ]
-    return helper.make_tensor_type_proto(first.tensor_type.elem_type, dims)

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .canonical import Source, canonical, read_model
+from .canonical import canonical
 from .errors import BadRequest, nearest
-from .graph import Dim, Graph, Tensor
+from .file import Source, read_model
+from .graph import Graph, Tensor
 from .provider import choose
 from .session import Session
+from .sizes import Dim
 
 KEPT = 8  # compiled sessions; each holds its own copy of the prepared weights
 

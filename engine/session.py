@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from .errors import BadModel, BadRequest, OnnxlensError
 from .graph import Graph, Tensor
 from .provider import PROVIDERS, choose
+from .types import array_of
 
 BFLOAT16 = helper.tensor_dtype_to_np_dtype(TensorProto.BFLOAT16)
 onnxruntime.set_default_logger_severity(4)  # what goes wrong is said by the exception
@@ -48,7 +49,7 @@ class Session:
         if threads is not None:
             options.intra_op_num_threads = threads
         beside = {t.name: t for t in model.graph.initializer if t.external_data}
-        weights = [numpy_helper.to_array(graph.constants[name]) for name in beside]
+        weights = [array_of(graph.constants[name]) for name in beside]
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(w)) for w in weights]
         if values:
             options.add_external_initializers(list(beside), values)

@@ -16,7 +16,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from .graph import ours
+from .nodes import ours
+from .types import array_of
 
 NARROW = {TensorProto.FLOAT16, TensorProto.BFLOAT16}
 
@@ -65,7 +66,7 @@ def widen(model: ModelProto, weights: dict[str, TensorProto]) -> dict[str, str]:
 def _wide(tensor: TensorProto) -> TensorProto:
     if tensor.data_type not in NARROW:
         return tensor
-    return numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name)
+    return numpy_helper.from_array(array_of(tensor).astype(np.float32), tensor.name)
 
 
 def _widen_node(node: NodeProto) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.errors import BadModel, BadRequest
-from ..engine.graph import dtype_of, is_float, shape_of
+from ..engine.types import dtype_of, is_float, shape_of
 from .layout import infer_layout
 from .preprocess import CHANNELS, Preprocess
 from .presets import PRESETS, preset

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.canonical import read_model
 from ..engine.errors import BadRequest, NoMap
 from ..engine.explainer import Explainer, Explanation, class_count
+from ..engine.file import read_model
 from ..engine.gradient import inside
 from ..engine.network import Network
 from . import zoo

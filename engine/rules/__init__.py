@@ -12,14 +12,30 @@ To add an operator, add a line to the table of its family.
 from collections.abc import Callable
 from typing import Any
 
-from . import activation, arithmetic, layout, linear, normalisation, pooling, reduction
+from . import (
+    activation,
+    arithmetic,
+    cumulative,
+    layout,
+    linear,
+    normalisation,
+    pooling,
+    quantisation,
+    reduction,
+    resampling,
+    selection,
+)
 
 VJP: dict[str, Callable[..., Any]] = {
     **activation.RULES,
     **arithmetic.RULES,
+    **cumulative.RULES,
     **layout.RULES,
     **linear.RULES,
     **normalisation.RULES,
     **pooling.RULES,
+    **quantisation.RULES,
     **reduction.RULES,
+    **resampling.RULES,
+    **selection.RULES,
 }

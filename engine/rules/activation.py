@@ -57,6 +57,7 @@ RULES = {
     "Softsign": lambda g, y, x: g / (1 + op.Abs(x)) ** 2,
     "Softmax": softmax,
     "LogSoftmax": lambda g, y, x, axis: g - op.Exp(y) * g.sum([axis]),
+    "Hardmax": lambda g, y, x: None,
     "Erf": lambda g, y, x: g * (2 / math.sqrt(math.pi)) * op.Exp(-(x * x)),
     "Dropout": dropout,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..graph import Tensor, op
+from ..types import is_float
 
 
 def extremum(g: Tensor, y: Tensor, *xs: Tensor) -> tuple[Tensor, ...]:
@@ -23,13 +24,14 @@ def power(g: Tensor, y: Tensor, x: Tensor, n: Tensor) -> tuple[Tensor, Tensor | 
 
 RULES = {
     "Identity": lambda g, y, x: g,
-    "Cast": lambda g, y, x: op.CastLike(g, x),
+    "Cast": lambda g, y, x: op.CastLike(g, x) if x.dtype is not None and is_float(x.dtype) else g,
     "CastLike": lambda g, y, x, like: (op.CastLike(g, x), None),
     "Add": lambda g, y, a, b: (g, g),
     "Sub": lambda g, y, a, b: (g, -g),
     "Mul": lambda g, y, a, b: (g * b, g * a),
     "Div": lambda g, y, a, b: (g / b, -g * y / b),
     "Pow": power,
+    "Mod": lambda g, y, a, b: (g, -g * op.CastLike((a - y) / b, g)),
     "Neg": lambda g, y, x: -g,
     "Abs": lambda g, y, x: g * op.Sign(x),
     "Reciprocal": lambda g, y, x: -g * y * y,

@@ -76,7 +76,22 @@ def reshaped(g: Tensor, y: Tensor, x: Tensor, *_: Tensor | None) -> Tensor:
     return g.like(x)
 
 
+def col2im(
+    g: Tensor, y: Tensor, x: Tensor, image_shape: Tensor, block_shape: Tensor, **windows: Any
+) -> tuple[Tensor, None, None]:
+    """The blocks of g, cut out again: a convolution with a kernel for each element of a block.
+
+    Kernel k is 1 at element k and 0 elsewhere; together they are the identity matrix.
+    """
+    size = op.ReduceProd(block_shape, keepdims=1)
+    eye = op.EyeLike(op.Expand(x.graph.constant(0, x.dtype), op.Concat(size, size, axis=0)))
+    kernels = op.Reshape(eye, op.Concat([-1, 1], block_shape, axis=0))
+    planes = op.Reshape(g, op.Concat([-1, 1], op.Shape(g, start=2), axis=0))
+    return op.Conv(planes, kernels, **windows).like(x), None, None
+
+
 RULES = {
+    "Col2Im": col2im,
     "Reshape": reshaped,
     "Flatten": reshaped,
     "Squeeze": reshaped,
@@ -92,5 +107,5 @@ RULES = {
     "GatherND": moved(op.GatherND),
     "Tile": moved(op.Tile),
     "DepthToSpace": depth_to_space,
-    "SpaceToDepth": lambda g, y, x, blocksize: op.DepthToSpace(g, blocksize=blocksize, mode="DCR"),
+    "SpaceToDepth": lambda g, y, x, blocksize, mode="DCR": op.DepthToSpace(g, blocksize=blocksize, mode=mode),
 }

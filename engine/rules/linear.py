@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from string import ascii_letters
 
 import numpy as np
 
@@ -120,6 +121,81 @@ def conv_weight(
     return op.Transpose(every, perm=[1, 0, *spatial])
 
 
+def conv_transpose(
+    g: Tensor,
+    y: Tensor,
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    strides: Sequence[int] | None = None,
+    dilations: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    group: int = 1,
+) -> tuple[Callable[[], Tensor], ...]:
+    """The adjoint of a convolution, so its gradient is that convolution; g and x change places in dw."""
+    if strides is None or dilations is None or pads is None:
+        raise BadModel(
+            f"the padding of the transposed convolution that makes {y.name!r} depends on an image size "
+            "that is not known; give the size"
+        )
+
+    def dx() -> Tensor:
+        back = op.Conv(g, w, strides=list(strides), dilations=list(dilations), pads=list(pads), group=group)
+        return back if back.shape == x.shape else op.Slice(back, [0] * x.rank, x.dims)
+
+    return (
+        dx,
+        lambda: conv_weight(x, g, w, strides, dilations, pads, group),
+        lambda: g.sum([0, *range(2, x.rank)], keepdims=False),
+    )
+
+
+def einsum(g: Tensor, y: Tensor, *xs: Tensor, equation: str) -> Sequence[Callable[[], Tensor]]:
+    """Each factor's gradient is an Einsum of g and the other factors, by letters.
+
+    Letters that a factor alone has are summed over: their gradient is spread. A letter that it has twice
+    (a diagonal) stands twice in its gradient too: ones on the diagonal take the place of the second.
+    """
+    left, _, result = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if "->" not in equation:  # by the specification: the letters that stand once, in alphabetical order
+        once = sorted(c for c in set(left) - set(",.") if left.count(c) == 1)
+        result = ("..." if "..." in left else "") + "".join(once)
+    return [_factor(g, list(xs), terms, result, i) for i in range(len(xs))]
+
+
+def _factor(g: Tensor, xs: list[Tensor], terms: list[str], result: str, i: int) -> Callable[[], Tensor]:
+    def dx() -> Tensor:
+        x = xs[i]
+        factors, letters = [g], [result]
+        for k, (term, other) in enumerate(zip(terms, xs, strict=True)):
+            if k != i:
+                factors.append(other)
+                letters.append(term)
+        names, wanted = list(terms[i].replace("...", "\0")), []
+        dots = x.rank - len(names) + 1
+        unused = iter(c for c in ascii_letters if c not in "".join(terms))
+        for position, name in enumerate(names):
+            axis = position if "\0" not in names[:position] else position + dots - 1
+            twin = next(unused) if name in wanted else name
+            alone = name != "\0" and not any(name in term for term in letters)
+            if twin != name:
+                eye = op.EyeLike(
+                    op.Expand(x.graph.constant(0, x.dtype), op.Concat(x.dim(axis), x.dim(axis), axis=0))
+                )
+                factors.append(eye)
+                letters.append(name + twin)
+            elif alone:
+                factors.append(op.Expand(x.graph.constant(1, x.dtype), x.dim(axis)))
+                letters.append(name)
+            wanted.append(twin)
+        own = "".join(wanted).replace("\0", "..." if any("..." in term for term in letters) else "")
+        back = op.Einsum(*factors, equation=",".join(letters) + "->" + own)
+        return back
+
+    return dx
+
+
 def gemm(
     g: Tensor,
     y: Tensor,
@@ -156,4 +232,28 @@ def matmul(g: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return (op.Squeeze(da, [-2]) if row else da), (op.Squeeze(db, [-1]) if column else db)
 
 
-RULES = {"Conv": conv, "Gemm": gemm, "MatMul": matmul}
+def det(g: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """d det A = g cof A: the determinants of the minors, with alternating signs. Right for singular A too."""
+    n = x.shape[-1] if x.shape is not None else None
+    if not isinstance(n, int):
+        raise BadModel(f"the determinant {y.name!r} is of a matrix of unknown size; bind the input's shape")
+    g = op.Unsqueeze(g, [-1, -2])
+    if n == 1:
+        return op.Expand(g, x.dims)
+    others = np.array([[k for k in range(n) if k != i] for i in range(n)])
+    minors = op.Gather(op.Gather(x, others, axis=x.rank - 2), others, axis=x.rank)  # (..., i, n-1, j, n-1)
+    lead = list(range(x.rank - 2))
+    r = len(lead)
+    minors = op.Transpose(minors, perm=[*lead, r, r + 2, r + 1, r + 3])
+    sign = (-1.0) ** np.add.outer(np.arange(n), np.arange(n))
+    return g * op.Det(minors) * x.graph.constant(sign, x.dtype)
+
+
+RULES = {
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
+    "Det": det,
+    "Einsum": einsum,
+    "Gemm": gemm,
+    "MatMul": matmul,
+}

@@ -59,10 +59,46 @@ def average_pool(
     dilations = dilations or [1] * len(kernel_shape)
     count = _counts(size, out, kernel_shape, strides, pads, dilations, bool(count_include_pad))
     share = g / x.graph.constant(count[None, None], x.dtype)
-    # One channel at a time: the planes become a batch.
-    plane = op.Reshape(x, [-1, 1, *size])
-    ones = x.graph.constant(np.ones((1, 1, *kernel_shape)), x.dtype)
-    return windows_adjoint(op.Reshape(share, [-1, 1, *out]), ones, plane, strides, dilations, pads).like(x)
+    return spread_windows(share, x, kernel_shape, strides, dilations, pads)
+
+
+def spread_windows(
+    share: Tensor,
+    x: Tensor,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: Sequence[int],
+) -> Tensor:
+    """Add what each window has to give to every pixel under it, one channel at a time."""
+    plane = op.Reshape(x, op.Concat([-1, 1], op.Shape(x, start=2), axis=0))
+    ones = x.graph.constant(np.ones((1, 1, *kernel)), x.dtype)
+    shares = op.Reshape(share, op.Concat([-1, 1], op.Shape(share, start=2), axis=0))
+    return windows_adjoint(shares, ones, plane, strides, dilations, pads).like(x)
+
+
+def lp_pool(
+    g: Tensor,
+    y: Tensor,
+    x: Tensor,
+    p: int,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: Sequence[int],
+) -> Tensor:
+    """y = (Σ |x|ᵖ)^(1/p) over each window."""
+    return lp_slope(x, p) * spread_windows(lp_share(g, y, p), x, kernel_shape, strides, dilations, pads)
+
+
+def lp_share(g: Tensor, y: Tensor, p: int) -> Tensor:
+    """g y¹⁻ᵖ, and 0 where y is 0."""
+    return g if p == 1 else op.Where(y > 0, g / op.Where(y > 0, y, 1) ** (p - 1), 0)
+
+
+def lp_slope(x: Tensor, p: int) -> Tensor:
+    """|x|ᵖ⁻¹ sign x."""
+    return op.Sign(x) * (op.Abs(x) ** (p - 1))
 
 
 def _counts(
@@ -103,4 +139,6 @@ RULES = {
     "AveragePool": average_pool,
     "GlobalAveragePool": lambda g, y, x: spread(g, x),
     "GlobalMaxPool": global_max_pool,
+    "GlobalLpPool": lambda g, y, x, p: lp_slope(x, p) * lp_share(g, y, p),
+    "LpPool": lp_pool,
 }

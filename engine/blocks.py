@@ -1,0 +1,69 @@
+"""Where gradients stop: the operators that none leads through, why, and the way out."""
+
+from __future__ import annotations
+
+from onnx import NodeProto
+
+from .graph import Graph, Tensor
+from .nodes import describe, key_of, schema_of
+from .types import is_float
+
+_POSITIONS = "gives positions, which do not change by a little"
+REASONS = {
+    "ArgMax": _POSITIONS,
+    "ArgMin": _POSITIONS,
+    "NonZero": _POSITIONS,
+    "NonMaxSuppression": "gives the numbers of the boxes that it keeps",
+    "Floor": "is a step: its gradient is zero",
+    "Ceil": "is a step: its gradient is zero",
+    "Round": "is a step: its gradient is zero",
+    "Sign": "is a step: its gradient is zero",
+    "Hardmax": "is a step: its gradient is zero",
+    "Loop": "runs a graph of its own, as often as it finds right",
+    "Scan": "runs a graph of its own, once for each element",
+    "If": "runs one of two graphs of its own",
+}
+STEPS = {"Floor", "Ceil", "Round", "Sign", "Hardmax"}
+
+
+def why(graph: Graph, node: NodeProto) -> str:
+    """Why no gradient leads through a node, as what its operator does."""
+    if node.op_type in REASONS and not node.domain:
+        return REASONS[node.op_type]
+    dtype = Tensor(graph, node.output[0]).dtype if node.output and node.output[0] in graph else None
+    if dtype is not None and not is_float(dtype):
+        return f"gives {dtype}, and only real numbers have gradients"
+    if schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain) is None:
+        return f"{key_of(node)} has no rule, and ONNX does not define it"
+    return f"{key_of(node)} has no rule"
+
+
+def no_rule(graph: Graph, node: NodeProto) -> str:
+    """Why a gradient stops at a node, and the way out: one line, for errors and for the doctor."""
+    before = value_before(graph, node)
+    ask = f"ask for a value before it (of={before!r})" if before else "ask for a value behind it by `wrt`"
+    other = (
+        'take steps for the identity (rules="straight-through")'
+        if node.op_type in STEPS - {"Hardmax"}
+        else "give a rule for it in `rules`"
+    )
+    return f"no gradient leads through {describe(node)}: {why(graph, node)}; {ask} or {other}"
+
+
+def value_before(graph: Graph, node: NodeProto) -> str | None:
+    """The nearest computed real value before a node, if there is one; a feature map before others."""
+    names = list(dict.fromkeys(i for i in node.input if i))
+    seen: set[str] = set()
+    while names:
+        real = [n for n in names if graph.producer(n) is not None and _is_real(graph, n)]
+        if real:
+            return max(real, key=lambda n: len(graph[n].shape or ()))
+        seen.update(names)
+        made = [graph.producer(n) for n in names]
+        names = list(dict.fromkeys(i for m in made if m is not None for i in m.input if i and i not in seen))
+    return None
+
+
+def _is_real(graph: Graph, name: str) -> bool:
+    dtype = graph[name].dtype
+    return dtype is not None and is_float(dtype)

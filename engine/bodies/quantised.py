@@ -1,0 +1,151 @@
+"""Integer operators as what they stand for: dequantise, compute, quantise.
+
+    QLinearX(x, s, z, ..., s', z') = Q(X(D(x, s, z), ...), s', z')
+
+Values of a quantised model stay those of its integer kernels; the gradient goes through the real numbers
+that the integers stand for, straight through the rounding (rules/quantisation.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from onnx import TensorProto
+
+from ..graph import Tensor, op
+
+
+def real(x: Tensor, scale: Tensor, zero: Tensor | None, axis: int = 1) -> Tensor:
+    """D(x) = (x - zero) scale."""
+    return op.DequantizeLinear(x, scale, zero, axis=axis)
+
+
+def whole(y: Tensor, scale: Tensor, zero: Tensor | None) -> Tensor:
+    """Q(y) = saturate(round(y / scale) + zero)."""
+    return op.QuantizeLinear(y, scale, zero)
+
+
+def centred(x: Tensor, zero: Tensor | None) -> Tensor:
+    """x - zero, as float."""
+    x = op.Cast(x, to=TensorProto.FLOAT)
+    return x if zero is None else x - op.Cast(zero, to=TensorProto.FLOAT)
+
+
+def unary(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """An operator of one tensor: (x, s, z, s', z')."""
+
+    def body(
+        x: Tensor, xs: Tensor, xz: Tensor | None, ys: Tensor, yz: Tensor | None = None, **attrs: Any
+    ) -> Tensor:
+        return whole(function(real(x, xs, xz), **attrs), ys, yz)
+
+    return body
+
+
+def binary(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """An operator of two tensors: (a, s, z, b, s, z, s', z')."""
+
+    def body(
+        a: Tensor, sa: Tensor, za: Tensor | None, b: Tensor, sb: Tensor, zb: Tensor | None, ys: Tensor,
+        yz: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        return whole(function(real(a, sa, za), real(b, sb, zb)), ys, yz)
+
+    return body
+
+
+def qlinear_conv(
+    x: Tensor, xs: Tensor, xz: Tensor, w: Tensor, ws: Tensor, wz: Tensor, ys: Tensor, yz: Tensor,
+    b: Tensor | None = None, **attrs: Any,
+) -> Tensor:  # fmt: skip
+    """A convolution; the bias is counted in steps of the product of the scales of x and w."""
+    y = op.Conv(real(x, xs, xz), real(w, ws, wz, axis=0), **attrs)
+    if b is not None:
+        steps = op.Cast(b, to=TensorProto.FLOAT) * xs * ws
+        y = y + op.Reshape(steps, [-1] + [1] * (x.rank - 2))
+    return whole(y, ys, yz)
+
+
+def conv_integer(
+    x: Tensor, w: Tensor, xz: Tensor | None = None, wz: Tensor | None = None, **attrs: Any
+) -> Tensor:
+    """A convolution of integers less their zero points."""
+    if wz is not None and wz.shape not in ((), (1,)):
+        wz = op.Reshape(wz, [-1] + [1] * (w.rank - 1))
+    return op.Conv(centred(x, xz), centred(w, wz), **attrs)
+
+
+def matmul_integer(a: Tensor, b: Tensor, az: Tensor | None = None, bz: Tensor | None = None) -> Tensor:
+    """A matrix product of integers less their zero points."""
+    if az is not None and az.shape not in ((), (1,)):
+        az = op.Unsqueeze(az, [-1])
+    return op.MatMul(centred(a, az), centred(b, bz))
+
+
+def matmul_to_float(
+    a: Tensor, b: Tensor, sa: Tensor, sb: Tensor, za: Tensor | None = None, zb: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """A matrix product of integers, as real numbers."""
+    y = real(a, sa, za) @ real(b, sb, zb, axis=-1)
+    return y if bias is None else y + bias
+
+
+def dynamic_matmul(
+    a: Tensor, b: Tensor, sb: Tensor, zb: Tensor | None = None, bias: Tensor | None = None
+) -> Tensor:
+    """A real matrix, quantised on the spot over its own range, times one of integers."""
+    y = a @ real(b, sb, zb, axis=-1)
+    return y if bias is None else y + bias
+
+
+def qgemm(
+    a: Tensor, sa: Tensor, za: Tensor, b: Tensor, sb: Tensor, zb: Tensor, c: Tensor | None = None,
+    ys: Tensor | None = None, yz: Tensor | None = None, alpha: float = 1.0, transA: int = 0, transB: int = 0,
+) -> Tensor:  # fmt: skip
+    """α A B + C, with C counted in steps of α times the product of the scales; float without `ys`."""
+    bias = None if c is None else op.Cast(c, to=TensorProto.FLOAT) * sa * sb * alpha
+    axis = 0 if transB else 1
+    y = op.Gemm(real(a, sa, za), real(b, sb, zb, axis), bias, alpha=alpha, transA=transA, transB=transB)
+    return y if ys is None else whole(y, ys, yz)
+
+
+def qlinear_concat(ys: Tensor, yz: Tensor, *parts: Tensor, axis: int) -> Tensor:
+    """Parts (x, s, z), each on its own scale, joined on one."""
+    reals = [real(*triple) for triple in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
+    return whole(op.Concat(*reals, axis=axis), ys, yz)
+
+
+def _average(x: Tensor, channels_last: int = 0) -> Tensor:
+    axes = range(1, x.rank - 1) if channels_last else range(2, x.rank)
+    return x.mean(list(axes))
+
+
+MS = "com.microsoft:"
+BODIES = {
+    "QLinearConv": qlinear_conv,
+    "ConvInteger": conv_integer,
+    "QLinearMatMul": binary(op.MatMul),
+    "MatMulInteger": matmul_integer,
+    MS + "MatMulIntegerToFloat": matmul_to_float,
+    MS + "DynamicQuantizeMatMul": dynamic_matmul,
+    MS + "QGemm": qgemm,
+    MS + "QLinearAdd": binary(op.Add),
+    MS + "QLinearMul": binary(op.Mul),
+    MS + "QLinearConcat": qlinear_concat,
+    MS + "QLinearGlobalAveragePool": unary(_average),
+    MS + "QLinearSigmoid": unary(op.Sigmoid),
+    MS + "QLinearLeakyRelu": unary(op.LeakyRelu),
+    MS + "QLinearSoftmax": unary(lambda x, axis=-1, opset=13: op.Softmax(x, axis=axis)),
+    MS + "QLinearAveragePool": unary(
+        lambda x, kernel_shape, strides=None, pads=None, count_include_pad=0, ceil_mode=0: op.AveragePool(
+            x,
+            kernel_shape=kernel_shape,
+            strides=strides or [1] * len(kernel_shape),
+            pads=pads or [0] * 2 * len(kernel_shape),
+            count_include_pad=count_include_pad,
+            ceil_mode=ceil_mode,
+        )
+    ),
+}

@@ -1,0 +1,97 @@
+"""An operator as what it is made of: its body appended to the graph, as nodes with rules of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onnx import FunctionProto, NodeProto, TypeProto, helper, inliner
+
+from .blocks import no_rule
+from .bodies import BODIES
+from .canonical import append
+from .defaults import write_defaults
+from .errors import BadModel, NoRule
+from .graph import Graph, Tensor
+from .nodes import describe, is_variadic, key_of, named, schema_of
+
+
+def node_inputs(graph: Graph, node: NodeProto) -> list[Tensor | None]:
+    """A node's inputs in the order of the specification, None where one is left out."""
+    schema = schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
+    inputs: list[Tensor | None] = [Tensor(graph, i) if i else None for i in node.input]
+    if schema is not None and schema.inputs and not is_variadic(schema.inputs[-1]):
+        inputs += [None] * (len(schema.inputs) - len(inputs))
+    return inputs
+
+
+def own_body(graph: Graph, node: NodeProto) -> list[str]:
+    """Append one of BODIES to the graph for a node; its outputs' names."""
+    start = len(graph.nodes)
+    body = BODIES[key_of(node)]
+    result = body(*node_inputs(graph, node), **named(node, body))
+    for inner in graph.nodes[start:]:
+        write_defaults(inner, graph)
+    return [t.name for t in (result if isinstance(result, tuple) else (result,))]
+
+
+def specified_body(graph: Graph, node: NodeProto) -> list[str]:
+    """Append an operator's function body in the specification to the graph; its outputs' names."""
+    function = specified_function(graph, node)
+    if function is None:
+        raise NoRule(no_rule(graph, node))
+    inputs = list(dict.fromkeys(i for i in node.input if i))
+    if not all(i in graph.types for i in inputs):
+        raise BadModel(
+            f"{describe(node)} reads values of unknown type; run the model through onnx-simplifier"
+        )
+    outputs = [graph.fresh(node.op_type) if o else "" for o in node.output]
+    call = NodeProto()
+    call.CopyFrom(node)
+    call.domain, call.op_type = function.domain, function.name
+    del call.output[:]
+    call.output.extend(outputs)
+    model = helper.make_model(
+        helper.make_graph(
+            [call],
+            "body",
+            [helper.make_value_info(i, graph.types[i]) for i in inputs],
+            [helper.make_empty_tensor_value_info(o) for o in outputs if o],
+        ),
+        functions=[function],
+        opset_imports=[*function.opset_import, helper.make_opsetid(function.domain, 1)],
+    )
+    own = {name: name for name in (*inputs, *outputs)}
+    known: set[str] = set()
+    for inner in inliner.inline_local_functions(model).graph.node:
+        for names in (inner.input, inner.output):
+            for k, name in enumerate(names):
+                if name and name not in own:
+                    own[name] = graph.fresh(inner.op_type)
+                names[k] = own.get(name, "")
+        inner.name = ""
+        append(graph, inner, known)
+    return outputs
+
+
+def specified_function(graph: Graph, node: NodeProto) -> FunctionProto | None:
+    """An operator's function body in the specification, for the graph's opset; None where it has none."""
+    opset = graph.opsets.get(node.domain, 1)
+    schema: Any = schema_of(node.op_type, opset, node.domain)
+    if schema is None:
+        return None
+    plain = [v for v in schema.function_opset_versions if v <= opset]
+    built = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
+    if plain:
+        data = schema.get_function_with_opset_version(max(plain))
+    elif built:
+        types = [graph.types.get(i, TypeProto()).SerializeToString() for i in node.input]
+        data = schema.get_context_dependent_function_with_opset_version(
+            max(built), node.SerializeToString(), types
+        )
+    else:
+        return None
+    function = FunctionProto.FromString(data)
+    function.domain, function.name = "onnxlens.body", node.op_type
+    del function.opset_import[:]
+    function.opset_import.extend(helper.make_opsetid(d, v) for d, v in graph.opsets.items())
+    return function

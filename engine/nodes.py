@@ -1,0 +1,102 @@
+"""What a node says of itself and what the specification says of its operator."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from onnx import AttributeProto, NodeProto, defs, helper
+
+from .errors import BadModel, OnnxlensError
+
+OURS = "onnxlens/"  # how the names of values begin that are not the model's own
+
+
+@lru_cache(maxsize=4096)
+def schema_of(op_type: str, opset: int, domain: str = "") -> defs.OpSchema | None:
+    """The operator's schema at an opset, or None for an operator that ONNX does not define."""
+    try:
+        return defs.get_schema(op_type, opset, domain)
+    except defs.SchemaError:
+        return None
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """A node's attributes as Python values; text as str."""
+    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    return {k: v.decode("utf-8", "replace") if isinstance(v, bytes) else v for k, v in values.items()}
+
+
+def subgraph_inputs(node: NodeProto) -> set[str]:
+    """Names that the graphs inside a node (If, Loop, Scan) take from around it."""
+    outer: set[str] = set()
+    for a in node.attribute:
+        for body in [a.g] if a.type == AttributeProto.GRAPH else a.graphs:
+            known = {i.name for i in body.input} | {t.name for t in body.initializer}
+            for inner in body.node:
+                outer |= ({i for i in inner.input if i} | subgraph_inputs(inner)) - known
+                known |= set(inner.output)
+            outer |= {o.name for o in body.output} - known
+    return outer
+
+
+def describe(node: NodeProto) -> str:
+    """A node in words: its operator, and its name or else what it computes."""
+    return f"{node.op_type} node {node.name or next(filter(None, node.output), '?')!r}"
+
+
+@contextmanager
+def understood(node: NodeProto) -> Iterator[None]:
+    """Around all that is made of a node: what stumbles over a damaged one ends as BadModel, naming it."""
+    try:
+        yield
+    except OnnxlensError:
+        raise
+    except Exception as error:  # attributes and inputs of any kind may be missing or of a wrong one
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise BadModel(
+            f"{describe(node)} is not what the specification says of {node.op_type!r} ({reason}); "
+            "onnx.checker may say more"
+        ) from error
+
+
+def key_of(node: NodeProto) -> str:
+    """The key of a node's operator in a table: "Relu", or "com.microsoft:Gelu" elsewhere."""
+    return f"{node.domain}:{node.op_type}" if node.domain else node.op_type
+
+
+def named(node: NodeProto, function: Callable[..., Any]) -> dict[str, Any]:
+    """Those of a node's attributes that a rule or a body asks for by name."""
+    attrs, wanted = attributes(node), _parameters(function)
+    return attrs if wanted is None else {k: v for k, v in attrs.items() if k in wanted}
+
+
+@lru_cache(maxsize=1024)
+def _parameters(function: Callable[..., Any]) -> frozenset[str] | None:
+    """The names of a function's parameters; None where it takes any."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return frozenset(p.name for p in parameters)
+
+
+def is_variadic(slot: defs.OpSchema.FormalParameter) -> bool:
+    """True for the last input or output of an operator that takes any number."""
+    return slot.option == defs.OpSchema.FormalParameterOption.Variadic
+
+
+def is_differentiable(slot: defs.OpSchema.FormalParameter) -> bool:
+    """False for what the specification calls non-differentiable, such as Reshape's shape."""
+    return slot.differentiation_category != defs.OpSchema.DifferentiationCategory.NonDifferentiable
+
+
+def ours(name: str, taken: set[str]) -> str:
+    """A name for a value that we put beside one of the model's, added to those that are taken."""
+    name = OURS + name
+    while name in taken:
+        name += "'"
+    taken.add(name)
+    return name

@@ -1,0 +1,49 @@
+"""What onnx's inliner and version converter leave out, put right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+
+def write_function_defaults(model: ModelProto) -> None:
+    """Write the default attributes of a model's own functions into their calls: the inliner drops them."""
+    defaults = {(f.domain, f.name, f.overload): f.attribute_proto for f in model.functions}
+    for nodes in (model.graph.node, *(f.node for f in model.functions)):
+        for node in _all_nodes(nodes):
+            present = {a.name for a in node.attribute}
+            of_call = defaults.get((node.domain, node.op_type, node.overload), ())
+            node.attribute.extend(a for a in of_call if a.name not in present)
+
+
+def write_old_resize(model: ModelProto, weights: Mapping[str, TensorProto]) -> None:
+    """Give each Resize that was written before opset 11 the attributes that mean what it meant then.
+
+    Positions were x / scale; nearest was the pixel below, or above where it shrinks (as ONNX Runtime does).
+    """
+    literals = {t.name: t for t in model.graph.initializer} | dict(weights)
+    for node in _all_nodes(model.graph.node):
+        for a in node.attribute:
+            if node.op_type == "Constant" and a.name == "value":
+                literals[node.output[0]] = a.t
+        if node.op_type == "Resize" and node.domain in ("", "ai.onnx"):
+            scales = literals.get(node.input[2]) if len(node.input) > 2 else None
+            shrinks = scales is not None and bool(np.any(numpy_helper.to_array(scales) < 1))
+            mode = [a for a in node.attribute if a.name == "mode"]
+            del node.attribute[:]
+            node.attribute.extend([
+                *mode,
+                helper.make_attribute("coordinate_transformation_mode", "asymmetric"),
+                helper.make_attribute("nearest_mode", "ceil" if shrinks else "floor"),
+            ])  # fmt: skip
+
+
+def _all_nodes(nodes: object) -> Iterator[NodeProto]:
+    """The nodes, and those of the graphs inside them."""
+    for node in nodes:  # type: ignore[attr-defined]
+        yield node
+        for a in node.attribute:
+            for body in [a.g] if a.type == AttributeProto.GRAPH else a.graphs:
+                yield from _all_nodes(body.node)

@@ -1,0 +1,63 @@
+"""What rectifiers and roundings let through on the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..graph import Tensor, op
+from ..rules import VJP, quantisation
+
+# Operators that rectify: their variants differ in what they let through on the way back.
+RECTIFIERS = ("Relu", "Clip", "ThresholdedRelu")
+
+
+def _positive(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule, for the positive part of the gradient only."""
+    return lambda g, y, x, *bounds, **attrs: rule(op.Relu(g), y, x, *bounds, **attrs)
+
+
+# Springenberg et al. 2015, "Striving for Simplicity", section 3.4: both gates, forward and backward.
+GUIDED = VJP | {name: _positive(VJP[name]) for name in RECTIFIERS}
+
+# Zeiler & Fergus 2014, section 2.1: the backward gate alone.
+DECONVNET = VJP | {name: lambda g, y, x, *bounds: op.Relu(g) for name in RECTIFIERS}
+
+
+def redirected(
+    g: Tensor, y: Tensor, x: Tensor, low: Tensor | None = None, high: Tensor | None = None
+) -> Tensor:
+    """Where a rectifier lets nothing of an image through, that which would raise the objective gets through.
+
+    Below the ramp a gradient may push up (g > 0), above it down (g < 0). For gradient ascent.
+    """
+    floor = 0 if low is None else low
+    below, above = x <= floor, None if high is None else x > high
+    passed = op.Where(below if above is None else op.Or(below, above), 0, g)
+    pushes = op.Where(below, op.Relu(g), g)
+    if above is not None:
+        pushes = op.Where(above, -op.Relu(-g), pushes)
+    felt = op.Abs(passed).sum(list(range(1, x.rank)) or None)
+    return op.Where(felt > 0, passed, pushes)
+
+
+# Olah, Mordvintsev & Schubert 2017, "Feature Visualization": as their library Lucid starts from dead units.
+REDIRECTED = VJP | {"Relu": redirected, "Clip": redirected}
+
+
+def _straight(g: Tensor, *_: Tensor | None) -> Tensor:
+    return g
+
+
+# Bengio, Léonard & Courville 2013, "Estimating or Propagating Gradients Through Stochastic Neurons", the
+# straight-through estimator: steps are taken for the identity, and quantising never saturates.
+STEPS = ("Floor", "Ceil", "Round", "Sign")
+
+
+def _quantised(
+    g: Tensor, y: Tensor, x: Tensor, scale: Tensor, zero: Tensor | None, axis: int = 1, block_size: int = 0
+) -> Tensor:
+    return g / quantisation.along(scale, x, axis, block_size)
+
+
+STRAIGHT_THROUGH = VJP | dict.fromkeys(STEPS, _straight) | {"QuantizeLinear": _quantised}

@@ -1,0 +1,223 @@
+"""Layer-wise relevance propagation (Bach et al. 2015; Montavon et al. 2019, "LRP: an overview").
+
+The walker carries relevance in place of gradients: the seed is the relevance of the score (the score
+itself), and what arrives at a value says how much of it that value holds. With z = x w what an input adds
+to an output, every rule has one shape, and the adjoint of the layer does the sum over outputs:
+
+    R_x  =  Σ_y  z_xy / Σ_x z_xy · R_y   =   x · VJP(R_y / y)
+
+Rules differ in what they take for x and w. A bias keeps its share, so relevance is conserved where there
+is none. Each function here gives a whole table for its rule and its parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..anatomy import RESHAPING
+from ..graph import Graph, Tensor, emit, op
+from ..nodes import attributes, named
+from ..rules import VJP, activation
+
+Rule = Callable[..., Any]
+Table = dict[str, Rule]
+
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")  # with weights: rules differ here
+# Linear without weights, or with those that are no detectors: always in proportion to what is added up.
+SUMS = (
+    "Add", "Sub", "Sum", "Mean", "Mul", "Div", "Einsum", "AveragePool", "GlobalAveragePool",
+    "ReduceSum", "ReduceMean", "CumSum", "BatchNormalization", "Resize", "Upsample",
+)  # fmt: skip
+# Element by element, or normalised by their own neighbours (Binder et al. 2016): handed on as it is.
+PASSING = (
+    *activation.RULES, "Cast", "CastLike", "Neg", "Abs", "Reciprocal", "Sqrt", "Exp", "Log", "Pow", "Sin",
+    "Cos", "Floor", "Ceil", "Round", "HardSwish", "Swish", "Mish", "Gelu", "com.microsoft:Gelu",
+    "com.microsoft:FastGelu", "com.microsoft:QuickGelu", "QuantizeLinear", "DequantizeLinear", "LRN",
+    "LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization",
+)  # fmt: skip
+PRODUCTS = ("MatMul", "Mul", "Einsum")
+
+
+def lrp_0() -> Table:
+    """R_x = x · VJP(R / y); where y is 0 there is nothing to share. Montavon et al. 2019, LRP-0."""
+    return _table(_proportional(0))
+
+
+def lrp_epsilon(epsilon: float = 1e-6) -> Table:
+    """R_x = x · VJP(R / (y + ε sign y)): ε takes up what is weak or contradictory. LRP-ε.
+
+    `epsilon` is in units of the layers' values.
+    """
+    return _table(_proportional(epsilon))
+
+
+def lrp_gamma(gamma: float = 0.25) -> Table:
+    """LRP-0 with w + γ w⁺ and b + γ b⁺ for w and b: evidence for counts more. LRP-γ, for layers of x ≥ 0."""
+
+    def rule(r: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        w = w + gamma * op.Relu(w)
+        b = None if b is None else b + gamma * op.Relu(b)
+        return x * _vjp(_share(r, _again(y, x, w, b)), y, x, w)
+
+    return _table(rule)
+
+
+def lrp_alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Table:
+    """R_x = Σ (α z⁺ / Σ z⁺ - β z⁻ / Σ z⁻) R: what speaks for and what speaks against, each shared alone.
+
+    Bach et al. 2015, equation 60. Raises ValueError unless α - β = 1.
+    """
+    if not np.isclose(alpha - beta, 1):
+        raise ValueError(f"alpha - beta is {alpha - beta:g}; relevance is conserved where it is 1")
+
+    def rule(r: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        up, down, for_, against = op.Relu(x), -op.Relu(-x), op.Relu(w), -op.Relu(-w)
+
+        def shared(one: Tensor, other: Tensor, bias: Tensor | None) -> Tensor:
+            s = _share(r, _again(y, up, one, bias) + _again(y, down, other))
+            return up * _vjp(s, y, x, one) + down * _vjp(s, y, x, other)
+
+        total = alpha * shared(for_, against, None if b is None else op.Relu(b))
+        if beta == 0:
+            return total
+        return total - beta * shared(against, for_, None if b is None else -op.Relu(-b))
+
+    return _table(rule)
+
+
+def lrp_z_box(low: Any, high: Any) -> Table:
+    """z = x w - l w⁺ - h w⁻, for the layer that reads pixels between l and h. Montavon et al. 2017, zᴮ.
+
+    `low`, `high`: the bounds of x as the network gets it (after preprocessing), numbers or arrays that
+    broadcast to it, such as (1, 3, 1, 1) for three channels.
+    """
+
+    def rule(r: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        for_, against = op.Relu(w), -op.Relu(-w)
+        floor, roof = (op.Expand(x.graph.constant(v, x.dtype), x.dims) for v in (low, high))
+        s = _share(r, _again(y, x, w) - _again(y, floor, for_) - _again(y, roof, against))
+        return x * _vjp(s, y, x, w) - floor * _vjp(s, y, x, for_) - roof * _vjp(s, y, x, against)
+
+    return _table(rule)
+
+
+def lrp_w_square() -> Table:
+    """R_x = Σ w² / Σ w² · R, whatever x is: for a first layer of real values without bounds. w²-rule."""
+
+    def rule(r: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        ones = op.Expand(x.graph.constant(1, x.dtype), x.dims)
+        return _vjp(_share(r, _again(y, ones, w * w)), y, x, w * w)
+
+    return _table(rule)
+
+
+def composite(
+    first: Mapping[str, Rule], middle: Mapping[str, Rule], head: Mapping[str, Rule]
+) -> Callable[[Graph, Collection[str]], Mapping[str, Rule]]:
+    """Different rules by depth: `rules=composite(lrp_z_box(0, 1), lrp_gamma(), lrp_epsilon())`.
+
+    `first` is for the layers that no other layer with weights lies before, `head` for the last one and
+    for all that are fully connected, `middle` for the rest (Montavon et al. 2019, section 10.3).
+    """
+
+    def table(graph: Graph, of: Collection[str]) -> Mapping[str, Rule]:
+        own: Table = {}
+        behind: set[str] = set()  # values with a layer before them
+        layers = []
+        for node in graph.ancestors(of):
+            layer = node.op_type in LAYERS and not node.domain
+            deep = bool(behind.intersection(node.input))
+            if layer:
+                layers.append(node.output[0])
+                flat = node.op_type in ("Gemm", "MatMul")
+                own[node.output[0]] = (first if not deep else head if flat else middle)[node.op_type]
+            if layer or deep:
+                behind.update(node.output)
+        for name in layers[-1:]:
+            node = graph.producer(name)
+            own[name] = head[node.op_type] if node is not None else own[name]
+        return {**middle, **own}
+
+    return table
+
+
+def _table(rule: Rule) -> Table:
+    """The table in which layers with weights follow a rule and everything else does what it always does."""
+    plain = _proportional(1e-6)
+    return {
+        **VJP,
+        **dict.fromkeys(PASSING, _handed_on),
+        **dict.fromkeys(SUMS, plain),
+        **{name: _for_weights(rule, plain) for name in LAYERS},
+    }
+
+
+def _handed_on(r: Tensor, y: Tensor, *xs: Tensor | None) -> Tensor:
+    return r
+
+
+def _for_weights(rule: Rule, otherwise: Rule) -> Rule:
+    """The rule where the second factor is a weight; a product of two values is shared in proportion."""
+
+    def chosen(r: Tensor, y: Tensor, x: Tensor, w: Tensor, *bias: Tensor | None) -> Any:
+        return (rule if _is_weight(w) and not _is_weight(x) else otherwise)(r, y, x, w, *bias)
+
+    return chosen
+
+
+def _proportional(epsilon: float) -> Rule:
+    """Each input gets x · VJP(R / (y + ε sign y)); the factors of a product of values share alike."""
+
+    def rule(r: Tensor, y: Tensor, *xs: Tensor | None) -> list[partial[Tensor] | None]:
+        node = y.graph.producer(y.name)
+        s = _share(r, y, epsilon)
+        values = [i for i, x in enumerate(xs) if x is not None and not _is_weight(x)]
+        if node is not None and node.op_type == "Div" and 0 in values:  # a divisor scales, it adds nothing
+            values = [0]
+        if node is not None and node.op_type in PRODUCTS and len(values) > 1:
+            s = s / len(values)
+        return [partial(_times, s, y, xs, i) if i in values else None for i in range(len(xs))]
+
+    return rule
+
+
+def _times(s: Tensor, y: Tensor, xs: Sequence[Any], i: int) -> Tensor:
+    return xs[i] * _vjp(s, y, *xs, index=i)
+
+
+def _share(r: Tensor, z: Tensor, epsilon: float = 0) -> Tensor:
+    """R / (z + ε sign z), and 0 where that would divide by 0."""
+    if epsilon:
+        return r / op.Where(z < 0, z - epsilon, z + epsilon)
+    return op.Where(op.Equal(z, 0), 0, r / op.Where(op.Equal(z, 0), 1, z))
+
+
+def _again(y: Tensor, *inputs: Tensor | None) -> Tensor:
+    """The operator that made y, on other inputs."""
+    node = y.graph.producer(y.name)
+    assert node is not None
+    return emit(node.op_type, *inputs, **attributes(node))
+
+
+def _vjp(s: Tensor, y: Tensor, *inputs: Tensor | None, index: int = 0) -> Tensor:
+    """The gradient rule of the operator that made y, for its first input or another."""
+    node = y.graph.producer(y.name)
+    assert node is not None
+    rule = VJP[node.op_type]
+    inputs += (None,) * (3 - len(inputs)) if node.op_type in ("Conv", "ConvTranspose", "Gemm") else ()
+    result: Any = rule(s, y, *inputs, **named(node, rule))
+    entry = result[index] if isinstance(result, tuple | list) else result
+    return entry if isinstance(entry, Tensor) else entry()
+
+
+def _is_weight(x: Tensor) -> bool:
+    """True for a constant, also one that is reshaped, turned or dequantised first."""
+    name = x.name
+    passing = {*RESHAPING, "Transpose", "DequantizeLinear"}
+    while (node := x.graph.producer(name)) is not None and node.op_type in passing:
+        name = node.input[0]
+    return name in x.graph.constants
