@@ -14,7 +14,7 @@ from ..engine.errors import OnnxlensError
 from . import options
 
 # The name of a command is that of its module, which holds it as `command`; heavy imports are inside.
-COMMANDS = ("demo", "predict", "gradcam", "layers", "grad", "zoo", "versions")
+COMMANDS = ("demo", "predict", "gradcam", "layers", "grad", "doctor", "zoo", "versions")
 
 MOST = 1000  # characters of an error: the names in it may be a stranger's
 

@@ -23,7 +23,13 @@ from .folder import check_writable, write_whole
 @click.option(
     "--wrt", multiple=True, help="Input, weight or value to differentiate by.  [default: the first input]"
 )
-@click.option("--rules", default="gradient", show_default=True, help="gradient, guided or deconvnet.")
+@click.option(
+    "--rules",
+    default="gradient",
+    show_default=True,
+    help="gradient, guided, deconvnet, redirected, straight-through, lrp-0, lrp-epsilon, lrp-gamma, "
+    "lrp-alpha-beta, lrp-w-square or lrp-composite. For lrp-* the seed is the score itself.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @options.as_json
 @options.debug
@@ -38,8 +44,9 @@ def command(
 ) -> None:
     """Export a model's training graph.
 
-    That is the model itself and its gradients, in plain ONNX operators. The file has the model's inputs and a `seed/VALUE` for each --of; its outputs are the model's and a
-    `grad/VALUE` for each --wrt. Any ONNX runtime can run it.
+    That is the model itself and its gradients, in plain ONNX operators. The file has the model's inputs
+    and a `seed/VALUE` for each --of; its outputs are the model's and a `grad/VALUE` for each --wrt. Any
+    ONNX runtime can run it.
 
     \b
     onnxlens grad model.onnx -o model.grad.onnx

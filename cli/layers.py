@@ -16,8 +16,8 @@ from .console import download, emit, note, table
 def command(model: str, as_json: bool) -> None:
     """List the values inside a model.
 
-    In order: name, operator, shape, weights. Each name can be given as --layer, --of or --wrt. Marked are the layer that Grad-CAM looks at by
-    itself and the scores that it explains.
+    In order: name, operator, shape, weights. Each name can be given as --layer, --of or --wrt. Marked are
+    the layer that Grad-CAM looks at by itself and the scores that it explains.
 
     \b
     onnxlens layers model.onnx
@@ -25,7 +25,7 @@ def command(model: str, as_json: bool) -> None:
     """
     from ..engine.anatomy import last_features, score_name
     from ..engine.canonical import canonical
-    from ..engine.graph import OURS
+    from ..engine.nodes import OURS
     from ..models.zoo import resolve
 
     with download(model) as progress:

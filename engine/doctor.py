@@ -1,0 +1,178 @@
+"""Can a model be differentiated, and if not, where does it stop; what an image leaves dead or saturated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto
+
+from .anatomy import score_name
+from .blocks import STEPS, no_rule, value_before, why
+from .bodies import BODIES
+from .canonical import canonical
+from .expansion import specified_function
+from .file import Source
+from .gradient import VJP, depending
+from .graph import Graph
+from .network import Network
+from .nodes import OURS, key_of, subgraph_inputs
+from .types import is_float
+
+SHOWN = 20  # values that are not finite, at most
+CLOSE = 1e-4  # to an end of its range: there is hardly any gradient left
+RECTIFIERS = ("Relu", "Clip", "ThresholdedRelu")
+RANGES = {"Sigmoid": (0, 1), "HardSigmoid": (0, 1), "Tanh": (-1, 1), "Softmax": (0, 1)}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A node at which gradients stop: why, and the nearest real value before it, if one is computed."""
+
+    node: str
+    operator: str
+    output: str
+    why: str
+    instead: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether gradients lead from `of` to each `wrt`, and the nodes that stop some or all of them.
+
+    `open` holds the `wrt` that a gradient reaches. `operators` counts the nodes between them by how they
+    are differentiated: "rule", "own body", "function body" or "blocked", and then by operator.
+    """
+
+    of: list[str]
+    wrt: list[str]
+    open: list[str]
+    blocks: list[Block]
+    operators: dict[str, dict[str, int]]
+
+    @property
+    def verdict(self) -> str:
+        """ "open", "partial" where another way is open, "blocked", or "apart" where nothing leads there."""
+        if not self.blocks:
+            return "open" if self.open else "apart"
+        return "partial" if len(self.open) == len(self.wrt) else "blocked"
+
+
+def examine(model: Source, of: Sequence[str] = (), wrt: Sequence[str] = ()) -> Finding:
+    """Look for what stops the gradient of `of` (default: the score) by `wrt` (default: the first input).
+
+    Raises BadModel, and BadRequest for a name that is not there.
+    """
+    graph = canonical(model, keep=wrt)
+    ofs, wrts = list(of) or [score_name(graph)], list(wrt) or graph.inputs[:1]
+    return find(graph, ofs, wrts)
+
+
+def find(graph: Graph, of: Sequence[str], wrt: Sequence[str]) -> Finding:
+    """As `examine`, in a graph."""
+    ends = [graph[graph.twins.get(n, n)].name for n in of]
+    starts = [graph[graph.twins.get(n, n)].name for n in wrt]
+    way = graph.ancestors(ends)
+    operators: dict[str, Counter[str]] = {}
+    stopped: dict[str, NodeProto] = {}
+    reached = []
+    for name, start in zip(wrt, starts, strict=True):
+        touched, felt = {start}, {start}
+        for node in way:
+            if not _touches(node, touched):
+                continue
+            touched.update(filter(None, node.output))
+            after = (
+                set()
+                if _how(graph, node) == "blocked"
+                else depending(graph, [node], felt.intersection(node.input)) - felt
+            )
+            if _touches(node, felt) and not after:
+                stopped[node.output[0]] = node
+            felt |= after
+        if felt.intersection(ends):
+            reached.append(name)
+    touched = set(starts)
+    for node in way:
+        if _touches(node, touched):
+            touched.update(filter(None, node.output))
+            how = "blocked" if node.output[0] in stopped else _how(graph, node)
+            operators.setdefault(how, Counter())[key_of(node)] += 1
+    blocks = [_block(graph, node) for node in stopped.values()]
+    return Finding(list(of), list(wrt), reached, blocks, {k: dict(v) for k, v in operators.items()})
+
+
+def _touches(node: NodeProto, values: set[str]) -> bool:
+    """True where a node works on what one of the values holds, not on its size alone."""
+    read = {*node.input, *subgraph_inputs(node)}
+    return bool(read & values) and node.op_type not in ("Shape", "Size")
+
+
+def _how(graph: Graph, node: NodeProto) -> str:
+    if key_of(node) in STEPS:
+        return "blocked"
+    if key_of(node) in VJP:
+        return "rule"
+    if key_of(node) in BODIES:
+        return "own body"
+    return "function body" if specified_function(graph, node) is not None else "blocked"
+
+
+def _block(graph: Graph, node: NodeProto) -> Block:
+    return Block(
+        node.name,
+        key_of(node),
+        node.output[0],
+        why(graph, node),
+        value_before(graph, node),
+        no_rule(graph, node),
+    )
+
+
+@dataclass
+class Health:
+    """What some images leave dead or saturated.
+
+    `dead`: for each rectifier's output, the share of its channels that are zero for every image.
+    `saturated`: for each bounded activation's output, the share of its elements (of its rows, for a
+    softmax) that lie within 0.0001 of an end. `not_finite`: values with NaN or infinity, in order.
+    """
+
+    dead: dict[str, float] = field(default_factory=dict)
+    saturated: dict[str, float] = field(default_factory=dict)
+    not_finite: list[str] = field(default_factory=list)
+
+
+def health(network: Network, feeds: Iterable[Mapping[str, np.ndarray]]) -> Health:
+    """Run images through a network and look at its activations; each feed is one image."""
+    graph = network.graph
+    made = {o: n.op_type for n in graph.nodes for o in n.output[:1] if o and not o.startswith(OURS)}
+    names = [o for o in made if (d := graph[o].dtype) is not None and is_float(d)]
+    alive: dict[str, Any] = {}
+    ends: dict[str, list[float]] = {}
+    broken: set[str] = set()
+    for feed in feeds:
+        for name, value in network.run(feed, names).items():
+            if not np.isfinite(value).all():
+                broken.add(name)
+            if made[name] in RECTIFIERS and value.ndim > 1:
+                active = (value > 0).any(axis=(0, *range(2, value.ndim)))
+                alive[name] = alive.get(name, False) | active
+            if made[name] in RANGES:
+                ends.setdefault(name, []).append(_at_the_end(made[name], value))
+    return Health(
+        {n: float(1 - np.mean(a)) for n, a in alive.items()},
+        {n: float(np.mean(shares)) for n, shares in ends.items()},
+        [n for n in names if n in broken][:SHOWN],
+    )
+
+
+def _at_the_end(operator: str, value: np.ndarray) -> float:
+    low, high = RANGES[operator]
+    if operator == "Softmax":  # most classes are always near 0: it is full where one has it all
+        return float(np.mean(value.max(axis=1) > high - CLOSE)) if value.ndim > 1 else 0.0
+    return float(np.mean((value < low + CLOSE) | (value > high - CLOSE)))
