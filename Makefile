@@ -1,7 +1,7 @@
 ENV ?= ../onnxlens-env
 BIN = $(ENV)/bin
 
-.PHONY: test test-all lint bench
+.PHONY: test test-all lint bench docs
 
 test:
 	$(BIN)/python -m pytest
@@ -17,3 +17,7 @@ lint:
 
 bench:
 	$(BIN)/python tests/bench/gradcam.py
+	$(BIN)/python tests/bench/building.py
+
+docs:
+	$(BIN)/python tests/oracles/operators_page.py

@@ -12,8 +12,8 @@ import click
 import numpy as np
 import onnxruntime
 
-from onnxlens.engine.canonical import read_model
 from onnxlens.engine.explainer import Explainer
+from onnxlens.engine.file import read_model
 from onnxlens.engine.network import Network
 from onnxlens.models.intake import image_input
 from onnxlens.models.zoo import resolve

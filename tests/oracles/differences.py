@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -11,7 +12,8 @@ from onnx.reference import ReferenceEvaluator
 from oracles.reference import TWINS
 
 from onnxlens.engine.gradient import gradient
-from onnxlens.engine.graph import IR_VERSION, schema_of
+from onnxlens.engine.graph import IR_VERSION
+from onnxlens.engine.nodes import schema_of
 
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 # By type: the step, and what may be lacking, relative to the gradient's norm and absolutely.
@@ -26,16 +28,38 @@ def runner(model: ModelProto) -> Callable[[Feeds], list[np.ndarray]]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
-    try:
-        if any(n.op_type in ROUNDING for n in model.graph.node):
-            raise NotImplementedError
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception:  # few of its kernels take float64, and it says so in many ways
-        reference = ReferenceEvaluator(model, new_ops=TWINS)
-        return lambda feeds: [np.asarray(y) for y in reference.run(None, dict(feeds))]
-    return lambda feeds: session.run(None, dict(feeds))
+    session = None
+    # Few of its kernels take float64, and it says so in many ways; some only when they run.
+    with contextlib.suppress(Exception):
+        if not any(n.op_type in ROUNDING for n in model.graph.node):
+            session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+    reference = None
+
+    def call(feeds: Feeds) -> list[np.ndarray]:
+        nonlocal session, reference
+        if session is not None:
+            try:
+                return session.run(None, dict(feeds))
+            except Exception:
+                session = None
+        reference = reference or ReferenceEvaluator(model, new_ops=TWINS)
+        return [np.asarray(y) for y in reference.run(None, dict(feeds))]
+
+    return call
+
+
+def takes_double(model: ModelProto, name: str) -> bool:
+    """Whether all that read a value accept float64 (Resize, for one, wants float32 scales)."""
+    for node in model.graph.node:
+        schema = schema_of(node.op_type, model.opset_import[0].version, node.domain)
+        if schema is None or name not in node.input:
+            continue
+        slot = schema.inputs[min(list(node.input).index(name), len(schema.inputs) - 1)]
+        if "tensor(double)" not in slot.types:
+            return False
+    return True
 
 
 def in_double(model: ModelProto) -> ModelProto:
@@ -45,10 +69,11 @@ def in_double(model: ModelProto) -> ModelProto:
     double.ir_version = min(model.ir_version, IR_VERSION)
     graph = double.graph
     for value in (*graph.input, *graph.output, *graph.value_info):
-        if value.type.tensor_type.elem_type in FLOATS:
+        if value.type.tensor_type.elem_type in FLOATS and takes_double(model, value.name):
             value.type.tensor_type.elem_type = TensorProto.DOUBLE
     for tensor in graph.initializer:
-        _widen(tensor)
+        if takes_double(model, tensor.name):
+            _widen(tensor)
     for node in graph.node:
         schema = schema_of(node.op_type, model.opset_import[0].version, node.domain)
         if schema is not None and "stash_type" in schema.attributes:

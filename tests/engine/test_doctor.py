@@ -1,0 +1,126 @@
+"""What stops a gradient is named, with what lies before it; what an image leaves dead is counted."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from oracles.networks import parsed, run
+
+from onnxlens.engine.doctor import examine, health
+from onnxlens.engine.errors import BadRequest, NoRule
+from onnxlens.engine.gradient import gradient
+from onnxlens.engine.network import Network
+from onnxlens.models import embedded
+
+OPEN = """(float[1,2,4,4] x) => (float[1,2] y) {
+    c = Conv (x, w) r = Relu (c) g = GlobalAveragePool (r) h = HardSwish (g) y = Flatten (h)
+}"""
+W = np.eye(2).reshape(2, 2, 1, 1)
+
+
+def stopped(middle):
+    """A net with something between its features r and its scores."""
+    return parsed(
+        f"""(float[1,2,4,4] x) => (float[1,2] y) {{
+            c = Conv (x, w) r = Relu (c) {middle} g = GlobalAveragePool (m) y = Flatten (g)
+        }}""",
+        w=W,
+    )
+
+
+def test_an_open_model():
+    found = examine(parsed(OPEN, w=W))
+    assert (found.verdict, found.blocks, found.open) == ("open", [], ["x"])
+    assert (found.of, found.wrt) == (["y"], ["x"])
+    assert found.operators["rule"] == {"Conv": 1, "Relu": 1, "GlobalAveragePool": 1, "Flatten": 1}
+    assert found.operators["function body"] == {"HardSwish": 1}
+
+
+@pytest.mark.parametrize(
+    ("middle", "operator", "why"),
+    [
+        ("i = Cast <to = 7> (r) m = Cast <to = 1> (i)", "Cast", "gives int64"),
+        ("i = ArgMax <axis = 2> (r) m = Cast <to = 1> (i)", "ArgMax", "gives positions"),
+        ("b = Greater (r, zero) m = Cast <to = 1> (b)", "Greater", "gives bool"),
+        ("m = Round (r)", "Round", "is a step"),
+    ],
+)
+def test_what_stops_a_gradient(middle, operator, why):
+    model = stopped(middle)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0), "zero"))
+    found = examine(model)
+    assert (found.verdict, found.open) == ("blocked", [])
+    (block,) = found.blocks
+    assert block.operator == operator
+    assert why in block.why
+    assert block.instead == "r"
+    assert f"{operator} node" in block.text
+    assert "of='r'" in block.text
+    assert found.operators["blocked"] == {operator: 1}
+    assert examine(model, of=["r"]).verdict == "open"
+    x = np.random.default_rng(0).standard_normal((1, 2, 4, 4)).astype("f")
+    seeds = {"x": x, "seed/y": np.ones((1, 2), "f")}
+    assert not run(gradient(model), seeds)["grad/x"].any()  # and the gradient is zero, as it says
+
+
+def test_the_error_says_what_the_doctor_says():
+    model = stopped("m = Odd (r)")
+    model.graph.node[2].domain = "my.ops"
+    model.opset_import.append(helper.make_opsetid("my.ops", 1))
+    (block,) = examine(model, of=["y"]).blocks
+    assert "my.ops:Odd has no rule" in block.text
+    with pytest.raises(NoRule) as error:
+        gradient(model, of="y")
+    assert str(error.value) == block.text
+
+
+def test_another_way_may_be_open():
+    found = examine(stopped("i = Cast <to = 7> (r) f = Cast <to = 1> (i) m = Add (f, r)"))
+    assert (found.verdict, found.open) == ("partial", ["x"])
+    assert [b.operator for b in found.blocks] == ["Cast"]
+
+
+def test_one_of_several_wrt():
+    model = stopped("m = Round (r)")
+    found = examine(model, wrt=["x", "m"])
+    assert (found.verdict, found.open) == ("blocked", ["m"])
+
+
+def test_a_block_before_wrt_does_not_matter():
+    assert examine(stopped("m = Round (r)"), wrt=["m"]).verdict == "open"
+
+
+def test_what_does_not_depend_on_it():
+    model = parsed("(float[1,2] x, float[1,2] z) => (float[1,2] y) { y = Relu (x) }")
+    assert examine(model, wrt=["z"]).verdict == "apart"
+
+
+def test_names_that_are_not_there():
+    with pytest.raises(BadRequest, match="nearest: "):
+        examine(parsed(OPEN, w=W), of=["yy"])
+
+
+def test_the_embedded_model_is_open():
+    found = examine(embedded.path())
+    assert (found.verdict, found.of) == ("open", ["head"])
+    assert set(found.operators) == {"rule"}
+
+
+def test_dead_channels_and_saturated_outputs():
+    model = parsed(
+        """(float[1,3,2,2] x) => (float[1,3] y) {
+            r = Relu (x) s = Sigmoid (x) g = GlobalAveragePool (s) f = Flatten (g) y = Softmax <axis = 1> (f)
+        }"""
+    )
+    x = np.zeros((1, 3, 2, 2), "f")
+    x[0, 0], x[0, 1], x[0, 2] = 5, -100, 100
+    network = Network(model, provider="cpu")
+    found = health(network, [{"x": x}])
+    assert found.dead == {"r": pytest.approx(1 / 3)}
+    assert found.saturated == {"s": pytest.approx(2 / 3), "y": 0}
+    assert found.not_finite == []
+    other = x.copy()
+    other[0, 1] = 1  # alive in one image is alive
+    assert health(network, [{"x": x}, {"x": other}]).dead == {"r": 0}
+    other[0, 1, 0, 0] = np.nan
+    assert health(network, [{"x": other}]).not_finite[-1] == "y"

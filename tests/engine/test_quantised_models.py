@@ -1,0 +1,177 @@
+"""Whole models quantised by ONNX Runtime's own tool: what they look at is what the float model looks at."""
+
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import ModelProto, TensorProto
+
+from onnxlens.cli import main
+from onnxlens.engine.anatomy import last_features, score_name
+from onnxlens.engine.canonical import canonical
+from onnxlens.engine.explainer import Explainer
+from onnxlens.engine.gradient import gradient
+from onnxlens.engine.network import Network
+from onnxlens.models import embedded
+from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
+from onnxlens.models.lens import Lens
+from onnxlens.models.photo import read_photo
+
+tool = pytest.importorskip("onnxruntime.quantization")
+KINDS = ["QDQ", "QDQ by channel", "QOperator", "QOperator by channel", "dynamic"]
+
+
+def quantise(kind: str, source: Path, target: Path, name: str, pictures: list[np.ndarray]) -> Path:
+    """The model at `source`, quantised in 8 bits and calibrated on pictures."""
+    shutil.copy(source, target / "float.onnx")
+    made = target / f"{kind.replace(' ', '-')}.onnx"
+    if kind == "dynamic":
+        tool.quantize_dynamic(target / "float.onnx", made, weight_type=tool.QuantType.QUInt8)
+        return made
+
+    class Pictures(tool.CalibrationDataReader):
+        def __init__(self):
+            self.rest = iter(pictures)
+
+        def get_next(self):
+            picture = next(self.rest, None)
+            return None if picture is None else {name: picture}
+
+    tool.quantize_static(
+        target / "float.onnx",
+        made,
+        Pictures(),
+        quant_format=tool.QuantFormat[kind.split()[0]],
+        per_channel="channel" in kind,
+        activation_type=tool.QuantType.QUInt8,
+        weight_type=tool.QuantType.QInt8,
+    )
+    return made
+
+
+def ranks(x: np.ndarray) -> np.ndarray:
+    """Of each number its rank; equal ones share theirs."""
+    _, inverse, counts = np.unique(x.ravel(), return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
+
+
+def looked_at(source: Path | ModelProto, x: np.ndarray, target: int) -> np.ndarray:
+    """The gradient of a class at the layer of Grad-CAM."""
+    graph = canonical(source)
+    score = score_name(graph)
+    layer = last_features(graph, score)
+    network = Network(gradient(source, of=score, wrt=layer), provider="cpu", threads=1)
+    (seed,) = (i for i in network.inputs if i.startswith("seed/"))
+    shape = [1, *(graph[score].shape or ())[1:]]
+    wish = np.zeros(shape, np.float32)
+    wish[:, target] = 1
+    (name,) = (o for o in network.outputs if o.startswith("grad/"))
+    return network.run({graph.inputs[0]: x, seed: wish}, [name])[name]
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    lens = Lens("scenes", provider="cpu", threads=1)
+    return [lens.preprocess(scene(seed).image)[0] for seed in TEST_SEEDS[:36]]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def small(request, scenes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    return quantise(request.param, embedded.path(), folder, "image", scenes[:24])
+
+
+def test_the_embedded_model_looks_at_the_same(small, scenes):
+    found, maps = [], []
+    plain, quick = (Explainer(Network(m, "cpu", 1)) for m in (embedded.path(), small))
+    for x in scenes[24:]:
+        expected = plain({"image": x})[0]
+        found.append(
+            spearman(looked_at(embedded.path(), x, expected.target), looked_at(small, x, expected.target))
+        )
+        quantised = quick({"image": x}, expected.target)[0]
+        assert quantised.problem == ""
+        maps.append(spearman(expected.map, quantised.map))
+    print(f"{small.stem}: gradient {min(found):.3f} {np.mean(found):.3f}, map {min(maps):.3f}")
+    assert np.mean(found) >= 0.9
+    assert np.mean(maps) >= 0.9
+
+
+def test_answers_are_those_of_onnx_runtime_to_the_bit(small, scenes):
+    x = np.concatenate(scenes[:12])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    bare = onnxruntime.InferenceSession(small, options, providers=["CPUExecutionProvider"])
+    (expected,) = bare.run(None, {"image": x})
+    explainer = Explainer(Network(small, "cpu", 1))
+    np.testing.assert_array_equal(Network(small, "cpu", 1).run({"image": x})["probabilities"], expected)
+    np.testing.assert_array_equal([e.output for e in explainer({"image": x})], expected)
+
+
+def test_a_model_that_onnx_runtime_has_optimised_shows_the_same(small, scenes, tmp_path):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(small, options, providers=["CPUExecutionProvider"])
+    feeds = {"image": scenes[5]}
+    (expected,), (found,) = (
+        Explainer(Network(m, "cpu", 1))(feeds, 3) for m in (small, tmp_path / "optimised.onnx")
+    )
+    np.testing.assert_allclose(found.map, expected.map, rtol=0.02, atol=0.02 * expected.map.max())
+
+
+def test_the_command_line_takes_quantised_models(small, tmp_path):
+    cv2.imwrite(str(tmp_path / "scene.png"), scene(TEST_SEEDS[3]).image[..., ::-1])
+    with pytest.raises(SystemExit) as end:
+        main(["gradcam", str(small), str(tmp_path / "scene.png"), "--output", str(tmp_path / "out")])
+    assert not end.value.code
+    (heat,) = (tmp_path / "out").glob("scene-*-gradcam-map.npy")
+    assert np.load(heat).max() > 0
+
+
+@pytest.fixture(scope="module")
+def photos():
+    data = os.environ.get("ONNXLENS_TEST_DATA")
+    if not data:
+        pytest.skip("ONNXLENS_TEST_DATA says where real models lie")
+    return sorted(Path(data, "photos").iterdir())
+
+
+def in_float32(source: Path) -> ModelProto:
+    """The model with the float16 values of its file in float32."""
+    graph = canonical(source)
+    model = graph.to_model([graph.twins[name] for name in graph.outputs])
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_squeezenet_looks_at_the_same(kind, photos, tmp_path):
+    onnx.save(
+        in_float32(photos[0].parents[1] / "models" / "squeezenet1.1-caffe2-fp16.onnx"), tmp_path / "real"
+    )
+    plain = Lens(tmp_path / "real", preset="caffe", provider="cpu", threads=2)
+    pictures = [plain.preprocess(read_photo(p))[0] for p in photos]
+    source = quantise(kind, tmp_path / "real", tmp_path, plain.input, pictures)
+    quick = Explainer(Network(source, "cpu", 2))
+    found, maps = [], []
+    for x in pictures:
+        expected = plain.explainer("gradcam", None)({plain.input: x})[0]
+        grads = [looked_at(path, x, expected.target) for path in (tmp_path / "real", source)]
+        found.append(spearman(*grads))
+        quantised = quick({plain.input: x}, expected.target)[0]
+        assert quantised.problem == ""
+        maps.append(spearman(expected.map, quantised.map))
+    print(f"{kind}: gradient {min(found):.3f} {np.mean(found):.3f}, map {min(maps):.3f} {np.mean(maps):.3f}")
+    assert np.mean(found) >= 0.9
+    assert np.mean(maps) >= 0.9

@@ -1,0 +1,98 @@
+"""docs/operators.md, made from the code and the cases: `python tests/oracles/operators_page.py`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+from onnx import defs
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from oracles.cases import CASES, HAND_MADE, IMPOSSIBLE
+from oracles.cases import SCOPE as DIFFERENTIABLE
+
+from onnxlens.engine.bodies import BODIES
+from onnxlens.engine.rules import VJP
+
+PAGE = Path(__file__).parents[2] / "docs/operators.md"
+
+# Operators that are given up, and why.
+REFUSED = {
+    "If": "a condition that is only known at run time; bring the branch that is meant into the graph",
+    "Scan": "a loop; unroll it when exporting",
+    "Loop": "a loop; unroll it when exporting",
+    "LinearAttention": "its function body is a Scan",
+}
+NOTES = {
+    "BatchNormalization": "in inference; training mode is refused",
+    "Dropout": "in inference; training mode is refused",
+}
+REWRITTEN = {
+    "Upsample": "becomes Resize in the canonical form",
+    "Scatter": "becomes ScatterElements in the canonical form",
+}
+HEAD = """# Operators
+
+What has a gradient, by what, and what it is held against. Made from the code by `make docs`; a test fails
+when it is out of date.
+
+- **rule**: the vector-Jacobian product is written down (`engine/rules`).
+- **own body**: the forward pass is written in expressions (`engine/bodies`), differentiated like any graph.
+- **rewritten**: as another operator, in the canonical form.
+- **function body**: as the specification defines it, out of other operators.
+
+A case is a model of one node whose gradient agrees with central differences in double precision (in float32
+for operators that the specification does not define in double): the {onnx} single-node cases of ONNX's own
+suite that have a floating-point input and output, and {ours} of ours, for what these lack. **Bold**: the
+{differentiable} operators for which the specification calls an input differentiable.
+
+| operator | how | cases of ONNX | of ours |
+| --- | --- | --- | --- |
+"""
+
+
+def how(name: str) -> str | None:
+    """How an operator of ai.onnx is differentiated; None where it is not our business."""
+    note = f" ({NOTES[name]})" if name in NOTES else ""
+    if name in REFUSED:
+        return f"refused: {REFUSED[name]}"
+    if name in REWRITTEN:
+        return f"rewritten: {REWRITTEN[name]}"
+    if name in VJP:
+        return "rule" + note
+    if name in BODIES:
+        return "own body" + note
+    schema = defs.get_schema(name)
+    if schema.has_function or schema.has_context_dependent_function:
+        return "function body" + note
+    return None
+
+
+def page() -> str:
+    """The text of the page."""
+    onnx = Counter(model.graph.node[0].op_type for model, _ in CASES.values())
+    ours = Counter(model.graph.node[0].op_type for model in HAND_MADE.values())
+    names = {key for key in (*VJP, *BODIES, *onnx, *ours) if ":" not in key}
+    names |= DIFFERENTIABLE | set(REFUSED)
+    rows = []
+    for name in sorted(names, key=str.lower):
+        label = f"**{name}**" if name in DIFFERENTIABLE else name
+        way = how(name) or "refused: no rule"
+        rows.append(f"| {label} | {way} | {onnx[name] or ''} | {ours[name] or ''} |")
+    fused = [f"`{key}`" for key in sorted({*VJP, *BODIES}) if ":" in key]
+    left = [f"| {name.removeprefix('test_')} | {reason} |" for name, reason in IMPOSSIBLE.items()]
+    return (
+        HEAD.format(onnx=len(CASES), ours=len(HAND_MADE), differentiable=len(DIFFERENTIABLE))
+        + "\n".join(rows)
+        + "\n\n## Operators of other domains\n\n"
+        + "ONNX Runtime's fused and quantised operators, each through a body of ours:\n\n"
+        + ", ".join(fused)
+        + ".\n\n## Cases that have no slope\n\n| case of ONNX | why |\n| --- | --- |\n"
+        + "\n".join(left)
+        + "\n"
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
