@@ -16,6 +16,7 @@ from onnxlens.engine.gradient import gradient
 from onnxlens.models import embedded
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.reference
 from oracles import torch_interpreter  # noqa: E402
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
