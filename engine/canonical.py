@@ -132,12 +132,12 @@ def _converted(light: ModelProto, weights: Mapping[str, TensorProto]) -> ModelPr
         if opset < 11:
             write_old_resize(light, weights)
         _mark_added(light, known)
+    taken = {n.name for n in light.graph.node}
     for node in light.graph.node:
-        if node.name:
-            names = {o: n for o, n in names.items() if n != node.name}
-    for node in light.graph.node:
-        if not node.name and node.output:
-            node.name = names.pop(node.output[0], "")
+        name = names.get(node.output[0], "") if node.output else ""
+        if not node.name and name not in taken:
+            node.name = name
+            taken.add(name)
     return light
 
 

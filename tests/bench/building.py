@@ -26,8 +26,8 @@ def chain(nodes: int) -> ModelProto:
     for i in range(nodes // 2):
         weight = rng.standard_normal((4, 4, 3, 3)).astype(np.float32)
         weights.append(numpy_helper.from_array(weight, f"w{i}"))
-        made.append(helper.make_node("Conv", [value, f"w{i}"], [f"c{i}"], pads=[1, 1, 1, 1]))
-        made.append(helper.make_node("Relu", [f"c{i}"], [value := f"r{i}"]))
+        made.append(helper.make_node("Conv", [value, f"w{i}"], [f"c{i}"], pads=[1, 1, 1, 1], name=f"conv{i}"))
+        made.append(helper.make_node("Relu", [f"c{i}"], [value := f"r{i}"], name=f"relu{i}"))
     image = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, ["N", 4, 8, 8])
     graph = helper.make_graph(
         made, "chain", [helper.make_value_info("x", image)], [helper.make_value_info(value, image)], weights

@@ -79,7 +79,8 @@ def test_captions_stay_under_their_own_picture():
 
 def test_captions_of_any_text_and_on_any_cell_are_drawn_without_trouble():
     for width in (1, 3, 12, 300):
-        grid([flat(2, width, 0)], 1, captions=["é\n\0 猫 " + "x" * 5000], background=0)
+        page = grid([flat(2, width, 0)], 1, captions=["é\n\0 猫 " + "x" * 5000], background=0)
+        assert page.shape[1] == 8 + width + 8
 
 
 def test_grid_refuses_what_makes_no_page():
