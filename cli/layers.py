@@ -35,7 +35,7 @@ def command(model: str, as_json: bool) -> None:
         features = last_features(graph, score)
     except BadRequest:
         features = None
-        note("no feature map (N, C, H, W) before the head: Grad-CAM has nothing to look at here")
+        note("no feature map before the head: Grad-CAM has nothing to look at here")
     marks = {score: "scores", features: "Grad-CAM layer"}
     rows: list[dict[str, Any]] = [
         {"name": name, "operator": "input", "shape": _shape(graph[name].shape), "weights": 0}

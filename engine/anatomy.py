@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
 from onnx import NodeProto
 
 from .errors import BadRequest, nearest
 from .graph import Graph
+from .maps import View, map_names, view_of, views
 from .nodes import OURS
 from .types import is_float
 
@@ -20,6 +24,7 @@ WEIGHTED = {
 }  # fmt: skip
 POOLING = {"MaxPool", "AveragePool", "LpPool"}
 SOFTMAX = {"Softmax", "LogSoftmax", "QLinearSoftmax"}
+ATTENTION = {"Softmax", "QLinearSoftmax", "Attention", "MultiHeadAttention", "QAttention"}
 
 
 def score_name(graph: Graph, output: str | None = None) -> str:
@@ -41,22 +46,8 @@ def score_name(graph: Graph, output: str | None = None) -> str:
     return name
 
 
-def is_spatial(graph: Graph, name: str) -> bool:
-    """True for a float value of shape (N, C, H, W) whose map is larger than one pixel."""
-    dtype, shape = graph[name].dtype, graph[name].shape
-    if shape is None or len(shape) != 4 or (dtype is not None and not is_float(dtype)):
-        return False
-    return not all(d == 1 for d in shape[2:])
-
-
-def spatial_values(graph: Graph) -> list[str]:
-    """The computed feature maps, in order."""
-    names = [o for n in graph.nodes for o in n.output[:1] if not o.startswith(OURS)]
-    return [n for n in names if is_spatial(graph, n)]
-
-
 def last_features(graph: Graph, score: str) -> str:
-    """The last spatial features before the head: the layer that Grad-CAM looks at by itself.
+    """The last feature maps before the head: the layer that Grad-CAM looks at by itself.
 
     The head is the last operator with weights on the way to the score and all that follows it. Before
     it stands the last feature map; a pooling in between is stepped over, for the finer map behind it.
@@ -64,25 +55,66 @@ def last_features(graph: Graph, score: str) -> str:
         conv -> relu -> [pool] -> flatten -> gemm -> softmax        conv -> relu -> gap -> conv 1x1
                 ^^^^                                                        ^^^^
 
+    Where the head reads the class token alone, patches matter for the last time in the attention that
+    fills this token: the layer is what that attention reads.
+
+        tokens -> norm -> attention -> + -> mlp -> + -> norm -> tokens[0] -> gemm
+                  ^^^^
+
     Raises BadRequest when there is none.
     """
+    seen = views(graph)
     way = graph.ancestors([score])
     weighted = [n for n in way if n.op_type in WEIGHTED]
     if weighted:
         way = graph.ancestors(weighted[-1].input[:1])
-    spatial = [n for n in way if n.output and is_spatial(graph, n.output[0])]
-    if not spatial:
+    maps = [n for n in way if n.output and n.output[0] in seen]
+    if not maps:
         raise BadRequest(
-            "this model has no feature map (N, C, H, W) before its head; "
+            "this model has no feature map (N, C, H, W), (N, H, W, C) or (N, patches, C) before its head; "
             "`onnxlens layers MODEL` lists what it has"
         )
-    node = spatial[-1]
+    node = maps[-1]
     while (maker := _maker(graph, node)).op_type in (*POOLING, *RESHAPING, "LRN"):
         before = graph.producer(maker.input[0])
-        if before is None or not is_spatial(graph, before.output[0]):
+        if before is None or before.output[0] not in seen:
             break
         node = before
-    return node.output[0]
+    name = node.output[0]
+    return _attended(graph, name, seen) if _only_extra_read(graph, way, name, seen[name]) else name
+
+
+def _only_extra_read(graph: Graph, way: list[NodeProto], name: str, view: View) -> bool:
+    """True where the head takes the extra tokens alone, and none of the patches."""
+
+    def at_most(node: NodeProto, index: int) -> bool:
+        array = graph[node.input[index]].array if len(node.input) > index else None
+        return array is not None and bool((array >= 0).all() and (array < view.extra + index - 1).all())
+
+    readers = [n for n in way if name in n.input[:1]]
+    return bool(readers) and all(
+        (n.op_type == "Gather" and at_most(n, 1)) or (n.op_type == "Slice" and at_most(n, 2)) for n in readers
+    )
+
+
+def _attended(graph: Graph, name: str, seen: dict[str, View]) -> str:
+    """What the last attention before a value reads: the last tokens that all of it comes from."""
+    attentions = [n for n in graph.ancestors([name]) if n.op_type in ATTENTION]
+    if not attentions:
+        return name
+    way = graph.ancestors(attentions[-1].input)
+    last_read = {i: at for at, node in enumerate(way) for i in node.input if i not in graph.constants}
+    reach, found = 0, name
+    for at, node in enumerate(way):
+        output = node.output[0]
+        if reach <= at and output in seen and _width(graph, output, seen) == _width(graph, name, seen):
+            found = output
+        reach = max([reach, *(last_read.get(o, 0) for o in node.output)])
+    return found
+
+
+def _width(graph: Graph, name: str, seen: dict[str, View]) -> tuple[int | str | None, View]:
+    return (graph[name].shape or ())[seen[name].channels], seen[name]
 
 
 def _maker(graph: Graph, node: NodeProto) -> NodeProto:
@@ -99,15 +131,55 @@ def checked_layer(graph: Graph, layer: str | None, score: str) -> str:
     """
     if layer is None:
         return last_features(graph, score)
-    if layer not in graph:
-        raise BadRequest(f"the model has no layer {layer!r}{nearest(layer, spatial_values(graph))}")
-    layer = graph.twins.get(layer, layer)
-    if not is_spatial(graph, layer):
-        raise BadRequest(
-            f"layer {layer!r} of shape {list(graph[layer].shape or ())} is no feature map (N, C, H, W)"
-            f"{nearest(layer, spatial_values(graph))}"
-        )
-    return layer
+    view_of(graph, layer)
+    return graph.twins.get(layer, layer)
+
+
+def matching(graph: Graph, patterns: Iterable[str]) -> list[str]:
+    """The feature maps that any pattern names, once each, in the order of the network.
+
+    A pattern is a name, or a glob as in a shell ("fire?/concat", "layer4*"); a name is taken as it stands
+    even where it holds a `*`. Raises BadRequest for a pattern that matches none, with the nearest names,
+    and for a name that is no feature map.
+    """
+    names = map_names(graph)
+    found: set[str] = set()
+    for pattern in patterns:
+        if pattern in graph:
+            view_of(graph, pattern)
+            found.add(graph.twins.get(pattern, pattern))
+        else:
+            found.update(globbed(pattern, names))
+    return [name for name in graph.value_names() if name in found]
+
+
+def globbed(pattern: str, names: Iterable[str]) -> list[str]:
+    """The names that a shell's glob matches. Raises BadRequest where it matches none, with the nearest."""
+    hits = [name for name in names if fnmatchcase(name, pattern)]
+    if not hits:
+        raise BadRequest(f"no layer matches {pattern!r}{nearest(pattern, names)}")
+    return hits
+
+
+def bottlenecks(graph: Graph, score: str) -> list[str]:
+    """The values that everything on the way from the inputs to the score passes through, in order.
+
+    They are where a network can be cut by one tensor: in a residual network the sums, not the branches.
+    """
+    way = graph.ancestors([score])
+    felt, last_read = set(graph.inputs), dict.fromkeys(graph.inputs, -1)
+    for i, node in enumerate(way):
+        if felt.intersection(node.input):
+            felt.update(o for o in node.output if o)
+        last_read.update((name, i) for name in node.input if name in felt)
+    found = []
+    needed_until = max((last_read[name] for name in graph.inputs), default=-1)
+    for i, node in enumerate(way):
+        made = [o for o in node.output if o in last_read]
+        if len(made) == 1 and needed_until <= i:
+            found += made
+        needed_until = max([needed_until, *(last_read[o] for o in made)])
+    return found
 
 
 def between(graph: Graph, layer: str, score: str) -> list[str]:

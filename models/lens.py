@@ -94,7 +94,7 @@ class Lens:
 
         Raises NoMap where the model's answer is not a number.
         """
-        feeds, _ = self._feeds(photo)
+        feeds, _ = self.feeds(photo)
         name = self.network.outputs[0]
         best = ranked(self.network.run(feeds, [name])[name][0], self.labels, top)
         if np.isnan(best[0].probability):
@@ -118,7 +118,7 @@ class Lens:
         Raises BadRequest for a class, method or layer that is not there, with the nearest names.
         """
         explainer = self.explainer(method, layer)
-        feeds, box = self._feeds(photo)
+        feeds, box = self.feeds(photo)
         wished = [self.wish(t) for t in targets]
         first = explainer(feeds)[0]
         order = ranked(first.output, self.labels)
@@ -133,7 +133,7 @@ class Lens:
             for c in dict.fromkeys(classes)
         ]
 
-    def _feeds(self, photo: np.ndarray) -> tuple[dict[str, np.ndarray], Box]:
+    def feeds(self, photo: np.ndarray) -> tuple[dict[str, np.ndarray], Box]:
         x, box = self.preprocess(photo)
         return {self.input: np.repeat(x, self.batch, 0)}, box
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ..gradient import backpropagate, zeros_like
 from ..graph import Tensor, op
+from ..maps import view_of
 
 
 def gradcam(scores: Tensor, target: Tensor, layer: Tensor) -> Tensor:
     """Where the feature maps of a layer speak for a class: (N, h, w), not negative.
 
-    `scores` (N, C) or (N, C, 1, 1), `target` (N,) int64, `layer` A of shape (N, K, h, w).
+    `scores` (N, C) or (N, C, 1, 1), `target` (N,) int64, `layer` A, seen as (N, K, h, w) (maps.py).
 
         α_k = 1/(h w) Σ_ij ∂score/∂A_kij          (equation 1)
         map = ReLU(Σ_k α_k A_k)                   (equation 2)
@@ -19,9 +20,9 @@ def gradcam(scores: Tensor, target: Tensor, layer: Tensor) -> Tensor:
 
 def contributions(scores: Tensor, target: Tensor, layer: Tensor) -> Tensor:
     """Σ_k α_k A_k before the ReLU: what speaks for the class and what against it, (N, h, w)."""
-    gradient = layer_gradient(scores, target, layer)
-    alpha = gradient.mean([2, 3])
-    return (alpha * layer).sum([1], keepdims=False)
+    view = view_of(layer.graph, layer.name)
+    alpha = view(layer_gradient(scores, target, layer)).mean([2, 3])
+    return (alpha * view(layer)).sum([1], keepdims=False)
 
 
 def layer_gradient(scores: Tensor, target: Tensor, layer: Tensor) -> Tensor:
