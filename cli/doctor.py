@@ -46,7 +46,8 @@ def command(
     """Say whether gradients lead through a model, and if not, what stops them and what to do instead.
 
     With images it also says which channels are dead for all of them, which outputs are saturated and
-    which values are not finite. Ends with 1 where something stops gradients, else with 0.
+    which values are not finite. Ends with 0 where gradients lead to each --wrt, on all ways or some,
+    else with 1.
 
     \b
     onnxlens doctor model.onnx
@@ -60,24 +61,27 @@ def command(
         path = resolve(model, progress)
     finding = examine(path, of, wrt)
     health = _health(model, images, settings) if images else None
-    commands = list(dict.fromkeys(_command(model, b.instead, wrt) for b in finding.blocks if b.instead))
+    commands = _commands(model, finding, wrt)
     if as_json:
         record = {"model": model, "verdict": finding.verdict, **asdict(finding), "commands": commands}
         emit(record | ({"health": asdict(health)} if health else {}))
     else:
         _show(finding, commands, health)
-    return 1 if finding.blocks else 0
+    return 0 if finding.verdict in ("open", "partial") else 1
 
 
-def _command(model: str, instead: str, wrt: tuple[str, ...]) -> str:
-    """The command that differentiates a value before what blocks."""
-    words = ["onnxlens", "grad", model, "-o", f"{Path(model).stem}.grad.onnx", "--of", instead]
-    return shlex.join([*words, *(w for name in wrt for w in ("--wrt", name))])
+def _commands(model: str, finding: Finding, wrt: tuple[str, ...]) -> list[str]:
+    """What can be done instead: Grad-CAM, if nothing stops that, and gradients of what is before a block."""
+    look = [f"{shlex.join(['onnxlens', 'gradcam', model])} IMAGE"] if finding.layer else []
+    words = ["onnxlens", "grad", model, "-o", f"{Path(model).stem}.grad.onnx"]
+    behind = [w for name in wrt for w in ("--wrt", name)]
+    found = [shlex.join([*words, "--of", b.instead, *behind]) for b in finding.blocks if b.instead]
+    return list(dict.fromkeys(look + found))
 
 
 def _show(finding: Finding, commands: list[str], health: Health | None) -> None:
-    names = {"of": ", ".join(finding.of), "wrt": ", ".join(finding.wrt)}
-    say(SAID[finding.verdict].format(**names))
+    missed = [name for name in finding.wrt if name not in finding.open] or finding.wrt
+    say(SAID[finding.verdict].format(of=", ".join(finding.of), wrt=", ".join(missed)))
     for block in finding.blocks:
         say(block.text)
     for line in commands:

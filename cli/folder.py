@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,14 +80,24 @@ def check_writable(folder: Path) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write under a temporary name in the same folder and rename."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+    write_together({path: [data]})
+
+
+def write_together(files: Mapping[Path, Iterable[bytes | memoryview]]) -> None:
+    """Write files piece by piece under temporary names; when all are whole, rename them in this order."""
+    umask = os.umask(0)
+    os.umask(umask)
+    unfinished: dict[Path, Path] = {}
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(path)
+        for path, pieces in files.items():
+            handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+            unfinished[path] = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                file.writelines(pieces)
+            Path(name).chmod(0o666 & ~umask)
+        for path, name in unfinished.items():
+            name.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        for name in unfinished.values():
+            name.unlink(missing_ok=True)
         raise

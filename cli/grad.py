@@ -9,7 +9,7 @@ import click
 from ..engine.errors import BadRequest, Unavailable
 from . import options
 from .console import download, emit, say
-from .folder import check_writable, write_whole
+from .folder import check_writable, write_together
 
 
 @options.command("grad")
@@ -30,6 +30,11 @@ from .folder import check_writable, write_whole
     help="gradient, guided, deconvnet, redirected, straight-through, lrp-0, lrp-epsilon, lrp-gamma, "
     "lrp-alpha-beta, lrp-w-square or lrp-composite. For lrp-* the seed is the score itself.",
 )
+@click.option(
+    "--external-data",
+    is_flag=True,
+    help="Write the weights to OUTPUT.data, as is done anyway above the 2 GB that one file holds.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @options.as_json
 @options.debug
@@ -39,6 +44,7 @@ def command(
     of: tuple[str, ...],
     wrt: tuple[str, ...],
     rules: str,
+    external_data: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -52,26 +58,48 @@ def command(
     onnxlens grad model.onnx -o model.grad.onnx
     onnxlens grad model.onnx -o model.grad.onnx --of conv5 --wrt input --wrt conv1.weight
     """
-    from ..engine.gradient import gradient
+    from ..engine.export import is_too_large, split
+    from ..engine.gradient import training_graph
     from ..models.zoo import resolve
 
     if output.is_dir():
         raise BadRequest(f"{output} is a folder; say the file to write with -o")
-    if output.exists() and not overwrite:
-        raise BadRequest(f"{output} exists; say --overwrite or another file with -o")
+    beside = output.with_name(f"{output.name}.data")
+    _check_free(output, overwrite)
+    if external_data:
+        _check_free(beside, overwrite)
     check_writable(output.parent)
     with download(model) as progress:
         path = resolve(model, progress)
-    made = gradient(path, list(of) or None, list(wrt) or None, rules)
-    if made.ByteSize() >= 2**31:
-        raise BadRequest("the training graph is larger than 2 GB, which one ONNX file cannot hold")
+    graph = training_graph(path, list(of) or None, list(wrt) or None, rules)
+    if external_data or is_too_large(graph):
+        _check_free(beside, overwrite)
+        made, pieces = split(graph, beside.name)
+        files = {beside: pieces, output: [made.SerializeToString()]}
+    else:
+        made = graph.to_model()
+        files = {output: [made.SerializeToString()]}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(output, made.SerializeToString())
+        write_together(files)
     except OSError as error:
         raise Unavailable(f"cannot write {output}: {error.strerror or error}") from error
     inputs, outputs = [v.name for v in made.graph.input], [v.name for v in made.graph.output]
     if as_json:
-        emit({"file": str(output), "inputs": inputs, "outputs": outputs, "nodes": len(made.graph.node)})
+        about = {"data": str(beside)} if beside in files else {}
+        emit(
+            {
+                "file": str(output),
+                **about,
+                "inputs": inputs,
+                "outputs": outputs,
+                "nodes": len(made.graph.node),
+            }
+        )
     else:
         say(f"{output}: {len(made.graph.node)} nodes; in: {', '.join(inputs)}; out: {', '.join(outputs)}")
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise BadRequest(f"{path} exists; say --overwrite or another file with -o")

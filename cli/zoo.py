@@ -77,8 +77,9 @@ def show(name: str, as_json: bool) -> None:
 
 @command.command()
 @click.argument("name")
+@options.as_json
 @options.debug
-def fetch(name: str) -> None:
+def fetch(name: str, as_json: bool) -> None:
     """Download one model into the cache folder, or go on with a download that was cut.
 
     \b
@@ -87,7 +88,11 @@ def fetch(name: str) -> None:
     from ..models import zoo
 
     with download(name) as progress:
-        say(str(zoo.fetch(name, progress)))
+        path = zoo.fetch(name, progress)
+    if as_json:
+        emit(_record(zoo.record(name)))
+    else:
+        say(str(path))
 
 
 def _record(record: Any) -> dict[str, Any]:

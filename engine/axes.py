@@ -25,8 +25,8 @@ NORMALISING = {
     "LayerNormalization", "RMSNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization",
 }  # fmt: skip
 DENSE = {
-    "MatMul", "FusedMatMul", "QLinearMatMul", "MatMulInteger", "MatMulNBits", "MatMulIntegerToFloat",
-    "DynamicQuantizeMatMul",
+    "MatMul", "FusedMatMul", "QLinearMatMul", "MatMulInteger", "MatMulNBits", "MatMulBnb4",
+    "MatMulIntegerToFloat", "DynamicQuantizeMatMul",
 }  # fmt: skip
 MIXING = {
     "Reshape", "Einsum", "Gather", "GatherND", "GatherElements", "Flatten", "OneHot", "TopK", "Shape", *DENSE,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from onnx import NodeProto
 
+from .errors import NoRule
 from .graph import Graph, Tensor
 from .nodes import describe, key_of, schema_of
 from .types import is_float
@@ -38,8 +42,11 @@ def why(graph: Graph, node: NodeProto) -> str:
     return f"{key_of(node)} has no rule"
 
 
-def no_rule(graph: Graph, node: NodeProto) -> str:
-    """Why a gradient stops at a node, and the way out: one line, for errors and for the doctor."""
+def no_rule(graph: Graph, node: NodeProto, reason: str | None = None) -> str:
+    """Why a gradient stops at a node, and the way out: one line, for errors and for the doctor.
+
+    `reason`: what its rule or body says; by default what its operator does.
+    """
     before = value_before(graph, node)
     ask = f"ask for a value before it (of={before!r})" if before else "ask for a value behind it by `wrt`"
     other = (
@@ -47,7 +54,24 @@ def no_rule(graph: Graph, node: NodeProto) -> str:
         if node.op_type in STEPS - {"Hardmax"}
         else "give a rule for it in `rules`"
     )
-    return f"no gradient leads through {describe(node)}: {why(graph, node)}; {ask} or {other}"
+    return f"no gradient leads through {describe(node)}: {reason or why(graph, node)}; {ask} or {other}"
+
+
+def not_real(value: Tensor, name: str) -> str:
+    """Why a value that holds no real numbers has no gradient, and which one has: one line."""
+    node = value.graph.producer(value.name)
+    before = None if node is None else value_before(value.graph, node)
+    ask = f"the nearest before it is {before!r}" if before else "ask for one behind it by `wrt`"
+    return f"{name!r} is of type {value.dtype}: only floating-point values have gradients; {ask}"
+
+
+@contextmanager
+def explained(graph: Graph, node: NodeProto) -> Iterator[None]:
+    """Around the way back through a node: what its rule or body says becomes the sentence about the node."""
+    try:
+        yield
+    except NoRule as stop:
+        raise NoRule(no_rule(graph, node, stop.why), stop.why) from stop
 
 
 def value_before(graph: Graph, node: NodeProto) -> str | None:

@@ -38,6 +38,7 @@ from .widen import is_narrow, widen
 
 OPSET = 18  # the oldest we work in: reductions take their axes, scatters their sums, as inputs
 NEWEST = onnx.defs.onnx_opset_version()
+STRANGERS = "onnxlens.strangers"
 
 
 def canonical(
@@ -125,7 +126,7 @@ def _converted(light: ModelProto, weights: Mapping[str, TensorProto]) -> ModelPr
         )
     if opset < OPSET:
         try:
-            light = version_converter.convert_version(light, OPSET)
+            light = _at_opset(light)
         except Exception as error:  # C++ assertions come as several kinds
             reason = " ".join(str(error).split())[:200]
             raise BadModel(f"cannot bring the model from opset {opset} to {OPSET}: {reason}") from error
@@ -138,6 +139,27 @@ def _converted(light: ModelProto, weights: Mapping[str, TensorProto]) -> ModelPr
         if not node.name and name not in taken:
             node.name = name
             taken.add(name)
+    return light
+
+
+def _at_opset(light: ModelProto) -> ModelProto:
+    """By ONNX's converter, which stops at operators of ai.onnx that ONNX does not know.
+
+    ONNX Runtime writes some (SimplifiedLayerNormalization), so they pass under a domain that it leaves alone.
+    """
+    strangers = [n for n in light.graph.node if n.domain in ("", "ai.onnx") and not onnx.defs.has(n.op_type)]
+    if not strangers:
+        return version_converter.convert_version(light, OPSET)
+    for node in strangers:
+        node.domain = STRANGERS
+    light.opset_import.append(helper.make_opsetid(STRANGERS, 1))
+    light = version_converter.convert_version(light, OPSET)
+    for node in light.graph.node:
+        if node.domain == STRANGERS:
+            node.domain = ""
+    opsets = [o for o in light.opset_import if o.domain != STRANGERS]
+    del light.opset_import[:]
+    light.opset_import.extend(opsets)
     return light
 
 

@@ -29,7 +29,7 @@ def diagnose(network: Network, score: str, layer: str, feeds: Mapping[str, np.nd
     graph = network.graph.copy()
     chosen = graph.constant(np.full(len(next(iter(feeds.values()))), target, np.int64))
     way = between(graph, layer, score)
-    cam = contributions(graph[score], chosen, graph[layer])
+    (cam,) = contributions(graph[score], chosen, [graph[layer]])
     grads = backpropagate(graph, {score: one_hot(graph[score], chosen)}, way)
     shown = [g.name for g in grads if g is not None] + [cam.name, layer]
     values = network.compile(graph, list(dict.fromkeys(shown)))(feeds)

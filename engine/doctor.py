@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from onnx import NodeProto
 
-from .anatomy import score_name
-from .blocks import STEPS, no_rule, value_before, why
+from .anatomy import last_features, score_name
+from .blocks import STEPS, no_rule, not_real, value_before, why
 from .bodies import BODIES
 from .canonical import canonical
+from .errors import BadRequest
 from .expansion import specified_function
 from .file import Source
-from .gradient import VJP, depending
+from .gradient import VJP, depending, refusal
 from .graph import Graph
 from .network import Network
 from .nodes import OURS, key_of, subgraph_inputs
@@ -46,6 +47,7 @@ class Finding:
 
     `open` holds the `wrt` that a gradient reaches. `operators` counts the nodes between them by how they
     are differentiated: "rule", "own body", "function body" or "blocked", and then by operator.
+    `layer` is the feature map that Grad-CAM looks at, where only what lies before it stops the gradient.
     """
 
     of: list[str]
@@ -53,23 +55,42 @@ class Finding:
     open: list[str]
     blocks: list[Block]
     operators: dict[str, dict[str, int]]
+    layer: str | None = None
 
     @property
     def verdict(self) -> str:
-        """ "open", "partial" where another way is open, "blocked", or "apart" where nothing leads there."""
-        if not self.blocks:
-            return "open" if self.open else "apart"
-        return "partial" if len(self.open) == len(self.wrt) else "blocked"
+        """ "open", or "partial" where one way of several is; "blocked", or "apart" where nothing leads there.
+
+        The last two are said where one `wrt` of several is not reached.
+        """
+        if len(self.open) == len(self.wrt):
+            return "partial" if self.blocks else "open"
+        return "blocked" if self.blocks else "apart"
 
 
 def examine(model: Source, of: Sequence[str] = (), wrt: Sequence[str] = ()) -> Finding:
     """Look for what stops the gradient of `of` (default: the score) by `wrt` (default: the first input).
 
-    Raises BadModel, and BadRequest for a name that is not there.
+    Raises BadModel, and BadRequest for a name that is not there or a value that holds no real numbers.
     """
     graph = canonical(model, keep=wrt)
     ofs, wrts = list(of) or [score_name(graph)], list(wrt) or graph.inputs[:1]
-    return find(graph, ofs, wrts)
+    for name in (*of, *wrts):
+        value = graph[graph.twins.get(name, name)]
+        if value.dtype is not None and not is_float(value.dtype):
+            raise BadRequest(not_real(value, name))
+    finding = find(graph, ofs, wrts)
+    asked = of or wrt or finding.verdict != "blocked"
+    return finding if asked else replace(finding, layer=_open_layer(graph, ofs[0]))
+
+
+def _open_layer(graph: Graph, score: str) -> str | None:
+    """The last feature map, if gradients lead there."""
+    try:
+        layer = last_features(graph, score)
+    except BadRequest:
+        return None
+    return layer if find(graph, [score], [layer]).open else None
 
 
 def find(graph: Graph, of: Sequence[str], wrt: Sequence[str]) -> Finding:
@@ -78,22 +99,25 @@ def find(graph: Graph, of: Sequence[str], wrt: Sequence[str]) -> Finding:
     starts = [graph[graph.twins.get(n, n)].name for n in wrt]
     way = graph.ancestors(ends)
     operators: dict[str, Counter[str]] = {}
-    stopped: dict[str, NodeProto] = {}
+    stopped: dict[str, tuple[NodeProto, str]] = {}
     reached = []
+    scratch = graph.copy()
     for name, start in zip(wrt, starts, strict=True):
         touched, felt = {start}, {start}
         for node in way:
             if not _touches(node, touched):
                 continue
             touched.update(filter(None, node.output))
-            after = (
-                set()
-                if _how(graph, node) == "blocked"
-                else depending(graph, [node], felt.intersection(node.input)) - felt
-            )
-            if _touches(node, felt) and not after:
-                stopped[node.output[0]] = node
-            felt |= after
+            if not _touches(node, felt):
+                continue
+            here = felt.intersection(node.input)
+            after = depending(graph, [node], here) - felt
+            flat = key_of(node) in STEPS or not after
+            reason = why(graph, node) if flat else refusal(scratch, node, here)
+            if reason is None:
+                felt |= after
+            else:
+                stopped[node.output[0]] = node, reason
         if felt.intersection(ends):
             reached.append(name)
     touched = set(starts)
@@ -102,7 +126,7 @@ def find(graph: Graph, of: Sequence[str], wrt: Sequence[str]) -> Finding:
             touched.update(filter(None, node.output))
             how = "blocked" if node.output[0] in stopped else _how(graph, node)
             operators.setdefault(how, Counter())[key_of(node)] += 1
-    blocks = [_block(graph, node) for node in stopped.values()]
+    blocks = [_block(graph, *stop) for stop in stopped.values()]
     return Finding(list(of), list(wrt), reached, blocks, {k: dict(v) for k, v in operators.items()})
 
 
@@ -113,8 +137,6 @@ def _touches(node: NodeProto, values: set[str]) -> bool:
 
 
 def _how(graph: Graph, node: NodeProto) -> str:
-    if key_of(node) in STEPS:
-        return "blocked"
     if key_of(node) in VJP:
         return "rule"
     if key_of(node) in BODIES:
@@ -122,14 +144,14 @@ def _how(graph: Graph, node: NodeProto) -> str:
     return "function body" if specified_function(graph, node) is not None else "blocked"
 
 
-def _block(graph: Graph, node: NodeProto) -> Block:
+def _block(graph: Graph, node: NodeProto, reason: str) -> Block:
     return Block(
         node.name,
         key_of(node),
         node.output[0],
-        why(graph, node),
+        reason,
         value_before(graph, node),
-        no_rule(graph, node),
+        no_rule(graph, node, reason),
     )
 
 

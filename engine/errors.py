@@ -26,7 +26,15 @@ class BadImage(OnnxlensError):
 
 
 class NoRule(OnnxlensError):
-    """An operator on the way from the target to the wanted value has no gradient."""
+    """An operator on the way from the target to the wanted value has no gradient.
+
+    Rules and bodies say only what is the matter with the node (`why`: "is in training mode; export it for
+    inference"); whoever walks the graph makes that the sentence of blocks.no_rule.
+    """
+
+    def __init__(self, text: str, why: str | None = None):
+        super().__init__(text)
+        self.why = text if why is None else why
 
 
 class NoMap(OnnxlensError):

@@ -6,7 +6,7 @@ from typing import Any
 
 from onnx import FunctionProto, NodeProto, TypeProto, helper, inliner
 
-from .blocks import no_rule
+from .blocks import why
 from .bodies import BODIES
 from .canonical import append
 from .defaults import write_defaults
@@ -38,7 +38,7 @@ def specified_body(graph: Graph, node: NodeProto) -> list[str]:
     """Append an operator's function body in the specification to the graph; its outputs' names."""
     function = specified_function(graph, node)
     if function is None:
-        raise NoRule(no_rule(graph, node))
+        raise NoRule(why(graph, node))
     inputs = list(dict.fromkeys(i for i in node.input if i))
     if not all(i in graph.types for i in inputs):
         raise BadModel(

@@ -9,14 +9,16 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from .errors import BadModel
+from .external import attach, is_attached
 
 Source = str | os.PathLike[str] | ModelProto
 
 
 def read_model(source: Source) -> ModelProto:
-    """The model in a file, external data included; a ModelProto is returned as it is.
+    """The model in a file; a ModelProto is returned as it is.
 
-    Raises BadModel for a file that is missing, not ONNX, truncated or without a graph.
+    Large weights in files of their own stay there, for `types.array_of` to map: the model is not to be
+    written out as it is. Raises BadModel for a file that is missing, not ONNX, truncated or without a graph.
     """
     if isinstance(source, ModelProto):
         model, where = source, "the model"
@@ -25,7 +27,8 @@ def read_model(source: Source) -> ModelProto:
         if not path.is_file():
             raise BadModel(f"{path}: {'is a folder, not an ONNX file' if path.is_dir() else 'no such file'}")
         try:
-            model = onnx.load(path)
+            model = onnx.load(path, load_external_data=False)
+            attach(model, path.parent)
         except Exception as error:  # protobuf and the external data reader raise several kinds
             reason = " ".join(str(error).split())[:200]
             raise BadModel(f"{path}: not an ONNX file, or a damaged one ({reason})") from error
@@ -36,6 +39,9 @@ def read_model(source: Source) -> ModelProto:
         raise BadModel(f"{where}: a damaged ONNX file (it holds names that are not text)")
     if len(model.graph.sparse_initializer):
         raise BadModel(f"{where}: has sparse weights, which are not supported; store them as dense ones")
+    for tensor in model.graph.initializer:
+        if not is_attached(tensor):
+            raise BadModel(f"{where}: {tensor.name!r} lies in another file; give the path, or load it all")
     for value in (*model.graph.input, *model.graph.initializer):
         if not _is_typed(value):
             raise BadModel(f"{where}: {value.name!r} is of a type or shape that ONNX does not have")

@@ -13,17 +13,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, defs
+from onnx import ModelProto, NodeProto, TensorProto, defs
 
 from .anatomy import score_name
-from .blocks import no_rule
+from .blocks import explained, no_rule, not_real
 from .bodies import BODIES, quantised
 from .canonical import canonical
 from .errors import BadRequest, NoRule, nearest
 from .expansion import node_inputs, own_body, specified_body
 from .file import Source
 from .graph import Graph, Tensor, op
-from .nodes import is_differentiable, is_variadic, key_of, named, schema_of, understood
+from .nodes import has_gradient, is_differentiable, is_variadic, key_of, named, schema_of, understood
 from .rules import VJP, quantisation
 from .types import is_float
 from .variants import TABLES
@@ -54,6 +54,16 @@ def gradient(
 
     Raises BadModel, BadRequest for a name that is not there, NoRule for an operator without a gradient.
     """
+    return training_graph(model, of, wrt, rules).to_model()
+
+
+def training_graph(
+    model: Source,
+    of: str | Sequence[str] | None = None,
+    wrt: str | Sequence[str] | None = None,
+    rules: Rules | Placed | str | None = None,
+) -> Graph:
+    """As `gradient`, as a Graph: its weights stay where they are, whatever their size."""
     ofs = [of] if isinstance(of, str) else None if of is None else list(of)
     wrts = [wrt] if isinstance(wrt, str) else None if wrt is None else list(wrt)
     graph = canonical(model, keep=wrts or ())
@@ -62,7 +72,7 @@ def gradient(
     for name in (*ofs, *wrts):
         value = inside(graph, name)
         if value.dtype is None or not is_float(value.dtype):
-            raise BadRequest(f"{name!r} is of type {value.dtype}: only floating-point values have gradients")
+            raise BadRequest(not_real(value, name))
     seeds = {}
     for name in ofs:
         value = inside(graph, name).name
@@ -71,7 +81,7 @@ def gradient(
     grads = backpropagate(graph, seeds, [v.name for v in values], rules)
     for name, value, grad in zip(wrts, values, grads, strict=True):
         graph.output(zeros_like(value) if grad is None else grad, graph.unused(f"grad/{name}"))
-    return graph.to_model()
+    return graph
 
 
 def inside(graph: Graph, name: str) -> Tensor:
@@ -83,8 +93,25 @@ def inside(graph: Graph, name: str) -> Tensor:
     if value.dtype is None:
         for node in graph.ancestors([value.name]):
             if any(o and Tensor(graph, o).dtype is None for o in node.output):
-                raise NoRule(no_rule(graph, node))
+                raise NoRule(no_rule(graph, node, refusal(graph.copy(), node)))
     return value
+
+
+def refusal(graph: Graph, node: NodeProto, wrt: Iterable[str] | None = None) -> str | None:
+    """What stops the gradient of a node by some of its inputs (default: all); None where nothing does.
+
+    It is tried: what its rule or body appends stays in the graph, so give a copy.
+    """
+    sources = {i for i in (node.input if wrt is None else wrt) if i}
+    grads: Grads = {}
+    for y in (Tensor(graph, o) for o in node.output if o and _carries(graph, node, o, sources)):
+        whole = y.dtype is not None and not is_float(y.dtype)
+        grads[y.name] = [op.Cast(y, to=TensorProto.FLOAT) if whole else y]
+    try:
+        _walk(graph, [node], grads, sources, VJP)
+    except NoRule as stop:
+        return stop.why
+    return None
 
 
 def backpropagate(
@@ -150,11 +177,12 @@ def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[s
         # A node that is called like some operator is not meant by that operator's rule.
         own = (table[n] for n in (node.name, *node.output[:1]) if n in table and n not in VJP)
         rule = next(own, None) or table.get(key_of(node))
-        with understood(node):
+        with understood(node), explained(graph, node):
             if rule is None:
                 _through_body(graph, node, arrived, grads, felt, table)
                 continue
-            for name, entry in zip(node.input, _applied(graph, node, rule, arrived), strict=False):
+            entries = zip(_open(graph, node, table), _applied(graph, node, rule, arrived), strict=False)
+            for name, entry in entries:
                 if name not in felt:
                     continue
                 dx = entry() if callable(entry) else entry
@@ -172,18 +200,19 @@ def depending(graph: Graph, nodes: Iterable[NodeProto], sources: set[str], table
 
 
 def _feels(graph: Graph, node: NodeProto, felt: set[str], table: Rules = VJP) -> bool:
-    """True where a differentiable input of the node is felt."""
-    if not felt.intersection(node.input):
-        return False
+    """True where an input of the node that has a gradient is felt."""
+    return not felt.isdisjoint(node.input) and not felt.isdisjoint(_open(graph, node, table))
+
+
+def _open(graph: Graph, node: NodeProto, table: Rules) -> list[str]:
+    """A node's inputs, "" in place of those that have no gradient whatever they are."""
     schema = schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
     # The specification calls integers non-differentiable; here they may stand for real numbers.
     # A variant may lead through what the specification calls flat, such as Round.
     told = key_of(node) in QUANTISING or table.get(key_of(node)) is not VJP.get(key_of(node))
-    slots = schema.inputs if schema is not None and not told else []
-    return any(
-        i in felt and (not slots or is_differentiable(slots[min(k, len(slots) - 1)]))
-        for k, i in enumerate(node.input)
-    )
+    if schema is None or told or not schema.inputs:
+        return list(node.input)
+    return [i if has_gradient(schema, k) else "" for k, i in enumerate(node.input)]
 
 
 def _carries(graph: Graph, node: NodeProto, name: str, felt: set[str]) -> bool:
@@ -240,7 +269,7 @@ def _through_body(
     start = len(graph.nodes)
     outputs = own_body(graph, node) if key_of(node) in BODIES else specified_body(graph, node)
     inner: Grads = {o: [g] for o, g in zip(outputs, arrived, strict=False) if g is not None}
-    sources = {i for i in node.input if i in felt}
+    sources = felt.intersection(_open(graph, node, table))
     _walk(graph, graph.nodes[start:], inner, sources, table)
     for name in sources:
         if inner.get(name):
@@ -266,7 +295,8 @@ def unbroadcast(dx: Tensor, x: Tensor) -> Tensor:
         return dx
     if dx.shape is None or x.shape is None:  # even the rank is known only at run time
         ones = op.Expand(1, op.Sub(op.Shape(op.Shape(dx)), op.Shape(op.Shape(x))))
-        return op.Reshape(_summed_where_one(dx, op.Concat(ones, op.Shape(x), axis=0)), op.Shape(x))
+        stretched = op.Concat(ones, op.Shape(x), axis=0)
+        return op.Reshape(_summed_where_one(dx, stretched), op.Shape(x), allowzero=1)
     extra = len(dx.shape) - len(x.shape)
     if extra > 0:
         dx = dx.sum(range(extra), keepdims=False)

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnxruntime
-from onnx import TensorProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 from .errors import BadModel, BadRequest, OnnxlensError
+from .external import is_external, reference
 from .graph import Graph, Tensor
 from .provider import PROVIDERS, choose
 from .types import array_of
@@ -21,7 +22,8 @@ class Session:
     """A graph, compiled for some of its values.
 
     `session(feeds)` takes arrays by input name and gives arrays by output name. Weights are handed to
-    ONNX Runtime as they lie in memory; sizes above protobuf's 2 GB are no obstacle.
+    ONNX Runtime as they lie in memory, those in files of their own by their place in the file, which it
+    maps; sizes above protobuf's 2 GB are no obstacle.
 
     Raises BadModel where ONNX Runtime cannot run the graph, Unavailable and BadRequest as `choose` does.
     """
@@ -48,11 +50,10 @@ class Session:
         options.log_severity_level = 4
         if threads is not None:
             options.intra_op_num_threads = threads
-        beside = {t.name: t for t in model.graph.initializer if t.external_data}
-        weights = [array_of(graph.constants[name]) for name in beside]
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(w)) for w in weights]
-        if values:
-            options.add_external_initializers(list(beside), values)
+        weights = _weights_beside(model, graph, options)  # held until the session has its own copy
+        if weights:
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
+            options.add_external_initializers(list(weights), values)
         names = list(dict.fromkeys([PROVIDERS[self.provider], PROVIDERS["cpu"]]))
         try:
             self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=names)
@@ -78,6 +79,22 @@ class Session:
             raise kind(f"ONNX Runtime cannot run the model: {text}") from error
         pairs = zip(self.outputs, results, self._narrow, strict=True)
         return {name: np.asarray(value, BFLOAT16 if cut else None) for name, value, cut in pairs}
+
+
+def _weights_beside(
+    model: ModelProto, graph: Graph, options: onnxruntime.SessionOptions
+) -> dict[str, np.ndarray]:
+    """The weights in memory that are not in the model; those in files are said by their place."""
+    held = {}
+    for stub in model.graph.initializer:
+        tensor = graph.constants[stub.name]
+        if is_external(tensor):
+            folder, place = reference(tensor)  # for all the same folder: the model's
+            stub.CopyFrom(place)
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        elif is_external(stub):
+            held[stub.name] = np.ascontiguousarray(array_of(tensor))
+    return held
 
 
 def _bfloat16(array: np.ndarray) -> onnxruntime.OrtValue:

@@ -6,6 +6,7 @@ import numpy as np
 from onnx import TensorProto, TypeProto, helper, numpy_helper
 
 from .errors import BadModel
+from .external import is_external, mapped
 from .sizes import Dim
 
 
@@ -18,6 +19,8 @@ def dtype_of(type_: TypeProto | None) -> np.dtype | None:
 
 def array_of(tensor: TensorProto) -> np.ndarray:
     """The values of a stored tensor. Raises BadModel where it does not hold what it says."""
+    if is_external(tensor):
+        return mapped(tensor)
     try:
         return numpy_helper.to_array(tensor)
     except Exception as error:  # NumPy and protobuf each have their own for this

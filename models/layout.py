@@ -43,7 +43,10 @@ def infer_layout(
         raise BadRequest(f"no layout {order!r:.50}: --layout is nchw or nhwc")
     channels = readings[order]
     if channels is None:
-        raise BadRequest(f"the input {shown} leaves the number of channels open, and onnxlens cannot know it")
+        raise BadRequest(
+            f"the input {shown} leaves the number of channels open, which onnxlens cannot know: set it in "
+            "the file, as `python -m onnxruntime.tools.make_dynamic_shape_fixed` does"
+        )
     if channels not in (1, 3):
         raise BadRequest(f"the input {shown} read as {order} has {channels} channels, not 3 or 1")
     fixed = dims[2:] if order == "nchw" else dims[1:3]

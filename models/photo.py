@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import struct
 from pathlib import Path
@@ -12,11 +13,14 @@ from cv2.utils import logging  # pyright: ignore[reportMissingImports] (the stub
 
 from ..engine.errors import BadImage
 from .header import Header, read_header
+from .native import overheard
 
 MAX_BYTES = 2**28
 MAX_PIXELS = 2**27
 # Beyond deflate's best on one-bit pixels: only a blank page, or a lie that costs gigabytes, is denser.
 _MAX_DENSITY = 2**14
+# What libjpeg calls corrupt though no pixel is: cameras leave a few bytes before the end.
+_PADDING = re.compile(r": [1-8] extraneous bytes before marker 0xd9")
 _TURN = {
     2: lambda x: x[:, ::-1],
     3: lambda x: x[::-1, ::-1],
@@ -51,9 +55,10 @@ def decode(data: bytes, name: str) -> np.ndarray:
     """Decode the bytes of a JPEG, PNG, WebP, GIF, TIFF or BMP file to (H, W, 3) uint8, RGB.
 
     EXIF orientation is applied. Transparent pixels are laid on white; 16 bits are scaled to 8; grey,
-    palettes and CMYK become RGB; of an animation it is the first frame. Sizes are bounded before
-    anything is allocated. `name` stands in the errors, all of them BadImage: not a picture, damaged
-    or cut short, under 2 pixels on a side, over `MAX_PIXELS` or `MAX_BYTES`, too few bytes for its size.
+    palettes and CMYK become RGB; of an animation it is the first frame. Colours are taken as sRGB: ICC
+    profiles are not applied. Sizes are bounded before anything is allocated. `name` stands in the
+    errors, all of them BadImage: not a picture, damaged or cut short (also where the decoder would fill
+    the gap), under 2 pixels on a side, over `MAX_PIXELS` or `MAX_BYTES`, too few bytes for its size.
     """
     if not data:
         raise BadImage(f"{name}: the file is empty")
@@ -76,7 +81,14 @@ def decode(data: bytes, name: str) -> np.ndarray:
         raise BadImage(
             f"{name}: {len(data)} bytes cannot hold {header.width}x{header.height} pixels: damaged"
         )
-    pixels = _pixels(header)
+    with overheard("Corrupt JPEG data: ", "Premature end of JPEG file") as said:
+        pixels = _pixels(header)
+    damage = [line for line in said if not _PADDING.search(line)]
+    if damage:
+        raise BadImage(
+            f"{name}: the JPEG file is damaged ({damage[0].removeprefix('Corrupt JPEG data: ')}); "
+            "if it looks right in an image program, save it anew from there"
+        )
     if pixels is None:
         raise BadImage(f"{name}: the {header.kind} file is damaged or cut short")
     if pixels.dtype not in (np.uint8, np.uint16):

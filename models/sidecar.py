@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -38,11 +37,6 @@ def find(path: Path, metadata: Mapping[str, str], classes: int | None = None) ->
     preprocess = _first(_preprocesses(path, metadata), "preprocessing", notes)
     labels = _first(_labels(path, metadata, classes), "labels", notes)
     return Sidecar(preprocess, labels, "; ".join(notes))
-
-
-def to_metadata(preprocess: Preprocess, labels: list[str]) -> dict[str, str]:
-    """The metadata of a model that `find` reads these two back from."""
-    return {PREPROCESS_KEY: json.dumps(preprocess.to_dict()), LABELS_KEY: json.dumps(labels)}
 
 
 _Source = tuple[str, Callable[[], _T | None]]

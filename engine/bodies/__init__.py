@@ -11,10 +11,12 @@ A body is the way for operators whose forward pass reads like a formula and whos
 from collections.abc import Callable
 from typing import Any
 
-from . import fused, normalisation, quantised, recurrent, sampling
+from . import attention, fused, linear_attention, normalisation, quantised, recurrent, sampling
 
 BODIES: dict[str, Callable[..., Any]] = {  # by key, see nodes.key_of
+    **attention.BODIES,
     **fused.BODIES,
+    **linear_attention.BODIES,
     **normalisation.BODIES,
     **quantised.BODIES,
     **recurrent.BODIES,

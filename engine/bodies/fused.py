@@ -19,7 +19,7 @@ def activated(y: Tensor, name: str, numbers: Sequence[float] | None) -> Tensor:
         return op.Clip(y, *numbers)
     attributes = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Elu": ("alpha",)}.get(name, ())
     if name not in ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid", "Elu", "Softplus"):
-        raise NoRule(f"no gradient for the fused activation {name!r}")
+        raise NoRule(f"has the fused activation {name!r}, which has no rule")
     return getattr(op, name)(y, **dict(zip(attributes, numbers, strict=False)))
 
 
@@ -104,67 +104,6 @@ def skip_rms_norm(
     return y, inverse, inverse, total
 
 
-def heads(x: Tensor, number: int) -> Tensor:
-    """(N, S, H·D) to (N, H, S, D)."""
-    split = op.Reshape(x, [0, 0, number, -1])
-    return op.Transpose(split, perm=[0, 2, 1, 3])
-
-
-def multi_head_attention(
-    query: Tensor, key: Tensor | None = None, value: Tensor | None = None, bias: Tensor | None = None,
-    padding_mask: Tensor | None = None, attention_bias: Tensor | None = None, *past: Tensor | None,
-    num_heads: int, scale: float | None = None, unidirectional: int = 0, mask_filter_value: float = -10000.0,
-) -> Tensor:  # fmt: skip
-    """softmax(Q Kᵀ scale + bias) V for each head, of separate (N, S, H·D) queries, keys and values."""
-    if key is None or value is None or key.rank != 3 or any(past) or padding_mask is not None:
-        raise NoRule("MultiHeadAttention has a gradient for separate queries, keys and values, no cache")
-    if bias is not None:
-        one, two = query.dim(2), query.dim(2) * 2
-        bq, bk, bv = op.Slice(bias, [0], one), op.Slice(bias, one, two), op.Slice(bias, two, op.Shape(bias))
-        return attended(query + bq, key + bk, value + bv, num_heads, scale, attention_bias, unidirectional)
-    return attended(query, key, value, num_heads, scale, attention_bias, unidirectional)
-
-
-def attended(
-    query: Tensor, key: Tensor, value: Tensor, number: int, scale: float | None, bias: Tensor | None,
-    causal: int,
-) -> Tensor:  # fmt: skip
-    """The heads' attention, joined again: (N, S, H·D)."""
-    q, k, v = (heads(t, number) for t in (query, key, value))
-    size = q.shape[3] if q.shape is not None else None
-    if scale:
-        factor: Any = scale
-    elif isinstance(size, int):
-        factor = 1 / math.sqrt(size)
-    else:
-        factor = 1 / op.Sqrt(op.CastLike(op.Squeeze(q.dim(3), [0]), q))
-    scores = q @ op.Transpose(k, perm=[0, 1, 3, 2]) * factor
-    if bias is not None:
-        scores = scores + bias
-    if causal:
-        below = op.Trilu(op.Expand(q.graph.constant(1, q.dtype), op.Shape(scores)), 0, upper=0)
-        scores = op.Where(op.Equal(below, 1), scores, -10000)
-    mixed = op.Softmax(scores, axis=-1) @ v
-    return op.Reshape(op.Transpose(mixed, perm=[0, 2, 1, 3]), op.Concat(op.Shape(query, end=2), [-1], axis=0))
-
-
-def attention(
-    x: Tensor, weights: Tensor, bias: Tensor | None = None, mask: Tensor | None = None,
-    past: Tensor | None = None, attention_bias: Tensor | None = None, *_: Tensor | None, num_heads: int,
-    scale: float | None = None, unidirectional: int = 0, qkv_hidden_sizes: Sequence[int] | None = None,
-) -> Tensor:  # fmt: skip
-    """Self-attention with the projection of queries, keys and values in one matrix."""
-    if mask is not None or past is not None:
-        raise NoRule("the fused Attention has a gradient without mask index and cache")
-    joint = x @ weights
-    joint = joint if bias is None else joint + bias
-    if qkv_hidden_sizes:
-        query, key, value = op.Split(joint, list(qkv_hidden_sizes), axis=2, outputs=3)
-    else:
-        query, key, value = op.Split(joint, axis=2, num_outputs=3, outputs=3)
-    return attended(query, key, value, num_heads, scale, attention_bias, unidirectional)
-
-
 MS = "com.microsoft:"
 BODIES: dict[str, Callable[..., Any]] = {
     MS + "FusedConv": fused_conv,
@@ -178,6 +117,4 @@ BODIES: dict[str, Callable[..., Any]] = {
     MS + "SkipLayerNormalization": skip_layer_normalization,
     MS + "SkipSimplifiedLayerNormalization": skip_rms_norm,
     "SimplifiedLayerNormalization": rms_norm,
-    MS + "MultiHeadAttention": multi_head_attention,
-    MS + "Attention": attention,
 }

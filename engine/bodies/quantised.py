@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from onnx import TensorProto
 
+from ..errors import NoRule
 from ..graph import Tensor, op
 
 
@@ -117,6 +119,64 @@ def qlinear_concat(ys: Tensor, yz: Tensor, *parts: Tensor, axis: int) -> Tensor:
     return whole(op.Concat(*reals, axis=axis), ys, yz)
 
 
+def matmul_nbits(
+    a: Tensor, b: Tensor, scales: Tensor, zeros: Tensor | None = None, groups: Tensor | None = None,
+    bias: Tensor | None = None, *, K: int, N: int, bits: int = 4, block_size: int, weight_prepacked: int = 0,
+    **_: Any,
+) -> Tensor:  # fmt: skip
+    """A Wᵀ + bias with W (N, K) of integers of a few bits, each block of a row on a scale of its own."""
+    if weight_prepacked:
+        raise NoRule("has its weights in the layout of one kind of hardware; take the model before that")
+    if groups is not None:
+        raise NoRule("has its blocks out of order (g_idx), which its specification has given up")
+    which = np.arange(K) // block_size
+    rows = op.Cast(op.Slice(_unpacked(b, bits, N), [0], [K], [1]), to=TensorProto.FLOAT)
+    if zeros is None:
+        middle: Any = 2.0 ** (bits - 1)
+    else:
+        packed = zeros.dtype == np.uint8
+        middle = op.Gather(_unpacked(zeros, bits, N) if packed else op.Reshape(zeros, [N, -1]), which, axis=1)
+        middle = op.Cast(middle, to=TensorProto.FLOAT)
+    w = op.CastLike(rows - middle, a) * op.Gather(op.Reshape(scales, [N, -1]), which, axis=1)
+    y = a @ op.Transpose(w, perm=[1, 0])
+    return y if bias is None else y + bias
+
+
+# What four bits stand for: Dettmers et al. 2023, "QLoRA", appendix E, and bitsandbytes' own FP4.
+_FP4 = np.array([0, 1 / 192, 2 / 3, 1, 1 / 3, 1 / 2, 1 / 6, 1 / 4])
+_NF4 = [
+    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+    -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
+    0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023,
+    1.0,
+]  # fmt: skip
+_LEVELS = np.stack([np.concatenate([_FP4, -_FP4]), _NF4])
+
+
+def matmul_bnb4(
+    a: Tensor, b: Tensor, largest: Tensor, *, K: int, N: int, block_size: int, quant_type: int,
+    transB: int = 1, **_: Any,
+) -> Tensor:  # fmt: skip
+    """A Wᵀ with W (N, K) of levels between -1 and 1, each block of its numbers times the block's largest."""
+    if not transB:
+        raise NoRule("has its weights transposed, which ONNX Runtime does not compute either")
+    high = op.BitShift(b, b.graph.constant(4, b.dtype), direction="RIGHT")
+    low = op.BitwiseAnd(b, b.graph.constant(15, b.dtype))
+    codes = op.Concat(*(op.Unsqueeze(op.Flatten(n, axis=0), [2]) for n in (high, low)), axis=2)
+    codes = op.Slice(op.Reshape(codes, [-1]), [0], [N * K], [0])
+    levels = op.Gather(a.graph.constant(_LEVELS[quant_type], a.dtype), op.Cast(codes, to=TensorProto.INT64))
+    scales = op.Gather(op.Reshape(largest, [-1]), np.arange(N * K) // block_size)
+    return a @ op.Transpose(op.Reshape(levels * scales, [N, K]), perm=[1, 0])
+
+
+def _unpacked(x: Tensor, bits: int, rows: int) -> Tensor:
+    """The integers of a few bits in the bytes of x, the lower ones first, row by row."""
+    lowest = x.graph.constant(2**bits - 1, x.dtype)
+    parts = [op.BitShift(x, x.graph.constant(n, x.dtype), direction="RIGHT") for n in range(0, 8, bits)]
+    whole = op.Concat(*(op.Unsqueeze(op.BitwiseAnd(p, lowest), [-1]) for p in parts), axis=-1)
+    return op.Reshape(whole, [rows, -1])
+
+
 def _average(x: Tensor, channels_last: int = 0) -> Tensor:
     axes = range(1, x.rank - 1) if channels_last else range(2, x.rank)
     return x.mean(list(axes))
@@ -130,6 +190,8 @@ BODIES = {
     "MatMulInteger": matmul_integer,
     MS + "MatMulIntegerToFloat": matmul_to_float,
     MS + "DynamicQuantizeMatMul": dynamic_matmul,
+    MS + "MatMulNBits": matmul_nbits,
+    MS + "MatMulBnb4": matmul_bnb4,
     MS + "QGemm": qgemm,
     MS + "QLinearAdd": binary(op.Add),
     MS + "QLinearMul": binary(op.Mul),

@@ -128,7 +128,7 @@ def _keys(t: Tensor, a: float = -0.75) -> Tensor:
 def known(x: Tensor) -> list[int]:
     """The size of pictures; NoRule where it is open."""
     if x.spatial is None:
-        raise NoRule(f"the gradient of a sampling of {x.name!r} needs its size; bind the input's shape")
+        raise NoRule(f"samples {x.name!r}, whose size is not known; bind the input's shape")
     return x.spatial
 
 
@@ -265,7 +265,7 @@ def deform_conv(
     kernel = w.spatial
     out = offset.spatial
     if kernel is None or out is None or len(size) != 2:
-        raise NoRule("the gradient of a deformable convolution needs known sizes and two axes")
+        raise NoRule("has a gradient over two axes of known sizes; bind the input's shape")
     strides = attrs.get("strides") or [1, 1]
     dilations = attrs.get("dilations") or [1, 1]
     pads = attrs.get("pads") or [0, 0, 0, 0]

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..errors import NoRule
 from ..graph import Tensor, op
 
 
-def clip(
-    g: Tensor, y: Tensor, x: Tensor, low: Tensor | None, high: Tensor | None
-) -> tuple[Tensor | None, ...]:
-    """Inside the bounds the gradient is the input's, outside it is the bound's."""
+def clip(g: Tensor, y: Tensor, x: Tensor, low: Tensor | None, high: Tensor | None) -> tuple[Any, ...]:
+    """Inside the bounds the gradient is the input's, outside it is the bound's.
+
+    y = min(max(x, low), high): where the bounds have changed places, all of it is the upper one's.
+    """
     below = None if low is None else x < low
     above = None if high is None else x > high
     inside = g
     for outside in (below, above):
         inside = inside if outside is None else op.Where(outside, 0, inside)
-    return (
-        inside,
-        None if below is None else op.Where(below, g, 0),
-        None if above is None else op.Where(above, g, 0),
-    )
+
+    def d_low() -> Tensor:
+        held = below if high is None else op.And(below, low <= high)
+        return op.Where(held, g, 0)
+
+    def d_high() -> Tensor:
+        return op.Where((x if low is None else op.Max(x, low)) > high, g, 0)
+
+    return inside, d_low if low is not None else None, d_high if high is not None else None
 
 
 def dropout(g: Tensor, y: Tensor, x: Tensor, ratio: Tensor | None, training_mode: Tensor | None) -> Tensor:
     """Nothing is dropped at inference."""
     if training_mode is not None and (training_mode.array is None or training_mode.array.any()):
-        raise NoRule(f"the Dropout that makes {y.name!r} is in training mode; export it for inference")
+        raise NoRule("is in training mode; export it for inference")
     return g
 
 

@@ -50,10 +50,15 @@ def concat(g: Tensor, y: Tensor, *xs: Tensor, axis: int) -> Sequence[Tensor]:
 
 def pad(
     g: Tensor, y: Tensor, x: Tensor, pads: Tensor, value: Tensor | None, axes: Tensor | None, mode: str
-) -> tuple[Tensor | None, ...]:
+) -> tuple[Any, ...]:
     """Constant padding is cut off again; other modes add the gradient of each copy to its original."""
     if mode == "constant":
-        return op.Pad(g, op.Neg(pads), None, axes), None
+
+        def d_value() -> Tensor:
+            padding = op.Pad(op.Expand(x.graph.constant(0, g.dtype), x.dims), pads, 1, axes)
+            return (g * padding).sum(keepdims=False)
+
+        return op.Pad(g, op.Neg(pads), None, axes), None, d_value
     return scatter(g, op.Pad(positions(x), pads, None, axes, mode=mode), x), None
 
 

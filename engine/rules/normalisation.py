@@ -23,9 +23,7 @@ def batch_normalization(
 ) -> tuple[Callable[[], Tensor], ...]:
     """y = scale (x - mean) / √(var + ε) + bias, with stored statistics, per channel."""
     if training_mode:
-        raise NoRule(
-            f"the BatchNormalization that makes {y.name!r} is in training mode; export it for inference"
-        )
+        raise NoRule("is in training mode; export it for inference")
     others = [0, *range(2, x.rank)]
 
     def per_channel(v: Tensor) -> Tensor:
@@ -52,7 +50,7 @@ def lrn(g: Tensor, y: Tensor, x: Tensor, size: int, alpha: float, beta: float, b
     """
     channels = x.shape[1] if x.shape is not None else None
     if not isinstance(channels, int):
-        raise NoRule(f"the LRN that makes {y.name!r} works on a number of channels that is not known")
+        raise NoRule("works on a number of channels that is not known; bind the shape")
     offset = np.arange(channels)[None, :] - np.arange(channels)[:, None]
     band = (offset >= -((size - 1) // 2)) & (offset <= size // 2)
     ones = [1] * (x.rank - 2)

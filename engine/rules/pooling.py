@@ -125,7 +125,7 @@ def spread(g: Tensor, x: Tensor) -> Tensor:
     if pairs and len(pairs) == x.rank and all(d == s or isinstance(d, int) for d, s in pairs):
         size = math.prod(d for d, s in pairs if d != s and isinstance(d, int))
         return op.Expand(g / size, x.dims)
-    return op.Expand(g / op.CastLike(op.Div(op.Size(x), op.Size(g)), g), x.dims)
+    return op.Expand(g * (op.CastLike(op.Size(g), g) / op.CastLike(op.Size(x), g)), x.dims)
 
 
 def global_max_pool(g: Tensor, y: Tensor, x: Tensor) -> Tensor:

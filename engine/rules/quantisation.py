@@ -35,7 +35,7 @@ def blocks(x: Tensor, axis: int, block_size: int) -> np.ndarray:
     """The number of the block of each index of an axis. NoRule where its size is not known."""
     size = x.shape[axis] if x.shape is not None else None
     if not isinstance(size, int):
-        raise NoRule(f"{x.name!r} is quantised in blocks along an axis of unknown size; bind the shape")
+        raise NoRule("is quantised in blocks along an axis of unknown size; bind the shape")
     return np.arange(size) // block_size
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from ..rules import VJP
 from .gates import DECONVNET, GUIDED, REDIRECTED, STRAIGHT_THROUGH
 from .lrp import composite, lrp_0, lrp_alpha_beta, lrp_epsilon, lrp_gamma, lrp_w_square, lrp_z_box
+from .merged import merged
 
 __all__ = [
     "DECONVNET",
@@ -25,6 +26,7 @@ __all__ = [
     "lrp_gamma",
     "lrp_w_square",
     "lrp_z_box",
+    "merged",
 ]
 
 TABLES: dict[str, Mapping[str, Callable[..., Any]] | Callable[..., Mapping[str, Callable[..., Any]]]] = {
@@ -35,8 +37,8 @@ TABLES: dict[str, Mapping[str, Callable[..., Any]] | Callable[..., Mapping[str, 
     "straight-through": STRAIGHT_THROUGH,
     "lrp-0": lrp_0(),
     "lrp-epsilon": lrp_epsilon(),
-    "lrp-gamma": lrp_gamma(),
-    "lrp-alpha-beta": lrp_alpha_beta(),
-    "lrp-w-square": lrp_w_square(),
-    "lrp-composite": composite(lrp_w_square(), lrp_gamma(), lrp_epsilon()),
+    "lrp-gamma": merged(lrp_gamma()),
+    "lrp-alpha-beta": merged(lrp_alpha_beta()),
+    "lrp-w-square": merged(lrp_w_square()),
+    "lrp-composite": merged(composite(lrp_w_square(), lrp_gamma(), lrp_epsilon())),
 }

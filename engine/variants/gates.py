@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..graph import Tensor, op
 from ..rules import VJP, quantisation
 
@@ -17,11 +19,46 @@ def _positive(rule: Callable[..., Any]) -> Callable[..., Any]:
     return lambda g, y, x, *bounds, **attrs: rule(op.Relu(g), y, x, *bounds, **attrs)
 
 
-# Springenberg et al. 2015, "Striving for Simplicity", section 3.4: both gates, forward and backward.
-GUIDED = VJP | {name: _positive(VJP[name]) for name in RECTIFIERS}
+def _where_it_rectifies(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule for a quantisation whose integers begin at zero: it is the ReLU of a quantised network."""
 
-# Zeiler & Fergus 2014, section 2.1: the backward gate alone.
-DECONVNET = VJP | {name: lambda g, y, x, *bounds: op.Relu(g) for name in RECTIFIERS}
+    def chosen(
+        g: Tensor,
+        y: Tensor,
+        x: Tensor,
+        scale: Tensor,
+        zero: Tensor | None,
+        axis: int = 1,
+        block_size: int = 0,
+    ) -> Any:
+        lowest = quantisation.RANGES.get(str(y.dtype), (None,))[0]
+        first = np.zeros(1) if zero is None else zero.array
+        rectifies = first is not None and bool((first == lowest).all())
+        return (rule if rectifies else VJP["QuantizeLinear"])(g, y, x, scale, zero, axis, block_size)
+
+    return chosen
+
+
+def _steps(
+    g: Tensor, y: Tensor, x: Tensor, scale: Tensor, zero: Tensor | None, axis: int = 1, block_size: int = 0
+) -> Tensor:
+    """A gradient per step of an integer, whether or not it saturates."""
+    return g / quantisation.along(scale, x, axis, block_size)
+
+
+# Springenberg et al. 2015, "Striving for Simplicity", section 3.4: both gates, forward and backward.
+GUIDED = (
+    VJP
+    | {name: _positive(VJP[name]) for name in RECTIFIERS}
+    | {"QuantizeLinear": _where_it_rectifies(_positive(VJP["QuantizeLinear"]))}
+)
+
+# Zeiler & Fergus 2014, section 2.1: the backward gate alone, and no contrast normalisation on the way back.
+DECONVNET = (
+    VJP
+    | {name: lambda g, y, x, *bounds: op.Relu(g) for name in RECTIFIERS}
+    | {"LRN": lambda g, y, x: g, "QuantizeLinear": _where_it_rectifies(_positive(_steps))}
+)
 
 
 def redirected(
@@ -52,12 +89,4 @@ def _straight(g: Tensor, *_: Tensor | None) -> Tensor:
 # Bengio, Léonard & Courville 2013, "Estimating or Propagating Gradients Through Stochastic Neurons", the
 # straight-through estimator: steps are taken for the identity, and quantising never saturates.
 STEPS = ("Floor", "Ceil", "Round", "Sign")
-
-
-def _quantised(
-    g: Tensor, y: Tensor, x: Tensor, scale: Tensor, zero: Tensor | None, axis: int = 1, block_size: int = 0
-) -> Tensor:
-    return g / quantisation.along(scale, x, axis, block_size)
-
-
-STRAIGHT_THROUGH = VJP | dict.fromkeys(STEPS, _straight) | {"QuantizeLinear": _quantised}
+STRAIGHT_THROUGH = VJP | dict.fromkeys(STEPS, _straight) | {"QuantizeLinear": _steps}

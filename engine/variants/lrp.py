@@ -8,6 +8,17 @@ to an output, every rule has one shape, and the adjoint of the layer does the su
 
 Rules differ in what they take for x and w. A bias keeps its share, so relevance is conserved where there
 is none. Each function here gives a whole table for its rule and its parameters.
+
+- Gates. Where a sigmoid or a softmax weighs another value, that value takes all (Arras et al. 2017 for
+  recurrent networks; Ali et al. 2022, "XAI for Transformers", for attention): attention weights and gates
+  count as constants, nothing goes to queries and keys. Other factors of a product share alike.
+- Normalisation by what is computed from the picture (LayerNormalization, RMSNormalization, LRN, ...) hands
+  on what arrives: its scale counts as constant (Achtibat et al. 2024, "AttnLRP", proposition 3.4).
+- BatchNormalization is a linear layer, in proportion to what it adds up. For the rules that tell signs
+  apart, `merged.py` takes it into the convolution before it.
+- Quantising hands on: relevance is shared by the real values that the integers stand for.
+- A bias, a constant that is added and a time step's start take their share; what a layer makes of them is
+  lost to the sum. Nothing is refused that has a gradient.
 """
 
 from __future__ import annotations
@@ -40,6 +51,10 @@ PASSING = (
     "LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization",
 )  # fmt: skip
 PRODUCTS = ("MatMul", "Mul", "Einsum")
+MOVING = ("Transpose", "Slice", "Split", "Gather", "Expand", "Where")
+GATES = ("Sigmoid", "HardSigmoid", "Softmax")  # between 0 and 1: they weigh what they are multiplied with
+BOUNDED = ("Erf", "Tanh")  # and these with a constant added to them, as in Gelu
+REACH = 8  # steps back to see that a value is made of constants, or of a gate
 
 
 def lrp_0() -> Table:
@@ -179,6 +194,7 @@ def _proportional(epsilon: float) -> Rule:
         if node is not None and node.op_type == "Div" and 0 in values:  # a divisor scales, it adds nothing
             values = [0]
         if node is not None and node.op_type in PRODUCTS and len(values) > 1:
+            values = [i for i in values if not _is_gate(xs[i])] or values
             s = s / len(values)
         return [partial(_times, s, y, xs, i) if i in values else None for i in range(len(xs))]
 
@@ -214,10 +230,26 @@ def _vjp(s: Tensor, y: Tensor, *inputs: Tensor | None, index: int = 0) -> Tensor
     return entry if isinstance(entry, Tensor) else entry()
 
 
-def _is_weight(x: Tensor) -> bool:
-    """True for a constant, also one that is reshaped, turned or dequantised first."""
-    name = x.name
-    passing = {*RESHAPING, "Transpose", "DequantizeLinear"}
-    while (node := x.graph.producer(name)) is not None and node.op_type in passing:
-        name = node.input[0]
-    return name in x.graph.constants
+def _is_weight(x: Tensor | None, reach: int = REACH) -> bool:
+    """True for a constant, also one that is turned, picked from, scaled or dequantised first."""
+    if x is None:
+        return True
+    node = x.graph.producer(x.name)
+    if node is None:
+        return x.name in x.graph.constants
+    told = node.input[:1] if node.op_type == "CastLike" else node.input  # of the other only its type
+    return reach > 0 and all(_is_weight(Tensor(x.graph, i), reach - 1) for i in told if i)
+
+
+def _is_gate(x: Tensor | None, reach: int = REACH, shifted: bool = False) -> bool:
+    """True for a sigmoid or softmax, also one that is moved, scaled or subtracted from 1; and 1 + tanh."""
+    node = None if x is None else x.graph.producer(x.name)
+    if x is None or node is None or reach == 0:
+        return False
+    if node.op_type in GATES or (shifted and node.op_type in BOUNDED):
+        return True
+    inputs = (Tensor(x.graph, i) for i in node.input if i)
+    values = [i for i in inputs if i.dtype == x.dtype and not _is_weight(i)]
+    moving = {*RESHAPING, *MOVING, "Add", "Sub", "Mul", "Div"}
+    shifted = shifted or node.op_type in ("Add", "Sub")
+    return node.op_type in moving and len(values) == 1 and _is_gate(values[0], reach - 1, shifted)

@@ -2,9 +2,10 @@
 
 import shlex
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from oracles.toys import UNIT, colours
 
 
@@ -30,8 +31,67 @@ def test_a_blocked_model_and_the_command_that_helps(whole, run):
     assert done.code == 1
     assert "no gradient leads from scores to image" in done.out
     assert "Cast node 'whole'" in done.out
-    (line,) = (x.strip() for x in done.out.splitlines() if x.startswith("  onnxlens grad"))
-    assert run(*shlex.split(line)[1:]).code == 0
+    lines = [x.strip() for x in done.out.splitlines() if x.startswith("  onnxlens ")]
+    assert [shlex.split(line)[1] for line in lines] == ["gradcam", "grad"]
+    assert run(*shlex.split(lines[1])[1:]).code == 0
+
+
+def test_grad_cam_helps_where_the_input_alone_is_cut_off(place, run):
+    model = colours(preprocess=UNIT)
+    model.graph.node[0].input[0] = "levels"
+    for name, before, after in (("level", "many", "whole"), ("Mul", "image", "many")):
+        operator = "Round" if name == "level" else name
+        model.graph.node.insert(0, helper.make_node(operator, [before], [after], name))
+    model.graph.node[0].input.append("count")
+    model.graph.node.insert(2, helper.make_node("Div", ["whole", "count"], ["levels"], "Div"))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(255), "count"))
+    onnx.save(model, "levels.onnx")
+    done = run("doctor", "levels.onnx")
+    assert done.code == 1
+    (line,) = (x.strip() for x in done.out.splitlines() if x.startswith("  onnxlens gradcam"))
+    assert run(*shlex.split(line.replace("IMAGE", "red.png"))[1:]).code == 0
+
+
+def test_grad_cam_is_only_proposed_where_it_works(whole, run):
+    model = onnx.load("whole.onnx")
+    model.graph.node[-1].input[0] = "whole/last"
+    node = helper.make_node("Round", [model.graph.node[-2].output[0]], ["whole/last"], "last")
+    model.graph.node.insert(len(model.graph.node) - 1, node)
+    onnx.save(model, "last.onnx")
+    (record,) = run("doctor", "last.onnx", "--json").records
+    assert record["layer"] is None
+    assert all(line.startswith("onnxlens grad ") for line in record["commands"])
+    (record,) = run("doctor", "whole.onnx", "--wrt", "conv.weight", "--json").records
+    assert record["layer"] is None  # Grad-CAM is no answer to that question
+    assert record["commands"][0].endswith("--wrt conv.weight")
+
+
+def test_a_way_that_is_open_in_part_is_no_failure(place, run):
+    model = colours(preprocess=UNIT)
+    name = model.graph.node[0].output[0]
+    for node in list(model.graph.node)[1:]:
+        node.input[:] = ["sum" if i == name else i for i in node.input]
+    model.graph.node.insert(1, helper.make_node("Round", [name], ["round"], "step"))
+    model.graph.node.insert(2, helper.make_node("Add", [name, "round"], ["sum"], "sum"))
+    onnx.save(model, "partial.onnx")
+    done = run("doctor", "partial.onnx")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("gradients lead from scores to image, but not on every way\n")
+    assert "Round node 'step'" in done.out
+
+
+def test_what_does_not_depend_on_it_is_a_failure(place, run):
+    done = run("doctor", "model.onnx", "--of", "relu", "--wrt", "scores", "--wrt", "image")
+    assert done.code == 1
+    assert done.out.startswith("relu does not depend on scores\n")
+
+
+def test_whole_numbers_are_refused(whole, run):
+    done = run("doctor", "whole.onnx", "--of", "whole")
+    assert (done.code, done.out) == (2, "")
+    assert "'whole' is of type int32: only floating-point values have gradients" in done.err
+    assert "'pool'" in done.err
+    assert run("grad", "whole.onnx", "-o", "g.onnx", "--of", "whole").err == done.err
 
 
 def test_json_is_one_line(whole, run):
@@ -42,7 +102,10 @@ def test_json_is_one_line(whole, run):
     assert record["blocks"][0]["node"] == "whole"
     assert record["blocks"][0]["instead"] == "pool"
     assert record["operators"]["blocked"] == {"Cast": 1}
-    assert record["commands"] == ["onnxlens grad whole.onnx -o whole.grad.onnx --of pool"]
+    assert record["commands"] == [
+        "onnxlens gradcam whole.onnx IMAGE",
+        "onnxlens grad whole.onnx -o whole.grad.onnx --of pool",
+    ]
     assert set(record["health"]) == {"dead", "saturated", "not_finite"}
 
 

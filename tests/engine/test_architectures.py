@@ -10,14 +10,13 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from oracles.networks import randomised, run
+from oracles.networks import randomised
 
-from onnxlens.engine.gradient import gradient
 from onnxlens.models import embedded
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.reference
-from oracles import torch_interpreter  # noqa: E402
+from oracles import autograd  # noqa: E402
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 NAMES = [
@@ -34,45 +33,8 @@ NAMES = [
 TOLERANCE = 1e-4  # of the norm of the gradient
 
 
-def weights_at_both_ends(model):
-    """The weight of the first and of the last convolution or matrix product."""
-    stored = {t.name for t in model.graph.initializer}
-    found = [n.input[1] for n in model.graph.node if n.op_type in ("Conv", "Gemm") and n.input[1] in stored]
-    return [found[0], found[-1]]
-
-
 def assert_autograd_agrees(model, image):
-    """Gradients of the default score, for a random vector, in the image and in an early and a late weight."""
-    stored = {t.name: t for t in model.graph.initializer}
-    (x,) = [i.name for i in model.graph.input if i.name not in stored]
-    (y,) = [o.name for o in model.graph.output]
-    wrt = [x, *dict.fromkeys(weights_at_both_ends(model))]
-    answer = run(model, {x: image})[y]
-    result = gradient(model, wrt=wrt)
-    seed = result.graph.input[1]
-    shape = [d.dim_value or len(image) for d in seed.type.tensor_type.shape.dim]
-    u = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
-    found = run(result, {x: image, seed.name: u})
-    kinks = torch_interpreter.kinks(model)
-    result.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in kinks)
-    seen = run(result, {x: image, seed.name: u})
-    sides = {name: torch.from_numpy(seen[name].astype(np.float32)) for name in kinks}
-    del result
-    np.testing.assert_array_equal(found[y], answer)
-
-    score = seed.name.removeprefix("seed/")
-    leaves = {x: torch.from_numpy(image.astype(np.float32))} | {
-        w: torch.from_numpy(onnx.numpy_helper.to_array(stored[w]).astype(np.float32)) for w in wrt[1:]
-    }
-    for leaf in leaves.values():
-        leaf.requires_grad_()
-    value = torch_interpreter.run(model, leaves, [score], sides)[score]
-    (value * torch.from_numpy(u)).sum().backward()
-    for name, leaf in leaves.items():
-        expected = leaf.grad.numpy()
-        assert np.isfinite(expected).all()
-        assert np.linalg.norm(expected) > 0
-        error = np.linalg.norm(found[f"grad/{name}"] - expected) / np.linalg.norm(expected)
+    for name, error in autograd.of_file(model, image).items():
         assert error < TOLERANCE, f"grad/{name} is off by {error:.1e} of its norm"
 
 

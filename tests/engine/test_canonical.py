@@ -368,3 +368,14 @@ def test_weights_are_not_copied():
     assert graph.constants["w"] is not None
     assert graph.constants["w"].data_type == TensorProto.FLOAT
     assert graph.to_model(weights=False).ByteSize() < 10_000
+
+
+def test_an_operator_of_onnx_runtime_in_the_domain_of_onnx_is_carried_to_a_newer_opset():
+    model = parsed(
+        "(float[2,4] x) => (float[2,4] y) { t = SimplifiedLayerNormalization (x, s)  y = Neg (t) }",
+        opset=17,
+        s=np.ones(4),
+    )
+    graph = canonical(model)
+    assert [(n.domain, n.op_type) for n in graph.nodes] == [("", "SimplifiedLayerNormalization"), ("", "Neg")]
+    assert graph.opsets == {"": 18}

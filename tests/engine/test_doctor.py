@@ -74,6 +74,45 @@ def test_the_error_says_what_the_doctor_says():
     assert str(error.value) == block.text
 
 
+LENGTHS = "(float[T,2,3] x, float[1,4,3] w, float[1,4,4] r) => (float[T,1,2,4] y)"
+REFUSED = {
+    "BatchNormalization": (
+        "(float[2,3] x, float[3] s) => (float[2,3] y) "
+        "{ y, m, v = BatchNormalization <training_mode = 1> (x, s, s, s, s) }",
+        "is in training mode",
+    ),
+    "Dropout": (
+        "(float[2,3] x, bool t) => (float[2,3] y) { y = Dropout (x, , t) }", "is in training mode",
+    ),
+    "RNN": (LENGTHS + " { y = RNN <hidden_size = 4> (x, w, r) }", "a length that is not known"),
+    "GridSample": (
+        "(float[1,1,H,W] x, float[1,2,2,2] g) => (float[1,1,2,2] y) { y = GridSample (x, g) }",
+        "whose size is not known",
+    ),
+    "LRN": ("(float[1,C,2,2] x) => (float[1,C,2,2] y) { y = LRN <size = 3> (x) }", "channels that is not"),
+    "FusedConv": (
+        '(float[1,1,2,2] x, float[1,1,1,1] w) => (float[1,1,2,2] y) '
+        '{ y = com.microsoft.FusedConv <activation = "Odd"> (x, w) }',
+        "the fused activation 'Odd'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("operator", REFUSED)
+def test_what_a_rule_or_a_body_refuses_is_foreseen_in_the_same_words(operator):
+    text, why = REFUSED[operator]
+    model = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["" : 20, "com.microsoft" : 1]> net {text}'
+    )
+    (block,) = examine(model, of=["y"]).blocks
+    assert block.operator.endswith(operator)
+    assert why in block.why
+    with pytest.raises(NoRule) as error:
+        gradient(model, of="y")
+    assert str(error.value) == block.text
+    assert f"{operator} node 'y': {block.why}; ask for" in block.text
+
+
 def test_another_way_may_be_open():
     found = examine(stopped("i = Cast <to = 7> (r) f = Cast <to = 1> (i) m = Add (f, r)"))
     assert (found.verdict, found.open) == ("partial", ["x"])
@@ -124,3 +163,31 @@ def test_dead_channels_and_saturated_outputs():
     assert health(network, [{"x": x}, {"x": other}]).dead == {"r": 0}
     other[0, 1, 0, 0] = np.nan
     assert health(network, [{"x": other}]).not_finite[-1] == "y"
+
+
+def test_values_that_hold_no_real_numbers_are_refused():
+    model = stopped("i = ArgMax <axis = 2> (r) m = Cast <to = 1> (i)")
+    for names in ({"of": ["i"]}, {"wrt": ["i"]}):
+        with pytest.raises(BadRequest, match=r"'i' is of type int64: only floating.*'r'"):
+            examine(model, **names)
+        with pytest.raises(BadRequest, match=r"'i' is of type int64: only floating.*'r'"):
+            gradient(model, **names)
+
+
+def test_a_model_that_ends_in_whole_numbers_is_examined():
+    """Nobody asked for them by name: what stops the gradient there is what there is to say."""
+    found = examine(parsed("(float[1,2,4] x) => (int64[1,1,4] y) { r = Relu (x) y = ArgMax <axis = 1> (r) }"))
+    assert (found.verdict, [b.instead for b in found.blocks]) == ("blocked", ["r"])
+
+
+def test_a_picture_of_whole_numbers_is_refused():
+    model = parsed("(uint8[1,2,4] x) => (float[1,2,4] y) { r = Cast <to = 1> (x) y = Relu (r) }")
+    with pytest.raises(BadRequest, match=r"'x' is of type uint8.*behind it"):
+        examine(model)
+
+
+def test_grad_cam_may_be_open_where_the_input_is_not():
+    body = OPEN.replace("c = Conv (x, w)", "q = Round (x) c = Conv (q, w)")
+    found = examine(parsed(body, w=W))
+    assert (found.verdict, found.layer) == ("blocked", "q")
+    assert examine(parsed(OPEN, w=W)).layer is None

@@ -3,8 +3,6 @@
 And what older files and exporters wrote: Ifs on sizes, Upsample, Scatter, functions with attributes.
 """
 
-import contextlib
-import io
 import logging
 import warnings
 
@@ -19,6 +17,7 @@ from onnxlens.engine.canonical import canonical
 from onnxlens.engine.gradient import gradient
 
 torch = pytest.importorskip("torch")
+from oracles import autograd  # noqa: E402
 from oracles.architectures import ARCHITECTURES, made, picture  # noqa: E402
 
 pytestmark = pytest.mark.reference
@@ -38,21 +37,9 @@ def one_quiet_thread():
 
 
 def exported(module, x, exporter, batch, path=None):
-    """The module as a ModelProto by either exporter; on disk with external data where a path is given."""
-    quiet = io.StringIO()
-    names = {"input_names": ["image"], "output_names": ["answer"]}
-    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-        if exporter == "torchscript":
-            axes = {"image": {0: "batch"}, "answer": {0: "batch"}} if batch == "dynamic" else None
-            file = io.BytesIO()
-            torch.onnx.export(module, (x,), file, dynamo=False, dynamic_axes=axes, **names)
-            return onnx.load_from_string(file.getvalue())
+    if exporter == "dynamo":
         pytest.importorskip("onnxscript")
-        shapes = ({0: torch.export.Dim("batch")},) if batch == "dynamic" else None
-        program = torch.onnx.export(module, (x,), dynamo=True, dynamic_shapes=shapes, verbose=False, **names)
-        if path is not None:
-            program.save(path, external_data=True)
-        return program.model_proto
+    return autograd.exported(module, x, exporter, batch, path)
 
 
 def answer(model, feeds, level):
@@ -64,26 +51,12 @@ def answer(model, feeds, level):
     return session.run(["answer"], feeds)[0]
 
 
-def first_weights(module, model):
-    """The weight of the first convolution: parameter, name in the file, and the factor between them.
-
-    The exporters fold a BatchNormalization behind it into it, by a factor for each output channel.
-    """
-    weight = next(m.weight for m in module.modules() if isinstance(m, torch.nn.Conv2d))
-    name = next(n.input[1] for n in model.graph.node if n.op_type == "Conv")
-    stored = next(numpy_helper.to_array(t) for t in model.graph.initializer if t.name == name)
-    factor = (stored / weight.detach().numpy()).reshape(len(stored), -1)
-    np.testing.assert_allclose(factor, np.repeat(factor[:, :1], factor.shape[1], 1), rtol=1e-3)
-    return weight, name, np.median(factor, axis=1).reshape(-1, 1, 1, 1)
-
-
 def assert_autograd_agrees(module, model, source=None, batch=2):
-    weight, name, factor = first_weights(module, model)
+    _, name, _ = autograd.first_weights(module, model)
     result = gradient(model if source is None else source, of="answer", wrt=["image", name])
     assert {n.domain for n in result.graph.node} == {""}
     x = picture(seed=2, batch=batch)
-    expected = module(x).detach()
-    u = torch.randn(expected.shape, generator=torch.Generator().manual_seed(3))
+    u = autograd.seed_of(module, x)
     feeds = {"image": x.numpy()}
     found = run(result, {**feeds, "seed/answer": u.numpy()})
 
@@ -93,11 +66,7 @@ def assert_autograd_agrees(module, model, source=None, batch=2):
     np.testing.assert_array_equal(answer(result, seeded, level), answer(model, feeds, level))
     np.testing.assert_allclose(found["answer"], run(model, feeds)["answer"], rtol=1e-4, atol=1e-5)
 
-    x.requires_grad_()
-    wanted = torch.autograd.grad((module(x) * u).sum(), [x, weight])
-    pairs = {"image": wanted[0].numpy(), name: wanted[1].numpy() / factor}
-    for key, right in pairs.items():
-        error = np.linalg.norm(found[f"grad/{key}"] - right) / np.linalg.norm(right)
+    for key, error in autograd.distances(found, autograd.by_module(module, model, x, u)).items():
         assert error < TOLERANCE, f"grad/{key} is off by {error:.1e} of its norm"
 
 

@@ -4,127 +4,18 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
-from oracles.differences import assert_slopes
+from oracles.differences import assert_slopes, float_names
+from oracles.fused import CASES, CONV, IN, KERNEL, MS, OUT, PAST, PICTURE, K, Q, V, X, alone, drawn, ones
 from oracles.networks import parsed, run
 
 from onnxlens.engine.anatomy import last_features
 from onnxlens.engine.bodies import BODIES
 from onnxlens.engine.canonical import canonical
+from onnxlens.engine.doctor import examine
 from onnxlens.engine.errors import NoRule
 from onnxlens.engine.gradient import gradient
 from onnxlens.engine.graph import Graph
 from onnxlens.engine.nodes import key_of, named
-
-MS = "com.microsoft"
-
-
-def drawn(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
-
-
-def ones(*shape):
-    return 1 + 0.2 * drawn(*shape, seed=1)
-
-
-def alone(key, inputs, attrs, outputs=1):
-    """A model of one node whose inputs (None: left out) are all inputs of the model, and their values."""
-    domain, _, name = key.rpartition(":")
-    feeds = {f"x{i}": x for i, x in enumerate(inputs) if x is not None}
-    names = ["" if x is None else f"x{i}" for i, x in enumerate(inputs)]
-    made = [f"y{i}" for i in range(outputs)]
-    node = helper.make_node(name, names, made, "node", domain=domain, **attrs)
-    graph = helper.make_graph(
-        [node],
-        "fused",
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, x.shape) for n, x in feeds.items()],
-        [helper.make_tensor_value_info(y, TensorProto.FLOAT, None) for y in made],
-    )
-    opsets = [helper.make_opsetid("", 18), helper.make_opsetid(MS, 1)]
-    return helper.make_model(graph, ir_version=8, opset_imports=opsets), feeds
-
-
-PICTURE, KERNEL, ADDED = drawn(2, 4, 7, 6), drawn(6, 2, 3, 3) * 0.05, drawn(2, 6, 4, 3, seed=2) * 0.1
-LEVELS = np.array([3, -3, 1, 1, -3, 3], np.float32)  # biases that keep the convolution off every kink
-CONV = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2], "group": 2}
-X = drawn(2, 5, 8)  # (N, S, H·D)
-Q, K, V, MASK = X, drawn(2, 7, 8), drawn(2, 7, 12), drawn(2, 2, 5, 7)
-IN, OUT = drawn(8, 24) * 0.4, drawn(24)
-
-ACTIVATIONS = {
-    "Relu": [], "Sigmoid": [], "Tanh": [], "LeakyRelu": [0.1], "Clip": [-2.0, 2.0], "HardSigmoid": [0.3, 0.4],
-}  # fmt: skip
-CASES = {
-    **{
-        f"FusedConv {name}": (
-            MS + ":FusedConv",
-            [PICTURE, KERNEL, LEVELS],
-            {"activation": name, **CONV} | ({"activation_params": numbers} if numbers else {}),
-        )
-        for name, numbers in ACTIVATIONS.items()
-    },
-    "FusedConv + Z": (MS + ":FusedConv", [PICTURE, KERNEL, LEVELS, ADDED], {"activation": "Relu", **CONV}),
-    "FusedConv + Z, no bias": (MS + ":FusedConv", [PICTURE, KERNEL, None, ADDED], CONV),
-    **{
-        f"FusedGemm {name}": (
-            MS + ":FusedGemm",
-            [drawn(4, 3), drawn(5, 4), drawn(5)],
-            {"activation": name, "transA": 1, "transB": 1, "alpha": 0.5, "beta": 2.0, **numbers},
-        )
-        for name, numbers in (
-            ("Relu", {}),
-            ("LeakyRelu", {"activation_alpha": 0.2}),
-            ("Elu", {"activation_alpha": 0.7}),
-            ("HardSigmoid", {"activation_alpha": 0.3, "activation_beta": 0.4}),
-            ("Softplus", {}),
-        )
-    },
-    "FusedMatMul": (MS + ":FusedMatMul", [drawn(2, 3, 4), drawn(2, 4, 5)], {"alpha": 0.3}),
-    "FusedMatMul, left turned": (MS + ":FusedMatMul", [drawn(2, 4, 3), drawn(4, 5)], {"transA": 1}),
-    "FusedMatMul, both turned": (
-        MS + ":FusedMatMul", [drawn(2, 4, 3), drawn(2, 5, 4)], {"transA": 1, "transB": 1, "alpha": 2.0},
-    ),
-    "FusedMatMul, batch inside": (
-        MS + ":FusedMatMul", [drawn(3, 2, 4), drawn(4, 2, 5)], {"transBatchA": 1, "transBatchB": 1},
-    ),
-    "FusedMatMul, batch inside and turned": (
-        MS + ":FusedMatMul",
-        [drawn(4, 2, 3), drawn(5, 2, 4)],
-        {"transA": 1, "transB": 1, "transBatchA": 1, "transBatchB": 1},
-    ),
-    "TransposeMatMul": (MS + ":TransposeMatMul", [drawn(2, 4, 3), drawn(2, 4, 5)], {"transA": 1}),
-    "Gelu": (MS + ":Gelu", [X], {}),
-    "FastGelu": (MS + ":FastGelu", [X], {}),
-    "FastGelu + bias": (MS + ":FastGelu", [X, drawn(8)], {}),
-    "QuickGelu": (MS + ":QuickGelu", [X], {}),
-    "QuickGelu, alpha": (MS + ":QuickGelu", [X], {"alpha": 0.6}),
-    "BiasGelu": (MS + ":BiasGelu", [X, drawn(8)], {}),
-    "SkipLayerNormalization": (
-        MS + ":SkipLayerNormalization", [X, drawn(2, 5, 8, seed=3), ones(8), drawn(8), drawn(8, seed=4)],
-        {"epsilon": 1e-3},
-    ),
-    "SkipLayerNormalization, no shift": (
-        MS + ":SkipLayerNormalization", [X, drawn(2, 5, 8, seed=3), ones(8)], {"epsilon": 1e-3},
-    ),
-    "SkipSimplifiedLayerNormalization": (
-        MS + ":SkipSimplifiedLayerNormalization", [X, drawn(2, 5, 8, seed=3), ones(8), drawn(8)],
-        {"epsilon": 1e-3},
-    ),
-    "SimplifiedLayerNormalization": ("SimplifiedLayerNormalization", [X, ones(8)], {"epsilon": 1e-3}),
-    "MultiHeadAttention": (MS + ":MultiHeadAttention", [Q, K, V], {"num_heads": 2}),
-    "MultiHeadAttention + biases": (
-        MS + ":MultiHeadAttention", [Q, K, V, drawn(28), None, MASK], {"num_heads": 2, "scale": 0.7},
-    ),
-    "MultiHeadAttention, causal": (
-        MS + ":MultiHeadAttention", [Q, X[::-1], X * 0.5], {"num_heads": 4, "unidirectional": 1},
-    ),
-    "Attention": (MS + ":Attention", [X, IN, OUT], {"num_heads": 2}),
-    "Attention, causal": (MS + ":Attention", [X * 0.5, IN, OUT], {"num_heads": 2, "unidirectional": 1}),
-    "Attention, sizes and bias": (
-        MS + ":Attention", [X, IN, OUT, None, None, drawn(2, 4, 5, 5)],
-        {"num_heads": 4, "qkv_hidden_sizes": [8, 8, 8], "scale": 0.5},
-    ),
-}  # fmt: skip
 
 
 @pytest.fixture(params=CASES)
@@ -133,9 +24,10 @@ def case(request):
 
 
 def test_every_fused_operator_is_tried():
+    from onnxlens.engine.bodies.attention import BODIES as ATTENTION
     from onnxlens.engine.bodies.fused import BODIES as ALL
 
-    assert {key for key, *_ in CASES.values()} == set(ALL)
+    assert {key for key, *_ in CASES.values()} == {*ALL, *ATTENTION, MS + ":MatMulNBits", MS + ":MatMulBnb4"}
 
 
 def test_a_body_is_what_the_kernel_computes(case):
@@ -145,14 +37,19 @@ def test_a_body_is_what_the_kernel_computes(case):
     inputs = {name: graph.input(name, x.dtype, x.shape) for name, x in feeds.items()}
     body = BODIES[key_of(node)]
     value = body(*(inputs.get(name) for name in node.input), **named(node, body))
-    graph.output(value[0] if isinstance(value, tuple) else value, "y0")
-    expected = run(model, feeds)["y0"]
-    np.testing.assert_allclose(run(graph.to_model(), feeds)["y0"], expected, rtol=1e-4, atol=2e-5)
+    for y, name in zip(value if isinstance(value, tuple) else (value,), node.output, strict=False):
+        graph.output(y, name)
+    found = run(graph.to_model(), feeds)
+    for name, expected in run(model, feeds).items():
+        np.testing.assert_allclose(found[name], expected, rtol=1e-4, atol=2e-5, err_msg=name)
 
 
 def test_a_gradient_is_that_of_the_kernel(case):
     model, feeds = case
-    assert_slopes(model, feeds, ["y0"], list(feeds))
+    of = float_names(model.graph.output)
+    # The scales of integers are smaller than the step of the differences.
+    wrt = [name for name in float_names(model.graph.input) if np.abs(feeds[name]).max() > 0.1]
+    assert_slopes(model, feeds, of, wrt)
 
 
 def test_the_type_behind_a_fused_operator_is_known(case):
@@ -162,19 +59,56 @@ def test_the_type_behind_a_fused_operator_is_known(case):
     assert (value.dtype, value.shape) == (expected.dtype, expected.shape)
 
 
+LONG = np.array([3], np.int32)
+BITS = {"K": 32, "N": 5, "bits": 4, "block_size": 16}
+WEIGHTS = [np.zeros((5, 2, 8), np.uint8), ones(5, 2)]
+
+
 @pytest.mark.parametrize(
-    ("key", "inputs"),
+    ("key", "inputs", "attrs", "why"),
     [
-        (":MultiHeadAttention", [Q, K, V, None, np.zeros((2, 7), np.float32)]),  # with a padding mask
-        (":MultiHeadAttention", [X]),  # queries, keys and values packed in one
-        (":Attention", [X, IN, OUT, np.zeros((2, 5), np.float32)]),  # with a mask
+        (":MultiHeadAttention", [Q, X, X, None, None, None, PAST, PAST, LONG], {}, "shared buffer"),
+        (":MultiHeadAttention", [Q, K, V], {"unidirectional": 1}, "causal between"),
+        (":Attention", [X, IN, OUT], {"past_present_share_buffer": 1}, "shared buffer"),
+        (":Attention", [X, IN, OUT], {"do_rotary": 1}, "rotates"),
+        (":Attention", [X, IN, OUT, np.ones((2, 1, 8, 8), np.int32)], {}, "mask of a form"),
+        (":FusedConv", [PICTURE, KERNEL], {**CONV, "activation": "Odd"}, "activation 'Odd'"),
+        (":MatMulNBits", [X, *WEIGHTS], {**BITS, "weight_prepacked": 1}, "kind of hardware"),
+        (":MatMulNBits", [X, *WEIGHTS, None, np.zeros(32, np.int32)], BITS, "out of order"),
     ],
 )
-def test_attention_in_a_form_without_a_gradient_is_refused(key, inputs):
-    model, _ = alone(MS + key, inputs, {"num_heads": 2})
-    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y0", TensorProto.FLOAT, [2, 5, 8]))
-    with pytest.raises(NoRule, match="Attention"):
-        gradient(model, of="y0", wrt="x0")
+def test_a_form_without_a_gradient_is_refused_and_foreseen(key, inputs, attrs, why):
+    attrs = attrs if "Attention" not in key else {"num_heads": 2, **attrs}
+    model, feeds = alone(MS + key, inputs, attrs)
+    first = next(iter(feeds))
+    with pytest.raises(NoRule, match=f"{key[1:]} node 'node': .*{why}") as error:
+        gradient(model, of="y0", wrt=first)
+    found = examine(model, of=["y0"], wrt=[first])
+    assert (found.verdict, [b.text for b in found.blocks]) == ("blocked", [str(error.value)])
+
+
+def packed(*parts):
+    """Heads (B, N, S, H) in one tensor (B, S, N, parts, H)."""
+    return np.ascontiguousarray(np.stack(parts, 3).transpose(0, 2, 1, 3, 4))
+
+
+@pytest.mark.parametrize("together", [2, 3])
+def test_packed_queries_keys_and_values(together):
+    """They have kernels on other devices only; here they are held against the separate ones."""
+    q, k, v = (drawn(2, 5, 8, seed=i) for i in range(3))
+    by_head = [x.reshape(2, 5, 2, 4).transpose(0, 2, 1, 3) for x in (q, k, v)]
+    first = [] if together == 3 else [q]
+    model, feeds = alone(MS + ":MultiHeadAttention", [*first, packed(*by_head[-together:])], {"num_heads": 2})
+    plain, separate = alone(MS + ":MultiHeadAttention", [q, k, v], {"num_heads": 2})
+    seed = {"seed/y0": drawn(2, 5, 8, seed=9)}
+    expected = run(gradient(plain, wrt=["x0", "x1", "x2"]), separate | seed)
+    grads = [expected[f"grad/x{i}"].reshape(2, 5, 2, 4).transpose(0, 2, 1, 3) for i in range(3)]
+    wanted = [expected["grad/x0"]] * (together == 2) + [packed(*grads[-together:])]
+
+    made = canonical(gradient(model, wrt=list(feeds)))
+    found = run(made.to_model([f"grad/{name}" for name in feeds]), feeds | seed)
+    for name, value in zip(feeds, wanted, strict=True):
+        np.testing.assert_allclose(found[f"grad/{name}"], value, rtol=1e-4, atol=1e-5)
 
 
 def optimised(model, tmp_path, level="EXTENDED"):

@@ -250,6 +250,17 @@ def test_a_value_of_unknown_rank_is_summed():
     np.testing.assert_allclose(found["grad/x"], np.broadcast_to(2 * mean, (2, 3)), rtol=1e-6)
 
 
+def test_an_empty_batch_of_unknown_rank():
+    """To Reshape a size of 0 means "as before" unless it is told otherwise."""
+    model = parsed(
+        "(float[N,3] x, int64[K] axes) => (float[N,3] y) "
+        "{ m = ReduceMean (x, axes) a = Mul (x, m) y = Exp (a) }"
+    )
+    feeds = {"x": np.zeros((0, 3), np.float32), "axes": np.array([1]), "seed/y": np.zeros((0, 3), np.float32)}
+    assert run(gradient(model), feeds)["grad/x"].shape == (0, 3)
+    assert run(gradient(model, wrt="m"), feeds)["grad/m"].shape == (0, 1)
+
+
 def test_an_empty_batch():
     found = grads(convnet(batch="N"), {"x": X[:0]})
     assert found["grad/x"].shape == (0, 3, 8, 8)

@@ -318,6 +318,36 @@ def test_fused_dynamic_products_have_the_gradient_of_their_reals(fused, scale):
     assert canonical(proto)["y"].shape == (3, 4, 5)
 
 
+def test_quantised_attention_has_the_gradient_of_its_reals():
+    """Masked and behind a cache, with weights on a scale for each column."""
+    rng = np.random.default_rng(6)
+    w8, ws = rng.integers(0, 255, (8, 24), np.uint8), np.linspace(0.004, 0.008, 24, dtype=np.float32)
+    shared = {"b": drawn(24), "m": np.array([7, 4], np.int32), "past": drawn(2, 2, 2, 3, 4)}
+    attrs = "<num_heads = 2, unidirectional = 1>"
+    proto = model(
+        f"""(float[2,5,8] x) => (float[2,5,8] y) {{
+            x8 = QuantizeLinear (x, xs, xz)
+            y, p = com.microsoft.QAttention {attrs} (x8, w8, b, xs, ws, m, xz, wz, past)
+        }}""",
+        xs=np.float32(IN), xz=np.uint8(ZERO_IN), w8=w8, ws=ws, wz=np.full(24, 128, np.uint8), **shared,
+    )  # fmt: skip
+    plain = model(
+        f"""(float[2,5,8] x) => (float[2,5,8] y) {{
+            y, p = com.microsoft.Attention {attrs} (x, w, b, m, past)
+        }}""",
+        w=(w8.astype(np.float32) - 128) * ws, **shared,
+    )  # fmt: skip
+    x, g = 2 * drawn(2, 5, 8), drawn(2, 5, 8, seed=1)
+    inside = passes(x, IN, ZERO_IN, "uint8")
+    assert 0 < 1 - inside.mean() < 0.3
+    grid = ((np.clip(np.rint(level(x, IN, ZERO_IN)), 0, 255) - ZERO_IN) * IN).astype(np.float32)
+    found = run(gradient(proto, wrt=["x", "past"]), {"x": x, "seed/y": g})
+    expected = run(gradient(plain, wrt=["x", "past"]), {"x": grid, "seed/y": g})
+    np.testing.assert_allclose(found["y"], expected["y"], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found["grad/x"], expected["grad/x"] * inside, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found["grad/past"], expected["grad/past"], rtol=1e-3, atol=1e-4)
+
+
 # -- networks of integers ----------------------------------------------------------------------------------
 
 

@@ -6,13 +6,15 @@ Most cases are ONNX's own, one node each; see oracles/cases.py.
 import numpy as np
 import pytest
 from onnx import TensorProto, defs, helper
-from oracles.cases import CASES, HAND_MADE, IMPOSSIBLE, SINGLE, redrawn
+from oracles.cases import CASES, DISAGREEMENTS, HAND_MADE, IMPOSSIBLE, SCOPE, SINGLE, redrawn
 from oracles.differences import assert_slopes, float_names, in_double
 from oracles.networks import parsed, run, single
 
+from onnxlens.engine.blocks import STEPS
 from onnxlens.engine.bodies import BODIES
 from onnxlens.engine.errors import NoRule
 from onnxlens.engine.gradient import gradient
+from onnxlens.engine.nodes import SMOOTH, has_gradient, is_differentiable
 from onnxlens.engine.rules import VJP
 
 
@@ -83,6 +85,42 @@ def test_every_rule_and_body_is_held_against_differences():
     assert plain <= {model.graph.node[0].op_type for model in models} | ROUNDING | INTEGER
 
 
+def test_where_we_and_the_specification_disagree():
+    """Each such input is listed with its reason, and held against differences like any other."""
+    found = {(name, "input") for name in STEPS & SCOPE}
+    for schema in defs.get_all_schemas():
+        for index, slot in enumerate(schema.inputs):
+            if schema.domain == "" and has_gradient(schema, index) and not is_differentiable(slot):
+                found.add((schema.name, slot.name))
+    assert found == set(DISAGREEMENTS)
+    assert {name: {slot for n, slot in found if n == name} for name in SMOOTH} == SMOOTH
+    tried = set()
+    for model in (*(model for model, _ in CASES.values()), *HAND_MADE.values()):
+        node, given = model.graph.node[0], float_names(model.graph.input)
+        if any(node.op_type == name for name, _ in found):
+            slots = defs.get_schema(node.op_type).inputs
+            tried |= {(node.op_type, slots[k].name) for k, i in enumerate(node.input) if i in given}
+    assert found <= tried
+
+
+def test_the_bound_of_a_clip_has_a_gradient_wherever_it_comes_from():
+    """Alone, behind operators, beside the input; where the bounds have changed places, the upper has it."""
+    model = parsed(
+        """(float[5] x, float low, float high) => (float[5] y) {
+            a = Neg (low)  b = Neg (a)  y = Clip (x, b, high)
+        }"""
+    )
+    feeds = {"x": np.array([-3, -1, 0, 1, 3], np.float32), "seed/y": 2.0 ** np.arange(5, dtype=np.float32)}
+    for low, high, expected in [(-0.5, 0.5, {"x": [0, 0, 4, 0, 0], "low": 3, "high": 24}),
+                                (2, -2, {"x": [0] * 5, "low": 0, "high": 31})]:  # fmt: skip
+        bounds = {"low": np.array(low, np.float32), "high": np.array(high, np.float32)}
+        for wrt in (["low"], ["high"], ["x", "low", "high"], ["b"]):
+            found = run(gradient(model, wrt=wrt), feeds | bounds)
+            for name in wrt:
+                value = expected["low" if name == "b" else name]
+                np.testing.assert_array_equal(found[f"grad/{name}"], value)
+
+
 def test_quantisation_is_passed_straight_through():
     """Q then D: the identity where it does not saturate, and nothing where it does."""
     model = parsed(
@@ -120,5 +158,5 @@ def test_the_number_of_cases_is_what_it_was(record_property):
     ids=["batchnorm", "dropout"],
 )
 def test_training_mode_is_refused(model):
-    with pytest.raises(NoRule, match="makes 'y0' is in training mode"):
+    with pytest.raises(NoRule, match="node 'node': is in training mode"):
         gradient(model, of="y0", wrt="x0")

@@ -117,6 +117,45 @@ def test_other_rectifiers(body, x, gradient_of, guided, deconvnet):
         np.testing.assert_array_equal(backward(model, x, rules)["grad/x"][0], expected)
 
 
+@pytest.mark.parametrize(
+    ("zero", "rules", "expected"),
+    [
+        # Integers that begin at zero are the ReLU of a quantised network, and gate like one.
+        (np.uint8(0), "gradient", [3, -5, 0, 0]),
+        (np.uint8(0), "guided", [3, 0, 0, 0]),
+        (np.uint8(0), "deconvnet", [3, 0, 7, 0]),
+        (np.int8(-128), "guided", [3, 0, 0, 0]),
+        (np.int8(-128), "deconvnet", [3, 0, 7, 0]),
+        # Others only round.
+        (np.uint8(128), "guided", [3, -5, 7, -11]),
+        (np.int8(0), "deconvnet", [3, -5, 7, -11]),
+    ],
+)
+def test_quantisations_that_rectify(zero, rules, expected):
+    model = parsed(
+        """(float[1,4] x) => (float[1,1] y) {
+            q = QuantizeLinear (x, scale, zero) h = DequantizeLinear (q, scale, zero) y = MatMul (h, c)
+        }""",
+        c=C,
+        scale=np.float32(0.5),
+        zero=zero,
+    )
+    np.testing.assert_array_equal(backward(model, X, rules)["grad/x"][0], expected)
+
+
+def test_the_deconvnet_leaves_contrast_normalisation_out():
+    """Zeiler & Fergus 2014, section 2.1."""
+    model = parsed(
+        """(float[1,2,1,1] x) => (float[1,1] y) {
+            n = LRN <size = 3, alpha = 1.0, beta = 1.0> (x) f = Flatten (n) y = MatMul (f, c)
+        }""",
+        c=np.array([[3.0], [-5.0]]),
+    )
+    x = np.ones((1, 2, 1, 1), np.float32)
+    np.testing.assert_array_equal(backward(model, x, "deconvnet")["grad/x"].ravel(), [3, -5])
+    assert backward(model, x, "guided")["grad/x"].ravel()[0] != 3
+
+
 def test_variants_by_name_and_by_table_are_one():
     found = backward(toy(), X, GUIDED)["grad/x"]
     np.testing.assert_array_equal(found, backward(toy(), X, "guided")["grad/x"])

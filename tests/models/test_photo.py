@@ -2,6 +2,7 @@ import base64
 import os
 import struct
 import zlib
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from onnxlens.engine.errors import BadImage
 from onnxlens.models import photo
+from onnxlens.models.native import overheard
 from onnxlens.models.photo import decode, read_photo
 
 # Files that OpenCV cannot write; made with Pillow.
@@ -347,6 +349,46 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(BadImage, match="not a regular file"):
         read_photo(tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize("flags", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 4)])
+def test_a_jpeg_that_is_damaged_in_its_middle_is_refused_and_nothing_else_printed(flags, capfd):
+    noise = np.random.default_rng(3).integers(0, 255, (120, 160, 3), np.uint8)
+    data = bytearray(jpeg(noise, *flags))
+    start = len(data) // 2
+    data[start : start + 200] = bytes(200)
+    with pytest.raises(BadImage, match=r"x: the JPEG file is damaged \(.*\); if it looks right"):
+        decode(bytes(data), "x")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_jpeg_with_padding_before_its_end_is_whole(capfd):
+    data = jpeg(quarters())
+    padded = data[:-2] + bytes(3) + data[-2:]
+    np.testing.assert_array_equal(decode(padded, "x"), decode(data, "x"))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_others_print_meanwhile_is_passed_on(capfd):
+    with overheard("Corrupt") as said:
+        os.write(2, b"Corrupt one\nanother thread\nCorrupt two\n" + b"x" * 100)
+    assert said == ["Corrupt one", "Corrupt two"]
+    assert capfd.readouterr().err == "another thread\n" + "x" * 100
+    with suppress(ZeroDivisionError), overheard("") as said:
+        os.write(2, b"heard to the end\n")
+        raise ZeroDivisionError
+    assert said == ["heard to the end"]
+    os.write(2, b"open again")
+    assert capfd.readouterr().err == "open again"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes block elsewhere")
+def test_more_than_anybody_listens_to_does_not_block():
+    with overheard("") as said:
+        for _ in range(100):
+            with suppress(BlockingIOError):
+                os.write(2, b"x" * 4000 + b"\n")
+    assert said
 
 
 @settings(max_examples=300, deadline=None)

@@ -238,3 +238,17 @@ def test_stored_values_are_checked(change, why):
 def test_what_is_no_preprocessing_is_a_bad_request(stored):
     with pytest.raises(BadRequest, match="not an object with a size"):
         Preprocess.from_dict(stored)
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("channels", ["rgb", "bgr", "grey"])
+def test_an_array_to_write_into_gets_the_same(layout, channels):
+    pre = Preprocess(size=(20, 30), layout=layout, channels=channels, scale=1 / 255, mean=(0.4,), std=(0.2,))
+    photo = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
+    x, box = pre(photo)
+    rows = np.full((3, *x.shape[1:]), 7, np.float32)
+    written, same_box = pre(photo, rows[1:2])
+    assert np.shares_memory(written, rows)
+    assert same_box == box
+    np.testing.assert_array_equal(rows[1:2], x)
+    assert (rows[[0, 2]] == 7).all()

@@ -82,6 +82,7 @@ def test_answers_fill_what_is_open():
         (["n", "a", "b", "c"], {}, "--layout"),
         ([1, 3, 224, 224], {"order": "nhwc"}, "224 channels"),
         ([1, 3, 224, 224], {"order": "chw"}, "--layout is"),
+        ([1, "c", 224, 224], {"order": "nchw"}, "set it in the file"),
         ([1, 3, 224, 224], {"size": (256, 256)}, "--size"),
     ],
 )

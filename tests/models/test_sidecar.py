@@ -3,10 +3,11 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.toys import metadata_of
 
 from onnxlens.models.labels import read_labels, to_labels
 from onnxlens.models.preprocess import Preprocess
-from onnxlens.models.sidecar import Sidecar, find, to_metadata
+from onnxlens.models.sidecar import Sidecar, find
 
 THREE = ["cat", "dog", "fish"]
 STATISTICS = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.1], "do_normalize": True}
@@ -30,7 +31,7 @@ def test_nothing_found_is_nothing_said(tmp_path):
 
 def test_own_metadata_there_and_back(tmp_path):
     preprocess = Preprocess(size=(96, 128), fit="stretch", scale=1 / 255, mean=(0.5,), channels="grey")
-    found = find(tmp_path / "model.onnx", to_metadata(preprocess, THREE), 3)
+    found = find(tmp_path / "model.onnx", metadata_of(preprocess, THREE), 3)
     assert found.preprocess == preprocess
     assert found.labels == THREE
     assert "the model's metadata" in found.source
@@ -300,7 +301,7 @@ def test_what_is_nearer_to_the_model_wins(tmp_path):
         preprocessor_config__json={"size": {"height": 224, "width": 224}, **STATISTICS},
     )
     own = Preprocess(size=(10, 10))
-    metadata = YOLO | to_metadata(own, THREE[::-1])
+    metadata = YOLO | metadata_of(own, THREE[::-1])
     assert find(path, metadata, 3)[:2] == (own, THREE[::-1])
     assert find(path, YOLO, 3).preprocess == Preprocess(
         size=(320, 640), fit="letterbox", scale=1 / 255, fill=114

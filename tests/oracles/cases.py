@@ -16,7 +16,7 @@ from oracles.networks import single
 
 from onnxlens.engine.bodies import BODIES
 from onnxlens.engine.graph import IR_VERSION
-from onnxlens.engine.nodes import schema_of
+from onnxlens.engine.nodes import has_gradient, schema_of
 from onnxlens.engine.rules import VJP
 
 # Where an operator is defined, or smooth: uniform between these, per input (the last for all that follow).
@@ -25,8 +25,10 @@ DOMAINS = {
     "Acosh": [(1.2, 3)],
     "Asin": [(-0.9, 0.9)],
     "Atanh": [(-0.9, 0.9)],
+    "Clip": [(-2, 2), (-1.5, -0.5), (0.5, 1.5)],
     "BatchNormalization": [(-2, 2), (-2, 2), (-2, 2), (-2, 2), (0.5, 2)],
     "Div": [(-2, 2), (0.5, 2)],
+    "LinearAttention": [(-2, 2), (-0.5, 0.5), (-2, 2), (-1, 1), (-1, 0), (0, 1)],
     "Log": [(0.5, 3)],
     "MaxPool": [(-1000, 1000)],  # so that no two of many are as near as a step
     "Pow": [(0.5, 2), (-2, 2)],
@@ -63,11 +65,10 @@ def redrawn(model, data):
         if name not in float_names([value]):
             continue
         index = list(node.input).index(name)
-        slot = schema.inputs[min(index, len(schema.inputs) - 1)]
         elem = value.type.tensor_type.elem_type
         dtype = np.float64 if elem == DOUBLE else np.float32
         feeds[name] = given.astype(dtype)
-        if slot.differentiation_category != defs.OpSchema.DifferentiationCategory.NonDifferentiable:
+        if has_gradient(schema, index):
             low, high = domains[min(index, len(domains) - 1)]
             feeds[name] = np.asarray(rng.uniform(low, high, given.shape), dtype)
             wrt.append(name)
@@ -75,7 +76,7 @@ def redrawn(model, data):
 
 
 # Operators without a slope, or whose cases are about the rounding of types (others are in HAND_MADE).
-LEFT_OUT = {"LinearAttention", "Cast", "CastLike", "DynamicQuantizeLinear", "Bernoulli", "Range"}
+LEFT_OUT = {"Cast", "CastLike", "DynamicQuantizeLinear", "Bernoulli", "Range"}
 
 # What has no slope: infinities and NaN among the outputs, random numbers.
 IMPOSSIBLE = {
@@ -174,6 +175,18 @@ def resizes():
             single(
                 "Resize", (1, 2, 4, 6), None, None, [8, 9], dtype=FLOAT, axes=[2, 3], mode="linear",
                 keep_aspect_ratio_policy=policy,
+            ),
+        )  # fmt: skip
+    rounded = [
+        ("linear", "half_pixel"), ("cubic", "half_pixel"), ("nearest", "half_pixel"),
+        ("linear", "align_corners"), ("cubic", "asymmetric"),
+    ]  # fmt: skip
+    for (mode, where), policy in product(rounded, ("not_larger", "not_smaller")):
+        yield (
+            f"resize_{mode}_{where}_{policy}_rounded",
+            single(
+                "Resize", (1, 2, 5, 7), None, None, [8, 9], dtype=FLOAT, axes=[2, 3], mode=mode,
+                coordinate_transformation_mode=where, keep_aspect_ratio_policy=policy,
             ),
         )  # fmt: skip
     small = np.array([0.6, 0.5], np.float32)
@@ -336,6 +349,7 @@ HAND_MADE = {
     "cast": single("Cast", (2, 3), to=TensorProto.DOUBLE),
     "castlike": single("CastLike", (2, 3), np.zeros(1)),
     "clip": single("Clip", (4, 5), np.array(-0.5), np.array(1.0)),
+    "clip_bounds": single("Clip", (4, 5), (), ()),
     "clip_below": single("Clip", (4, 5), np.array(-0.5)),
     "clip_above": single("Clip", (4, 5), None, np.array(0.5)),
     "clip_6": single("Clip", (4, 5), opset=6, dtype=FLOAT, min=-0.5, max=1.0),
@@ -459,6 +473,7 @@ HAND_MADE = {
     "slice_9": single("Slice", (5, 6), opset=9, starts=[1], ends=[-1], axes=[1]),
     "pad_constant": single("Pad", (2, 3), [1, 0, 0, 2], np.array(1.5)),
     "pad_cutting": single("Pad", (4, 5), [-1, 1, 2, -2]),
+    "pad_value": single("Pad", (2, 3), [1, -1, 0, 2], ()),
     "pad_axes": single("Pad", (2, 3, 4), [1, 2], None, [-1]),
     "pad_reflect": single("Pad", (3, 4), [2, 1, 1, 3], mode="reflect"),
     "pad_edge": single("Pad", (3, 4), [2, 0, 1, 3], mode="edge"),
@@ -589,6 +604,25 @@ HAND_MADE = {
     **dict(transposed()),
     **dict(scatters()),
     **dict(losses()),
+}
+
+# Where an input has a gradient here although the specification says that it has none, or the reverse.
+DISAGREEMENTS = {
+    ("AffineGrid", "theta"): "the grid is linear in it: spatial transformers learn it",
+    ("CausalConvWithState", "past_state"): "the convolution runs over it as over the input",
+    ("Clip", "min"): "it is the output, where the input lies below",
+    ("Clip", "max"): "it is the output, where the input lies above",
+    ("GRU", "initial_h"): "it is the first of the states",
+    ("GridSample", "grid"): "between pixels the picture has a slope: spatial transformers need it",
+    ("Hardmax", "input"): "called differentiable, but a step: the gradient is zero",
+    ("LSTM", "initial_c"): "it is the first of the states",
+    ("LSTM", "initial_h"): "it is the first of the states",
+    ("LinearAttention", "past_state"): "it is the first of the states",
+    ("Mod", "B"): "the remainder is a - b n, with n constant between its jumps",
+    ("NegativeLogLikelihoodLoss", "weight"): "the loss is a sum weighted by it",
+    ("Pad", "constant_value"): "it is the output, where there was no input",
+    ("RNN", "initial_h"): "it is the first of the states",
+    ("SoftmaxCrossEntropyLoss", "weights"): "the loss is a sum weighted by it",
 }
 
 # Operators of which the specification calls an input differentiable.

@@ -9,7 +9,7 @@ from pathlib import Path
 from onnx import defs
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from oracles.cases import CASES, HAND_MADE, IMPOSSIBLE
+from oracles.cases import CASES, DISAGREEMENTS, HAND_MADE, IMPOSSIBLE
 from oracles.cases import SCOPE as DIFFERENTIABLE
 
 from onnxlens.engine.bodies import BODIES
@@ -22,7 +22,6 @@ REFUSED = {
     "If": "a condition that is only known at run time; bring the branch that is meant into the graph",
     "Scan": "a loop; unroll it when exporting",
     "Loop": "a loop; unroll it when exporting",
-    "LinearAttention": "its function body is a Scan",
 }
 NOTES = {
     "BatchNormalization": "in inference; training mode is refused",
@@ -32,6 +31,54 @@ REWRITTEN = {
     "Upsample": "becomes Resize in the canonical form",
     "Scatter": "becomes ScatterElements in the canonical form",
 }
+# Forms of operators that are given up, though others of them have a gradient.
+SHARED = "what is in it is known to the runtime only; export without it"
+OPEN = "it is unrolled, or written out pixel by pixel; bind the shape"
+REFUSED_FORMS = [
+    (
+        "BatchNormalization, Dropout",
+        "training mode",
+        "what is explained is the deployed model; export that",
+    ),
+    ("LinearAttention, LSTM, GRU, RNN", "a length that is not known", OPEN),
+    ("DeformConv, GridSample, MaxRoiPool, RoiAlign", "pictures of a size that is not known", OPEN),
+    ("LRN", "a number of channels that is not known", "its window is a matrix of them"),
+    ("DequantizeLinear, QuantizeLinear", "blocks along an axis of unknown size", "they are counted"),
+    ("`com.microsoft:Attention`, `com.microsoft:MultiHeadAttention`", "a cache in a shared buffer", SHARED),
+    (
+        "`com.microsoft:MultiHeadAttention`",
+        "causal, with another number of keys than of queries and no cache",
+        "there the kernel lets the last query see all keys",
+    ),
+    ("`com.microsoft:Attention`", "`do_rotary`", "ONNX has RotaryEmbedding for it"),
+    (
+        "`com.microsoft:Attention`",
+        "a mask of four axes",
+        "the CPU has no kernel that it could be held against",
+    ),
+    ("`com.microsoft:MatMulNBits`", "`weight_prepacked`", "the layout is that of one kind of hardware"),
+    ("`com.microsoft:MatMulNBits`", "`g_idx`", "given up by its specification"),
+    ("`com.microsoft:FusedConv`, `FusedGemm`", "an activation that no optimiser fuses", "it has no rule"),
+]
+WITHOUT = """
+
+## Where this and the specification disagree
+
+The specification says of inputs whether they are differentiable. Gradients follow it, but for these, which
+are held against differences like any other:
+
+| operator | input | why |
+| --- | --- | --- |
+"""
+FORMS = """
+
+## Forms that are refused
+
+By an error that says so, which `onnxlens doctor` foresees in the same words:
+
+| operator | form | why |
+| --- | --- | --- |
+"""
 HEAD = """# Operators
 
 What has a gradient, by what, and what it is held against. Made from the code by `make docs`; a test fails
@@ -90,6 +137,10 @@ def page() -> str:
         + ", ".join(fused)
         + ".\n\n## Cases that have no slope\n\n| case of ONNX | why |\n| --- | --- |\n"
         + "\n".join(left)
+        + WITHOUT
+        + "\n".join(f"| {name} | {slot} | {reason} |" for (name, slot), reason in DISAGREEMENTS.items())
+        + FORMS
+        + "\n".join(f"| {name} | {form} | {reason} |" for name, form, reason in REFUSED_FORMS)
         + "\n"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from onnxlens.models.preprocess import Preprocess
-from onnxlens.models.sidecar import to_metadata
 
 COLOURS = ["red", "green", "blue", "grass, turf", "sky"]
 # What a class says to the three feature maps; grass is a little green, sky a little blue.
@@ -61,10 +61,14 @@ def colours(
         {name: array.astype(kind) for name, array in weights.items()},
         dtype=TensorProto.FLOAT16 if half else TensorProto.FLOAT,
     )
-    metadata = to_metadata(preprocess or UNIT, list(labels or ["?"]))
-    keep = {"onnxlens.preprocess": preprocess, "onnxlens.labels": labels}
-    helper.set_model_props(model, {key: text for key, text in metadata.items() if keep[key]})
+    helper.set_model_props(model, metadata_of(preprocess, labels))
     return model
+
+
+def metadata_of(preprocess: Preprocess | None, labels: Sequence[str] | None) -> dict[str, str]:
+    """How a model says of itself how photos go in and what its classes are called."""
+    preprocessed = {"onnxlens.preprocess": json.dumps(preprocess.to_dict())} if preprocess else {}
+    return preprocessed | ({"onnxlens.labels": json.dumps(list(labels))} if labels else {})
 
 
 UNIT = Preprocess(size=(SIDE, SIDE), fit="stretch", scale=1 / 255)
