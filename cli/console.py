@@ -68,3 +68,25 @@ def download(what: str) -> Iterator[Callable[[int, int], None]]:
             note(f"{what}: {10 * tenth} % of {size / 1e6:.1f} MB")
 
     yield tell
+
+
+@contextmanager
+def counting(what: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """A progress callback (steps done, steps in all, and what there is to say): a bar on a terminal.
+
+    Nothing elsewhere or if `quiet`.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, count, news="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(printable(what), total=None)
+
+        def tell(done: int, count: int, news: str = "") -> None:
+            bar.update(task, completed=done, total=count, description=printable(f"{what} {news}".rstrip()))
+
+        yield tell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,16 @@ import click
 from . import options
 from .console import emit, note, say, table
 from .folder import Folder
+from .look import line, look
+from .ways import View
 
 if TYPE_CHECKING:
     from ..models.heatmap import HeatMap
     from ..models.lens import Lens
 
 SIDE = 288  # pixels of a drawn scene; the model sees 96
+SHOWN = 3  # of the scenes, the one that has a page
+SEARCHED = 120  # scenes that are searched for those of highest response
 UNSEEN = 200  # scenes that the peaks are counted on
 
 
@@ -35,8 +40,9 @@ UNSEEN = 200  # scenes that the peaks are counted on
 def command(output: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
     """See it work, on scenes that it draws itself.
 
-    Draws a scene of each class, says what the model sees in it and where it looks, and counts on 200
-    unseen scenes how often the map's peak lies on the object. Needs no network and no files.
+    Draws a scene of each class, says what the model sees in it and where it looks, makes the page of
+    `onnxlens look` for one of them, and counts on 200 unseen scenes how often the map's peak lies on the
+    object. Needs no network and no files.
 
     \b
     onnxlens demo -o pictures
@@ -68,6 +74,9 @@ def command(output: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
         pictures += [drawn.image, drawn.image if heat.problem else heat.overlay()]
         captions += [label, f"{heat.target.label} {heat.target.probability:.2f}"]
     sheet = folder.write("demo.png", encode_png(grid(pictures, 6, captions=captions)))
+    page = look(folder, _view(lens, folder, results[SHOWN]["files"]["scene"]), "scenes", quiet)["files"][
+        "page"
+    ]
     hits = peaks_on_object(lens, UNSEEN)
     figures = {"scenes": UNSEEN, "peaks_on_object": hits}
     folder.write_manifest({**manifest(lens, "demo", {}, results), "figures": figures})
@@ -79,9 +88,26 @@ def command(output: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
     table(("scene", "prediction", "probability", "where the peak is"), rows)
     say(f"peak on the object in {hits} of {UNSEEN} unseen scenes ({hits / UNSEEN:.1%})")
     say(f"{folder.path / sheet}: all scenes, each beside where the model looks")
+    say(f"{folder.path / page}: everything there is to see of one of them; open it in a browser")
     if not quiet:
         one = folder.path / results[0]["files"]["scene"]
         note(f"try it on one of them: onnxlens gradcam scenes {one} --target top3")
+
+
+def _view(lens: Lens, folder: Folder, scene_file: str) -> View:
+    """One of the drawn scenes, and more of them to search for those of highest response."""
+    from ..engine.anatomy import last_features, score_name
+    from ..engine.picture import encode_png
+    from ..models.embedded.scenes import TEST_SEEDS, scene
+    from ..models.photo import read_photo
+
+    more = Folder(folder.path / "scenes", overwrite=True)
+    for seed in TEST_SEEDS[:SEARCHED]:
+        more.write(f"{seed}.png", encode_png(scene(seed).image))
+    image, graph = folder.path / scene_file, lens.network.graph
+    layer = last_features(graph, score_name(graph))
+    command = partial(line, "scenes", str(image), {})
+    return View(lens, read_photo(image), str(image), None, layer, [str(more.path)], command)
 
 
 def on_object(heat: HeatMap, mask: Any) -> bool:

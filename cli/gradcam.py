@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..engine.errors import BadRequest
 from . import options
 from .console import emit, say
 from .folder import Folder
+from .run import folders_too
 
 if TYPE_CHECKING:
+    from ..engine.signals.projector import Projector
     from ..models.heatmap import HeatMap
+    from ..models.lens import Lens
+    from ..models.projection import Projection
 
 
 @options.command("gradcam")
@@ -25,6 +31,13 @@ if TYPE_CHECKING:
     help="Class index, label, or top3 for the three best; may be said several times.  [default: top1]",
 )
 @click.option("--layer", help="Feature map to look at.  [default: the last one before the head]")
+@click.option(
+    "--layers",
+    multiple=True,
+    metavar="GLOB",
+    help="Several feature maps, by name or glob, also side by side; may be said several times.",
+)
+@click.option("--guided", is_flag=True, help="Also guided Grad-CAM: which pixels of the heat matter.")
 @click.option(
     "-o",
     "--output",
@@ -44,6 +57,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1),
     help="Opacity of the hottest spot.",
 )
+@folders_too("gradcam")
 @options.photos
 @options.as_json
 @options.quiet
@@ -53,6 +67,8 @@ def command(
     images: tuple[str, ...],
     targets: tuple[str, ...],
     layer: str | None,
+    layers: tuple[str, ...],
+    guided: bool,
     output: Path,
     overwrite: bool,
     colour: str,
@@ -65,64 +81,132 @@ def command(
 
     MODEL is an .onnx file, a name of the zoo, or "scenes" (the model that comes along). Each image and
     class gives an overlay (.png), the map on the photo's pixels (.npy) and the map as the layer gave it
-    (-map.npy); manifest.json holds all that is needed to do it again.
+    (-map.npy); manifest.json holds all that is needed to do it again. Several layers also give one picture
+    of them all; --guided also a picture of the pixels (-guided.png) and its signal (-guided.npy).
+
+    Over folders, patterns such as "photos/**/*.jpg" and lists (- for one on standard input) it is a run, as
+    `onnxlens run` makes it: rows, pictures and maps in the tree of the photos, and --resume goes on with it.
 
     \b
     onnxlens gradcam model.onnx cat.jpg --preset imagenet
     onnxlens gradcam model.onnx cat.jpg dog.jpg --target top3 -o maps
     onnxlens gradcam model.onnx cat.jpg --target "tabby" --layer conv5 --json
+    onnxlens gradcam model.onnx cat.jpg --layers "layer?" --guided
+    onnxlens gradcam model.onnx photos -o run --resume
     """
+    from ..engine.anatomy import matching
+    from ..engine.signals.projector import Projector
     from .manifest import heat_map, manifest
 
+    if layer is not None and layers:
+        raise BadRequest("--layer is for one feature map, --layers for several: say one of them")
     folder = Folder(output, overwrite)
     lens = options.open_lens(model, quiet, **settings)
-    lens.explainer("gradcam", layer)  # a wrong layer is said before any photo is read
+    where = matching(lens.network.graph, layers) if layers else layer
+    lens.explainer("gradcam", where)  # a wrong layer is said before any photo is read
+    projector = Projector(lens.network, "guided") if guided else None
     wishes = targets or (None,)
     for wish in wishes:
         lens.wish(wish)
+
+    def look(photo: Any) -> tuple[list[HeatMap], dict[int, Projection]]:
+        heats = lens.explain(photo, wishes, layer=where)
+        return heats, {} if projector is None else _guided(lens, photo, projector, heats)
+
     results, failed = [], 0
-    for image, heats, error in options.each(images, lambda p: lens.explain(p, wishes, layer=layer)):
-        if heats is None:
+    for image, found, error in options.each(images, look):
+        if found is None:
             failed += 1
             results.append({"image": image, "error": error})
-        for heat in heats or ():
-            results.append(
-                {"image": image, **heat_map(heat), **_written(folder, Path(image).stem, heat, colour, alpha)}
-            )
-            failed += bool(heat.problem)
+            continue
+        heats, pixels = found
+        several, stem = bool(layers), Path(image).stem
+        written = [_written(folder, stem, h, colour, alpha, several, pixels) for h in heats]
+        if several:
+            _write_sheets(folder, stem, heats, written, colour, alpha)
+        results += [{"image": image, **heat_map(h), **w} for h, w in zip(heats, written, strict=True)]
+        failed += sum(bool(h.problem) for h in heats)
     if any("files" in r for r in results):
         arguments = {"targets": list(targets), "layer": layer, "colour": colour, "alpha": alpha}
+        arguments |= {"layers": list(layers), "guided": guided}
         folder.write_manifest(manifest(lens, "gradcam", arguments, results))
     for result in results:
         if as_json:
             emit(result)
         elif "error" not in result:
-            say(_line(result, folder.path))
+            say(_line(result, folder.path, bool(layers)))
     return 1 if failed else 0
 
 
-def _written(folder: Folder, stem: str, heat: HeatMap, colour: str, alpha: float) -> dict[str, Any]:
+def _guided(lens: Lens, photo: Any, projector: Projector, heats: Sequence[HeatMap]) -> dict[int, Projection]:
+    """The guided backpropagation of each class, by its index."""
+    from ..models.projection import project
+
+    classes = list(dict.fromkeys(h.target.index for h in heats))
+    return {p.channel: p for p in project(lens, photo, projector, classes)}
+
+
+def _written(
+    folder: Folder,
+    stem: str,
+    heat: HeatMap,
+    colour: str,
+    alpha: float,
+    several: bool,
+    pixels: dict[int, Projection],
+) -> dict[str, Any]:
     """Write one map; a map with a problem gives the problem, and no picture."""
     from ..engine.picture import encode_png
+    from ..models.projection import guided_gradcam
 
     if heat.problem:
         return {"problem": heat.problem}
+    stem = f"{stem}-{heat.layer}" if several else stem
     name = folder.unique(stem, f"-{heat.target.index}-{heat.method}")
-    return {
-        "files": {
-            "overlay": folder.write(f"{name}.png", encode_png(heat.overlay(colour, alpha))),
-            "photo_map": folder.write_array(f"{name}.npy", heat.at_photo()),
-            "layer_map": folder.write_array(f"{name}-map.npy", heat.map),
-        }
+    files = {
+        "overlay": folder.write(f"{name}.png", encode_png(heat.overlay(colour, alpha))),
+        "photo_map": folder.write_array(f"{name}.npy", heat.at_photo()),
+        "layer_map": folder.write_array(f"{name}-map.npy", heat.map),
     }
+    if heat.target.index in pixels:
+        fine = guided_gradcam(pixels[heat.target.index], heat)
+        if not fine.problem:
+            files["guided"] = folder.write(f"{name}-guided.png", encode_png(fine.picture()))
+            files["guided_signal"] = folder.write_array(f"{name}-guided.npy", fine.signal)
+    return {"files": files}
 
 
-def _line(result: dict[str, Any], folder: Path) -> str:
+def _write_sheets(
+    folder: Folder,
+    stem: str,
+    heats: Sequence[HeatMap],
+    written: Sequence[dict[str, Any]],
+    colour: str,
+    alpha: float,
+) -> None:
+    """Write one picture for each class, of its maps of all layers, and enter it into `written`."""
+    from ..engine.picture import encode_png
+    from ..models.heatmap import side_by_side
+
+    for index in dict.fromkeys(h.target.index for h in heats):
+        shown = [
+            (h, w) for h, w in zip(heats, written, strict=True) if h.target.index == index and "files" in w
+        ]
+        if shown:
+            name = folder.unique(stem, f"-{index}-{shown[0][0].method}-layers")
+            sheet = encode_png(side_by_side([h for h, _ in shown], colour, alpha))
+            file = folder.write(f"{name}.png", sheet)
+            for _, w in shown:
+                w["files"]["layers"] = file
+
+
+def _line(result: dict[str, Any], folder: Path, several: bool) -> str:
     target = result["target"]
     sure = target["probability"]
     what = (
         f"{result['image']}: {target['index']} {target['label']} ({'nan' if sure is None else f'{sure:.3f}'})"
     )
+    what += f", {result['layer']}" if several else ""
     if "problem" in result:
         return f"{what}: no map: {result['problem']}"
     return f"{what} -> {folder / result['files']['overlay']}"

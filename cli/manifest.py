@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..models.heatmap import HeatMap, Prediction
     from ..models.lens import Lens
+    from ..models.opened import Opened
+    from ..models.projection import Projection
 
 PACKAGES = (
     "onnxlens",
@@ -48,9 +50,14 @@ def sha256(path: Path) -> str:
 
 
 def manifest(
-    lens: Lens, command: str, arguments: dict[str, Any], results: list[dict[str, Any]]
+    lens: Lens | Opened, command: str, arguments: dict[str, Any], results: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The record of a run of `command` over images."""
+    return {**about(lens, command, arguments), "results": results}
+
+
+def about(lens: Lens | Opened, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What was run with what: all of the record but the results."""
     return {
         "schema": 1,
         "command": command,
@@ -63,11 +70,15 @@ def manifest(
             "input": lens.input,
         },
         "provider": {"used": lens.network.provider, "why": lens.network.why},
-        "preprocess": lens.preprocess.to_dict(),
+        "preprocess": lens.preprocess and lens.preprocess.to_dict(),
         "settings_from": lens.source,
         "versions": versions(),
-        "results": results,
     }
+
+
+def finite(value: float) -> float | None:
+    """A number for JSON, which has none for infinity and NaN."""
+    return round(float(value), 6) if isfinite(value) else None
 
 
 def prediction(p: Prediction) -> dict[str, Any]:
@@ -89,4 +100,23 @@ def heat_map(heat: HeatMap) -> dict[str, Any]:
         "map_size": list(heat.map.shape),
         "box": [round(edge, 4) for edge in heat.box],
         "map_range": [float(heat.map.min()), float(heat.map.max())] if finite else None,
+    }
+
+
+def projection(p: Projection) -> dict[str, Any]:
+    """A projection as JSON: from which unit, to where, and in numbers; without the signal itself."""
+    low, high = float(p.signal.min()), float(p.signal.max())
+    unit: dict[str, Any] = {"layer": p.layer, "channel": p.channel, "position": list(p.position)}
+    whole = None if p.rise is None or p.gap is None else p.rise + p.gap
+    return {
+        "method": p.method,
+        **(unit if p.target is None else {"target": prediction(p.target)}),
+        "value": finite(p.value),
+        **({} if whole is None else {"completeness": {"sum": finite(whole), "rise": finite(p.rise or 0)}}),
+        "predictions": [prediction(q) for q in p.predictions],
+        "photo_size": list(p.photo.shape[:2]),
+        "signal_size": list(p.signal.shape[:2]),
+        "box": [round(edge, 4) for edge in p.box],
+        "window": list(p.window()),
+        "signal_range": [low, high] if isfinite(low) and isfinite(high) else None,
     }

@@ -51,6 +51,23 @@ class Size(click.ParamType):
         return int(parts[0]), int(parts[-1])
 
 
+class Channels(click.ParamType):
+    """Numbers and ranges of channels: 0,3,7-12."""
+
+    name = "0,3,7-12"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        """The channels in order, each once."""
+        found: set[int] = set()
+        for part in str(value)[:4096].split(","):
+            start, dash, end = (text.strip() for text in part.partition("-"))
+            ends = (start, end if dash else start)
+            if not all(e.isdecimal() and len(e) < 7 for e in ends) or int(ends[0]) > int(ends[1]):
+                self.fail(f"{part.strip()[:40]!r} is no channel and no range such as 7-12", param, ctx)
+            found.update(range(int(ends[0]), int(ends[1]) + 1))
+        return sorted(found)
+
+
 def stacked(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     """Several decorators as one, in the order of writing."""
 
@@ -73,6 +90,20 @@ runtime = stacked(
     click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, tensorrt, ..."),
     click.option(
         "--threads", type=click.IntRange(1, 1024), help="Threads to compute with; all cores by default."
+    ),
+)
+cluster = stacked(
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Where the workers are: on this machine, or in a Ray cluster (needs the extra scale).",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1, 4096),
+        help="How many of them at once.  [default: one on each core]",
     ),
 )
 photos = stacked(

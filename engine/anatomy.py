@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+import numpy as np
 from onnx import NodeProto
 
 from .errors import BadRequest, nearest
@@ -20,7 +21,7 @@ QUANTISING = {"QuantizeLinear", "DequantizeLinear"}
 WEIGHTED = {
     "Conv", "Gemm", "MatMul", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul",
     "QLinearConv", "QGemm", "QLinearMatMul", "ConvInteger", "MatMulInteger",
-    "MatMulIntegerToFloat", "DynamicQuantizeMatMul",
+    "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "MatMulBnb4",
 }  # fmt: skip
 POOLING = {"MaxPool", "AveragePool", "LpPool"}
 SOFTMAX = {"Softmax", "LogSoftmax", "QLinearSoftmax"}
@@ -103,7 +104,7 @@ def _attended(graph: Graph, name: str, seen: dict[str, View]) -> str:
     if not attentions:
         return name
     way = graph.ancestors(attentions[-1].input)
-    last_read = {i: at for at, node in enumerate(way) for i in node.input if i not in graph.constants}
+    last_read = {i: at for at, node in enumerate(way) for i in node.input if _carries(graph, i)}
     reach, found = 0, name
     for at, node in enumerate(way):
         output = node.output[0]
@@ -111,6 +112,11 @@ def _attended(graph: Graph, name: str, seen: dict[str, View]) -> str:
             found = output
         reach = max([reach, *(last_read.get(o, 0) for o in node.output)])
     return found
+
+
+def _carries(graph: Graph, name: str) -> bool:
+    """Whether a value says something of the image: no weight, and no size, which is of 64-bit integers."""
+    return name not in graph.constants and graph[name].dtype != np.int64
 
 
 def _width(graph: Graph, name: str, seen: dict[str, View]) -> tuple[int | str | None, View]:
@@ -162,7 +168,7 @@ def globbed(pattern: str, names: Iterable[str]) -> list[str]:
 
 
 def bottlenecks(graph: Graph, score: str) -> list[str]:
-    """The values that everything on the way from the inputs to the score passes through, in order.
+    """The values between inputs and score that everything passes through, in order.
 
     They are where a network can be cut by one tensor: in a residual network the sums, not the branches.
     """

@@ -1,4 +1,4 @@
-"""An explainer compiled for one layer of one network: every class and every image through one session."""
+"""An explainer compiled for some layers of one network: every class and every image through one session."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ PREDICTED = -1  # as a target: the class of highest score
 class Explanation:
     """One map of one image for one class.
 
-    `map` (h, w) float32, in the layer's resolution; `target` the class that it explains and `score` its
-    score before a softmax; `output` the model's own output for the image. `problem` says why the map is
+    `map` (h, w) float32, in the resolution of the `layer`; `target` the class that it explains and `score`
+    its score before a softmax; `output` the model's own output for the image. `problem` says why the map is
     no map (blank, constant, not a number), and is empty for a sound one.
     """
 
     map: np.ndarray
+    layer: str
     target: int
     score: float
     output: np.ndarray
@@ -36,17 +37,21 @@ class Explanation:
 
 
 class Explainer:
-    """A method of EXPLAINERS for one layer, as one ONNX graph with the class as an input.
+    """A method of EXPLAINERS for one layer or several, as one ONNX graph with the class as an input.
 
-    `layer`: the name of a feature map, by default the last before the head. `output`: the output of the
-    model that holds the classes, by default the first.
+    `layer`: the name of a feature map or a list of names, by default the last before the head. `output`: the
+    output of the model that holds the classes, by default the first.
 
     Raises BadRequest for a layer, method or output that is not there, NoRule where no gradient leads
     from the scores to the layer.
     """
 
     def __init__(
-        self, network: Network, method: str = "gradcam", layer: str | None = None, output: str | None = None
+        self,
+        network: Network,
+        method: str = "gradcam",
+        layer: str | Sequence[str] | None = None,
+        output: str | None = None,
     ):
         if method not in EXPLAINERS:
             raise BadRequest(f"there is no method {method!r}{nearest(method, EXPLAINERS)}")
@@ -57,23 +62,30 @@ class Explainer:
         output = graph.outputs[0] if output is None else output
         scores = inside(graph, score_name(graph, output))
         self.score = scores.name
-        self.layer = checked_layer(graph, layer, self.score)
+        named = [layer] if layer is None or isinstance(layer, str) else layer
+        self.layers = [checked_layer(graph, name, self.score) for name in named]
         self.classes = class_count(scores)
         self.target = graph.unused("target")
         wish = graph.input(self.target, np.int64, (scores.shape or ())[:1])
         chosen = predicted_or(wish, scores)
-        heatmap = graph.output(EXPLAINERS[method](scores, chosen, graph[self.layer]), graph.unused("heatmap"))
+        maps = EXPLAINERS[method](scores, chosen, [graph[name] for name in self.layers])
+        heatmaps = [graph.output(m, graph.unused("heatmap")).name for m in maps]
         picked = op.GatherElements(op.Flatten(scores), op.Unsqueeze(chosen, [1]), axis=1)
         score = graph.output(op.Squeeze(picked, [1]), graph.unused("score"))
         chosen = graph.output(chosen, graph.unused("class"))
-        self.names = [heatmap.name, chosen.name, score.name, output]
+        self.names = [*heatmaps, chosen.name, score.name, output]
         self.graph = graph
         self._session = network.compile(graph, self.names)
+
+    @property
+    def layer(self) -> str:
+        """The layer; of several the first."""
+        return self.layers[0]
 
     def __call__(
         self, feeds: Mapping[str, np.ndarray], targets: int | Sequence[int] | None = None
     ) -> list[Explanation]:
-        """One explanation per image of a batch.
+        """One explanation per image of a batch and layer: all layers of the first image, then of the next.
 
         `feeds`: arrays by input name, images along the first axis. `targets`: one class for all, one for
         each image, or None for the class of highest score.
@@ -89,29 +101,29 @@ class Explainer:
             if not PREDICTED <= target < self.classes:
                 raise BadRequest(f"there is no class {target}: the model has classes 0 to {self.classes - 1}")
         values = self._session({**feeds, self.target: wish})
-        maps, classes, scores, outputs = (values[name] for name in self.names)
+        *maps, classes, scores, outputs = (values[name] for name in self.names)
         return [
             Explanation(
-                maps[i],
+                of_layer[i],
+                layer,
                 int(classes[i]),
                 float(scores[i]),
                 outputs[i],
-                self._problem(maps[i], i, feeds, classes),
+                "" if is_sound(of_layer[i]) else self._problem(layer, i, feeds, int(classes[i])),
             )
             for i in range(count)
+            for layer, of_layer in zip(self.layers, maps, strict=True)
         ]
 
-    def _problem(self, map_: np.ndarray, i: int, feeds: Mapping[str, np.ndarray], classes: np.ndarray) -> str:
-        if is_sound(map_):
-            return ""
+    def _problem(self, layer: str, i: int, feeds: Mapping[str, np.ndarray], target: int) -> str:
         fixed = (self.graph[self.target].shape or (1,))[0]
         count = fixed if isinstance(fixed, int) else 1
-        alone = {name: np.repeat(array[i : i + 1], count, 0) for name, array in feeds.items()}
-        return diagnose(self.network, self.score, self.layer, alone, int(classes[i]))
+        alone = {n: np.repeat(x[i : i + 1], count, 0) if np.ndim(x) else x for n, x in feeds.items()}
+        return diagnose(self.network, self.score, layer, alone, target)
 
     def to_model(self) -> ModelProto:
         """The explainer as an ONNX model: the network's inputs and `target` (a class, or -1 for the
-        predicted) in; heatmap, class, score and the network's output out.
+        predicted) in; the heatmap of each layer, class, score and the network's output out.
         """
         return self.graph.to_model(self.names)
 

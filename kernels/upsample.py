@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numba import float32, intp
 
@@ -35,6 +37,7 @@ def upsample(
     return out
 
 
+@lru_cache(64)  # photos of a run often have one size; this takes as long as the rest for a small map
 def _axis(source: int, target: int, start: float, end: float) -> tuple[int, int, np.ndarray, np.ndarray]:
     """First and past-the-last target pixel inside [start, end), and each one's source index and weight."""
     if not (np.isfinite(start) and np.isfinite(end) and start < end):

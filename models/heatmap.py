@@ -13,6 +13,9 @@ from ..kernels.normalise import normalise
 from ..kernels.upsample import upsample
 from .preprocess import Box
 
+TILE = 256  # pixels of the longer side of a photo in a picture of several
+ACROSS = 6  # of them in a row, at most
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -50,6 +53,16 @@ class HeatMap:
         if self.problem:
             raise NoMap(self.problem)
         return picture.overlay(self.photo, normalise(self.at_photo()[None])[0], colour, alpha)
+
+
+def side_by_side(heats: Sequence[HeatMap], colour: str = "turbo", alpha: float = 0.7) -> np.ndarray:
+    """Maps of one photo as one picture, (H, W, 3) uint8: each over the photo, with the name of its layer.
+
+    The longer side of each is TILE pixels. Raises NoMap for a map with a problem.
+    """
+    tiles = [picture.fitted(heat.overlay(colour, alpha), TILE) for heat in heats]
+    rows = -(-len(tiles) // ACROSS)
+    return picture.grid(tiles, -(-len(tiles) // rows), captions=[heat.layer for heat in heats])
 
 
 def ranked(output: np.ndarray, labels: Sequence[str], top: int | None = None) -> list[Prediction]:

@@ -64,7 +64,7 @@ class Lens:
         fixed = bound(shape, self.preprocess)
         self.network = Network(proto, provider, threads, {self.input: fixed} if fixed != shape else None)
         self.batch = fixed[0] if isinstance(fixed[0], int) else 1  # a fixed batch is filled with copies
-        self._explainers: dict[tuple[str, str | None], Explainer] = {}
+        self._explainers: dict[tuple[str, str | tuple[str, ...] | None], Explainer] = {}
         self.labels, named = self._named(labels, metadata, record)
         self.source = f"{source}; {named}"
 
@@ -110,30 +110,36 @@ class Lens:
         photo: np.ndarray,
         targets: Sequence[Target] = (None,),
         method: str = "gradcam",
-        layer: str | None = None,
+        layer: str | Sequence[str] | None = None,
     ) -> list[HeatMap]:
         """One map of a photo for each target: a class index, a label, None for the predicted class, or
-        "top3" for the three most probable ones.
+        "top3" for the three most probable ones. For several layers, a map of each layer for each target.
 
         Raises BadRequest for a class, method or layer that is not there, with the nearest names.
         """
         explainer = self.explainer(method, layer)
         feeds, box = self.feeds(photo)
         wished = [self.wish(t) for t in targets]
-        first = explainer(feeds)[0]
-        order = ranked(first.output, self.labels)
+        count = len(explainer.layers)
+        first = explainer(feeds)[:count]
+        order = ranked(first[0].output, self.labels)
         classes = [c for w in wished for c in ([p.index for p in order[:-w]] if w < 0 else [w])]
-        found = {first.target: first}
+        found = {first[0].target: first}
         for index in dict.fromkeys(classes):
             if index not in found:
-                found[index] = explainer(feeds, index)[0]
+                found[index] = explainer(feeds, index)[:count]
         by_index = {p.index: p for p in order}
         return [
-            self._heat_map(photo, box, found[c], by_index[c], order[:5], method, explainer.layer)
+            self._heat_map(photo, box, explanation, by_index[c], order[:5], method)
             for c in dict.fromkeys(classes)
+            for explanation in found[c]
         ]
 
     def feeds(self, photo: np.ndarray) -> tuple[dict[str, np.ndarray], Box]:
+        """A photo (H, W, 3) uint8 RGB as the model takes it, and the part of it that the input covers.
+
+        A model of a fixed batch is given that many copies. The box is in photo pixels.
+        """
         x, box = self.preprocess(photo)
         return {self.input: np.repeat(x, self.batch, 0)}, box
 
@@ -145,7 +151,6 @@ class Lens:
         target: Prediction,
         predictions: list[Prediction],
         method: str,
-        layer: str,
     ) -> HeatMap:
         return HeatMap(
             photo=photo,
@@ -155,13 +160,13 @@ class Lens:
             score=explanation.score,
             predictions=predictions,
             method=method,
-            layer=layer,
+            layer=explanation.layer,
             problem=explanation.problem,
         )
 
-    def explainer(self, method: str = "gradcam", layer: str | None = None) -> Explainer:
-        """The compiled explainer for a layer; made once."""
-        key = (method, layer)
+    def explainer(self, method: str = "gradcam", layer: str | Sequence[str] | None = None) -> Explainer:
+        """The compiled explainer for a layer, or for several; made once."""
+        key = (method, layer if layer is None or isinstance(layer, str) else tuple(layer))
         if key not in self._explainers:
             self._explainers[key] = Explainer(self.network, method, layer)
         return self._explainers[key]

@@ -33,7 +33,14 @@ _TURN = {
 
 
 def read_photo(path: str | Path) -> np.ndarray:
-    """Read a photo file; see `decode`. Raises BadImage where there is no such file, or no regular one."""
+    """Read a photo file; see `decode` and `read_file`."""
+    return decode(read_file(path), str(path))
+
+
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a photo file. Raises BadImage where there is no such file, or no regular one of a size
+    that a photo may have.
+    """
     path = Path(path)
     try:
         about = path.stat()
@@ -43,12 +50,11 @@ def read_photo(path: str | Path) -> np.ndarray:
             raise BadImage(f"{path}: not a regular file")
         if about.st_size > MAX_BYTES:
             raise BadImage(f"{path}: {about.st_size >> 20} MiB, and photos end at {MAX_BYTES >> 20}")
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise BadImage(f"{path}: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise BadImage(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    return decode(data, str(path))
 
 
 def decode(data: bytes, name: str) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -72,11 +73,12 @@ class Preprocess:
             _check(fits and all(_number(n) for n in numbers), name, numbers)
         _check(all(n > 0 for n in self.std), "std", self.std)
 
-    def __call__(self, photo: np.ndarray) -> tuple[np.ndarray, Box]:
+    def __call__(self, photo: np.ndarray, out: np.ndarray | None = None) -> tuple[np.ndarray, Box]:
         """Make a model input from a photo (H, W, 3) uint8 RGB.
 
-        Returns a float32 array (1, C, h, w), or (1, h, w, C) for "nhwc", and the box (y0, x0, y1,
-        x1) that it covers, in photo pixels; a letterbox reaches beyond the photo. The box is exact:
+        Returns a float32 array (1, C, h, w), or (1, h, w, C) for "nhwc" - `out` where that is given, so
+        that many photos need no memory of their own - and the box (y0, x0, y1, x1) that it covers, in
+        photo pixels; a letterbox reaches beyond the photo. The box is exact:
         it holds whatever the rounding of sizes and offsets did. Raises BadImage for a photo so long
         and thin that a crop would have to enlarge it beyond 64 million pixels.
         """
@@ -90,9 +92,14 @@ class Preprocess:
         ys, xs = slice(max(top, 0), min(top + h, rows)), slice(max(left, 0), min(left + w, columns))
         window = np.full((h, w, 3), self.fill, np.uint8)
         window[ys.start - top : ys.stop - top, xs.start - left : xs.stop - left] = resized[ys, xs]
+        return self._normalised(window, out), self.box(height, width)
+
+    def box(self, height: int, width: int) -> Box:
+        """The part of a photo of this size that the input covers, (y0, x0, y1, x1) in photo pixels."""
+        (rows, columns), (h, w) = self._resized(height, width), self.size
+        top, left = int((rows - h) / 2), int((columns - w) / 2)
         down, across = height / rows, width / columns
-        box = (top * down, left * across, (top + h) * down, (left + w) * across)
-        return self._normalised(window), box
+        return top * down, left * across, (top + h) * down, (left + w) * across
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         """Size of the whole photo before the window of the model's size is cut out of it."""
@@ -109,15 +116,18 @@ class Preprocess:
         short = min(height, width)
         return self.resize * height // short, self.resize * width // short
 
-    def _normalised(self, window: np.ndarray) -> np.ndarray:
+    def _normalised(self, window: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         if self.channels == "grey":
-            window = cv2.cvtColor(window, cv2.COLOR_RGB2GRAY)[..., None]
-        elif self.channels == "bgr":
-            window = window[..., ::-1]
-        x = window.astype(np.float32) * np.float32(self.scale)
-        x -= np.asarray(self.mean, np.float32)
-        x /= np.asarray(self.std, np.float32)
-        return np.ascontiguousarray(x.transpose(2, 0, 1) if self.layout == "nchw" else x)[None]
+            planes = [cv2.cvtColor(window, cv2.COLOR_RGB2GRAY)]
+        else:
+            planes = cv2.split(window)[:: -1 if self.channels == "bgr" else 1]
+        h, w = self.size
+        if out is None:
+            shape = (len(planes), h, w) if self.layout == "nchw" else (h, w, len(planes))
+            out = np.empty((1, *shape), np.float32)
+        for c, (plane, values) in enumerate(zip(planes, _values(self), strict=True)):
+            (out[0, c] if self.layout == "nchw" else out[0, ..., c])[:] = cv2.LUT(plane, values)
+        return out
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
         """Model inputs (N, C, h, w) or (N, h, w, C) back to pictures (N, h, w, 3) uint8 RGB.
@@ -144,6 +154,16 @@ class Preprocess:
                 raise BadRequest(f"preprocessing: unknown key {key!r:.50}{nearest(str(key), names)}")
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
         return cls(**fields)
+
+
+@lru_cache(maxsize=16)
+def _values(p: Preprocess) -> np.ndarray:
+    """What each of the 256 tones becomes in each channel, (C, 256) float32: a photo has no others."""
+    x = np.arange(256, dtype=np.float32)[:, None] * np.float32(p.scale)
+    x = x.repeat(CHANNELS[p.channels], 1)
+    x -= np.asarray(p.mean, np.float32)
+    x /= np.asarray(p.std, np.float32)
+    return np.ascontiguousarray(x.T)
 
 
 def _resize(photo: np.ndarray, rows: int, columns: int, interpolation: int) -> np.ndarray:

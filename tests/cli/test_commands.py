@@ -307,10 +307,11 @@ def test_the_demo_shows_every_class_and_counts(place, run, monkeypatch):
     assert (done.code, done.err) == (0, "")
     assert re.search(r"peak on the object in \d+ of 10 unseen scenes", done.out)
     written = {p.name for p in Path("onnxlens-demo").iterdir()}
-    assert {"demo.png", "manifest.json"} <= written
+    others = {"demo.png", "index.html", "manifest.json", "scenes"}
+    assert others <= written
     *results, figures = run("demo", "-q", "--json").records  # over the earlier one
     assert [r["truth"] for r in results] == list(CLASSES)
-    assert {name for r in results for name in r["files"].values()} == written - {"demo.png", "manifest.json"}
+    assert {name for r in results for name in r["files"].values()} == written - others
     assert figures["scenes"] == 10
     assert figures["peaks_on_object"] >= 9
 

@@ -65,7 +65,14 @@ def test_the_manifest_holds_what_is_needed_to_do_it_again(place, run):
     assert {"onnxlens", "onnx", "numpy", "python", "system"} <= record["versions"].keys()
     assert record["provider"]["used"] == "cpu"
     assert Preprocess.from_dict(record["preprocess"]) == UNIT
-    assert record["arguments"] == {"targets": ["blue"], "layer": "conv", "colour": "turbo", "alpha": 0.7}
+    assert record["arguments"] == {
+        "targets": ["blue"],
+        "layer": "conv",
+        "layers": [],
+        "guided": False,
+        "colour": "turbo",
+        "alpha": 0.7,
+    }
     (result,) = record["results"]
     assert (result["target"]["index"], result["target"]["label"], result["layer"]) == (2, "blue", "conv")
     assert result["image"] == "blue.jpg"

@@ -117,6 +117,18 @@ def test_an_explainer_is_an_onnx_model():
     np.testing.assert_allclose(heat[0], explainer({"x": x[:1]}, 2)[0].map, rtol=1e-5, atol=1e-6)
 
 
+def test_several_layers_are_each_one_alone():
+    network = Network(gap_network(), provider="cpu")
+    x = RNG.standard_normal((3, 3, 16, 16)).astype(np.float32)
+    together = Explainer(network, layer=["f", "r"])({"x": x}, [2, 0, 1])
+    assert [e.layer for e in together] == ["f", "r"] * 3
+    for layer, found in (("f", together[::2]), ("r", together[1::2])):
+        alone = Explainer(network, layer=layer)({"x": x}, [2, 0, 1])
+        for one, two in zip(found, alone, strict=True):
+            np.testing.assert_allclose(one.map, two.map, rtol=1e-5, atol=1e-7)
+            assert (one.target, one.score, one.problem) == (two.target, two.score, two.problem)
+
+
 def test_layers_by_name_and_by_itself():
     network = Network(gap_network(), provider="cpu")
     assert Explainer(network).layer == "f"

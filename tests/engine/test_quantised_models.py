@@ -17,6 +17,7 @@ from onnxlens.engine.canonical import canonical
 from onnxlens.engine.explainer import Explainer
 from onnxlens.engine.gradient import gradient
 from onnxlens.engine.network import Network
+from onnxlens.engine.signals.projector import Projector
 from onnxlens.models import embedded
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.lens import Lens
@@ -104,6 +105,19 @@ def test_the_embedded_model_looks_at_the_same(small, scenes):
     print(f"{small.stem}: gradient {min(found):.3f} {np.mean(found):.3f}, map {min(maps):.3f}")
     assert np.mean(found) >= 0.9
     assert np.mean(maps) >= 0.9
+
+
+@pytest.mark.parametrize("method", ["saliency", "guided", "deconvnet"])
+def test_what_comes_back_to_the_pixels_is_alike(method, small, scenes):
+    plain, quick = (Projector(Network(m, "cpu", 1), method) for m in (embedded.path(), small))
+    found = []
+    for x in scenes[24:]:
+        expected = plain({"image": x})[0]
+        quantised = quick({"image": x}, expected.channel)[0]
+        assert quantised.problem == ""
+        found.append(spearman(expected.array, quantised.array))
+    print(f"{small.stem}: {method} {min(found):.3f} {np.mean(found):.3f}")
+    assert np.mean(found) >= 0.8
 
 
 def test_answers_are_those_of_onnx_runtime_to_the_bit(small, scenes):

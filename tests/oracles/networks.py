@@ -88,3 +88,16 @@ def randomised(model: ModelProto, seed: int = 0) -> ModelProto:
         graph.initializer.append(numpy_helper.from_array(weight.astype(np.float32), name))
         graph.node.remove(node)
     return model
+
+
+def opened(model: ModelProto, batch: str = "N") -> ModelProto:
+    """The model with its batch left open, as far as what is written inside it allows."""
+    graph = model.graph
+    weights = {t.name for t in graph.initializer}
+    for value in graph.input:
+        if value.name not in weights:
+            value.type.tensor_type.shape.dim[0].dim_param = batch
+    del graph.value_info[:]
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return model

@@ -1,0 +1,162 @@
+"""`onnxlens look`: everything there is to see of one photo, as one page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import options
+from .console import counting, emit, say
+from .folder import Folder
+from .page import Figure, page
+from .ways import View, panels
+
+PAGE = "index.html"
+PREDICTIONS = 5
+
+
+@options.command("look")
+@options.model
+@click.argument("image")
+@click.option("--target", help="Class index or label.  [default: the predicted class]")
+@click.option("--layer", help="Feature map to look at.  [default: the last one before the head]")
+@click.option(
+    "--folder",
+    "places",
+    multiple=True,
+    help="Photos to search for those of highest response; may be repeated.",
+)
+@click.option(
+    "-o",
+    "--output",
+    default="onnxlens-look",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help=f"Folder for {PAGE} and manifest.json.",
+)
+@click.option("--overwrite", is_flag=True, help="Write into a folder that holds an earlier run.")
+@options.photos
+@options.as_json
+@options.quiet
+@options.debug
+def command(
+    model: str,
+    image: str,
+    target: str | None,
+    layer: str | None,
+    places: tuple[str, ...],
+    output: Path,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """See all that a model does with one photo, on one page.
+
+    Where it looks, what hiding a place does, which pixels count, what each layer answers, which photos a
+    channel likes, what it learned first and what it dreams. The page needs nothing but a browser: the
+    pictures are inside it, there is no script, and nothing is loaded from elsewhere. Each part says the
+    command that makes it alone.
+
+    \b
+    onnxlens look model.onnx cat.jpg --preset imagenet
+    onnxlens look model.onnx cat.jpg --target "tabby" --folder photos -o page
+    """
+    from ..models.photo import read_photo
+    from .manifest import manifest
+
+    folder = Folder(output, overwrite)
+    lens = options.open_lens(model, quiet, **settings)
+    layer = lens.explainer("gradcam", layer).layer
+    lens.wish(target)
+    photo = read_photo(Path(image))
+    view = View(lens, photo, image, target, layer, places, partial(line, model, image, settings))
+    result = look(folder, view, model, quiet)
+    arguments = {"target": target, "layer": layer, "folder": list(places)}
+    folder.write_manifest(manifest(lens, "look", arguments, [result]))
+    if as_json:
+        emit(result)
+    else:
+        best = result["predictions"][0]
+        say(f"{image}: {best['label']} ({best['probability']:.3f}) -> {folder.path / PAGE}")
+
+
+def look(folder: Folder, view: View, model: str, quiet: bool) -> dict[str, Any]:
+    """Make the page of a view and write it; the record of it, with what this model does not allow."""
+    from .manifest import prediction
+
+    predictions = view.lens.predict(view.photo, PREDICTIONS)
+    with counting("looking", quiet) as progress:
+        made = panels(view, progress)
+    text = page(
+        version=version("onnxlens"),
+        model=Path(model).name,
+        image=Path(view.image).name,
+        facts=_facts(view),
+        photo=Figure(view.photo, f"The photo {Path(view.image).name}"),
+        predictions=predictions,
+        layers=_layers(view),
+        panels=made,
+    )
+    return {
+        "image": view.image,
+        "predictions": [prediction(p) for p in predictions],
+        "files": {"page": folder.write(PAGE, text.encode())},
+        "missing": {p.key: p.note for p in made if not p.figures},
+    }
+
+
+def line(
+    model: str,
+    image: str,
+    settings: dict[str, Any],
+    name: str,
+    *more: str,
+    places: Sequence[str] | None = None,
+) -> str:
+    """The command line that makes one panel alone: of the image, or of other `places`."""
+    words = ["onnxlens", name, model, *([image] if places is None else places)]
+    for key, value in settings.items():
+        if value not in (None, "auto"):
+            words += [f"--{key}", "x".join(map(str, value)) if key == "size" else str(value)]
+    return shlex.join([*words, *more])
+
+
+def _facts(view: View) -> list[str]:
+    """The line below the title."""
+    graph, path = view.lens.network.graph, view.lens.path
+    height, width = view.photo.shape[:2]
+    h, w = view.lens.preprocess.size
+    return [
+        f"photo of {width} x {height} pixels, seen as {w} x {h}",
+        f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, opset {view.lens.network.opset}",
+        f"{len(graph.nodes)} operators, {len(view.lens.labels)} classes",
+        view.lens.source,
+    ]
+
+
+def _layers(view: View) -> list[dict[str, str]]:
+    """Feature maps and scores, in the order of the network."""
+    from ..engine.anatomy import score_name
+    from ..engine.maps import map_names
+
+    graph = view.lens.network.graph
+    score = score_name(graph)
+    marks = {view.layer: "Grad-CAM looks here", score: "scores"}
+    names = set(map_names(graph)) | set(marks)
+    return [
+        {
+            "name": name,
+            "operator": getattr(graph.producer(name), "op_type", ""),
+            "shape": " x ".join(map(str, (graph[name].shape or ())[1:])),
+            "mark": marks.get(name, ""),
+        }
+        for name in graph.value_names()
+        if name in names
+    ]

@@ -1,0 +1,1 @@
+"""What hiding a place does, computed in full or only where something changes."""

@@ -1,0 +1,38 @@
+"""The same network for other sizes of image than the file says."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from onnx import ModelProto, NodeProto, helper
+
+
+def freed(model: ModelProto, wanted: Collection[str] = ()) -> ModelProto:
+    """A copy of a model that says no sizes but those of its inputs, for `canonical` to bind to others.
+
+    `wanted` are the values that it is needed for, by default its outputs. What does not lead to them is
+    left out where they are found in the file, so that a head which takes one size only is no obstacle to a
+    layer before it. Whether the operators on the way fit another size, `canonical` finds out, or the runtime.
+    """
+    other = ModelProto()
+    other.CopyFrom(model)
+    graph = other.graph
+    del graph.value_info[:]
+    whole = any(a.HasField("g") for n in graph.node for a in n.attribute)  # these read more than they say
+    if wanted and not whole and {o for n in graph.node for o in n.output}.issuperset(wanted):
+        nodes = _leading_to(graph.node, set(wanted))
+        del graph.node[:], graph.output[:]
+        graph.node.extend(nodes)
+        graph.output.extend(helper.make_empty_tensor_value_info(w) for w in wanted)
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return other
+
+
+def _leading_to(nodes: Collection[NodeProto], wanted: set[str]) -> list[NodeProto]:
+    kept = []
+    for node in reversed(list(nodes)):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]

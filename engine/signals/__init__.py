@@ -1,0 +1,1 @@
+"""From a unit of the network back to the pixels."""

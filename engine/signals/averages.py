@@ -1,0 +1,130 @@
+"""Gradients averaged over many inputs: along the way from a baseline to an image, or around the image.
+
+A method is what it looks at: inputs, each with its weight. To add one, add a line to AVERAGES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+
+from ..errors import BadRequest, nearest
+from ..network import Network
+from .projector import STRONGEST, Projector, Signal, shows_nothing
+
+STEPS = 50  # as in both papers
+BATCH = 4  # inputs at once: on CPUs, where more leave the cache, more take longer
+BATCH_ON_GPU = 64
+NOISE = 0.15  # standard deviation over the range of the image: Smilkov et al. 2017, section 4
+SEED = 0
+
+Weighted = Iterator[tuple[float, np.ndarray]]
+
+
+def straight(image: np.ndarray, baseline: np.ndarray, steps: int) -> Weighted:
+    """The inputs between a baseline and an image, at the nodes of Gauss and Legendre.
+
+    Sundararajan, Taly & Yan 2017, "Axiomatic Attribution for Deep Networks", section 5. The integral is exact
+    for networks that are polynomials of degree 2 · steps - 1 along the way, and needs neither end.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        yield float(weight), baseline + np.float32(node) * (image - baseline)
+
+
+def noisy(image: np.ndarray, baseline: np.ndarray, steps: int) -> Weighted:
+    """The image with noise, the same in every run. Smilkov et al. 2017, "SmoothGrad", section 3."""
+    rng, size = np.random.default_rng(SEED), np.float32(NOISE * np.ptp(image))
+    for _ in range(steps):
+        yield 1 / steps, image + size * rng.standard_normal(image.shape, np.float32)
+
+
+AVERAGES: dict[str, Callable[[np.ndarray, np.ndarray, int], Weighted]] = {
+    "integrated": straight,
+    "smoothgrad": noisy,
+}
+
+
+class Averaged(Projector):
+    """A method of AVERAGES for one layer; is called and gives signals as a Projector does.
+
+    `baseline`, for "integrated": an input without its batch axis in which there is nothing to see; zero, the
+    mean image of the usual preprocessings, by default. `steps`: at how many inputs the gradient is taken, a
+    few at a time. The unit is chosen on the image itself.
+
+    The signal of "integrated" is (image - baseline) times the mean gradient: it sums to the `rise` of the
+    unit's value from the baseline to the image, but for the `gap` that finitely many steps leave.
+
+    Raises BadRequest as a Projector does, for a baseline of another shape and for less than one step.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        method: str = "integrated",
+        layer: str | None = None,
+        baseline: np.ndarray | None = None,
+        steps: int = STEPS,
+    ):
+        if method not in AVERAGES:
+            raise BadRequest(f"there is no method {method!r}{nearest(method, AVERAGES)}")
+        if steps < 1:
+            raise BadRequest(f"at least 1 step, not {steps}")
+        super().__init__(network, "saliency", layer)
+        self.method, self.steps, self._baseline = method, steps, baseline
+        self._most = self.batch or (BATCH if network.provider == "cpu" else BATCH_ON_GPU)
+
+    def __call__(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        channels: int | Sequence[int] = STRONGEST,
+        positions: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
+    ) -> list[Signal]:
+        """One signal for each image of a batch, one image after the other. Arguments and errors as before."""
+        found: list[Signal] = []
+        images = feeds.get(self.images)
+        for i, unit in enumerate(self.once(feeds, channels, positions)):
+            assert images is not None
+            if i and _same_unit(found[-1], unit) and np.array_equal(images[i], images[i - 1]):
+                found.append(found[-1])  # a batch of fixed size is filled with copies
+            else:
+                alone = {name: x[i : i + 1] if np.ndim(x) else x for name, x in feeds.items()}
+                found.append(self._averaged(alone, unit))
+        return found
+
+    def _averaged(self, feeds: Mapping[str, np.ndarray], unit: Signal) -> Signal:
+        image = np.asarray(feeds[self.images][0], np.float32)
+        baseline = np.zeros_like(image) if self._baseline is None else self._baseline
+        if baseline.shape != image.shape:
+            raise BadRequest(f"a baseline of {baseline.shape} is none for an image of {image.shape}")
+        mean = np.zeros(image.shape)
+        points = AVERAGES[self.method](image, baseline, self.steps)
+        while part := list(islice(points, self._most)):
+            for (weight, _), signal in zip(part, self._of([x for _, x in part], feeds, unit), strict=True):
+                mean += weight * signal.array
+        if self.method != "integrated":
+            return self._with(unit, mean)
+        rise = unit.value - self._of([baseline], feeds, unit)[0].value
+        whole = mean * (image - baseline)
+        return replace(self._with(unit, whole), rise=rise, gap=float(whole.sum()) - rise)
+
+    def _of(
+        self, inputs: Sequence[np.ndarray], feeds: Mapping[str, np.ndarray], unit: Signal
+    ) -> list[Signal]:
+        """The gradients of one unit at some inputs; a batch of fixed size is filled with the last."""
+        size = self.batch or len(inputs)
+        images = np.stack([*inputs, *[inputs[-1]] * (size - len(inputs))])
+        others = {name: np.repeat(x, size, 0) if np.ndim(x) else x for name, x in feeds.items()}
+        return self.once({**others, self.images: images}, unit.channel, unit.position)[: len(inputs)]
+
+    @staticmethod
+    def _with(unit: Signal, array: np.ndarray) -> Signal:
+        array = array.astype(np.float32)
+        return replace(unit, array=array, problem=shows_nothing(array, unit.value))
+
+
+def _same_unit(a: Signal, b: Signal) -> bool:
+    return (a.channel, a.position) == (b.channel, b.position)

@@ -1,0 +1,1 @@
+"""What single layers and channels hold and answer to."""

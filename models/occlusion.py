@@ -1,0 +1,233 @@
+"""What hiding one place of a photo after another does to a model's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from ..engine.errors import BadRequest, NoMap
+from ..engine.occlusions.coarse import coarse_to_fine
+from ..engine.occlusions.occlusion import Answer, answer, asking, how, plainly, watched
+from ..engine.occlusions.places import Places, places
+from .fill import fill_named, filler
+from .heatmap import HeatMap, Prediction, probabilities, ranked
+from .lens import Lens, Target
+from .preprocess import Box
+
+PATCHES = 7  # of the default size, side by side along the input's shorter side
+Progress = Callable[[int, int], None]  # positions done, in all
+Ask = Callable[[np.ndarray], Iterator[Answer]]
+TOLERANCE = 0.1  # of the score's range: by how much the corners of a cell differ that is refined
+CHECKED = 16  # places at which an approximation is compared with the exact answers
+Pair = int | tuple[int, int]
+
+
+class Approximation(NamedTuple):
+    """How far an approximation is off: at how many places the answers were `computed`, at how many they were
+    `checked` against exact ones, and the largest `deviation` of the score there, as a share of its range.
+    """
+
+    computed: int
+    checked: int
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """The answers of a model while a patch hides one place of a photo after another.
+
+    Per position, (rows, columns): `scores` of the target before a softmax, its `probabilities` (0 to 1),
+    `activations`, the total of feature map `channel` of `layer`, all float32, and `classes` (int64), the most
+    probable one. `channel` is the map of the largest total on the photo as it is, and None where the
+    model has no feature maps. `hidden` (h, w, 3) uint8 is what lies under the patches, `box` (y0, x0, y1, x1)
+    the part of the photo that the input covers, in photo pixels. `how` says how the answers were computed.
+    """
+
+    photo: np.ndarray
+    box: Box
+    places: Places
+    hidden: np.ndarray
+    target: Prediction
+    score: float
+    predictions: list[Prediction]
+    labels: list[str]
+    layer: str | None
+    channel: int | None
+    scores: np.ndarray
+    probabilities: np.ndarray
+    activations: np.ndarray
+    classes: np.ndarray
+    how: str = ""
+    approximation: Approximation | None = None
+
+    def heat(self, exact: bool = False) -> HeatMap:
+        """What hiding costs: by how much the score drops with a patch centred at a pixel, and at least 0.
+
+        In the resolution of the model's input; `exact` as in Places.at. `problem` says why there is none.
+        """
+        ys, xs = (np.arange(length) + 0.5 for length in self.places.size)
+        drop = np.maximum(np.float32(self.score) - self.scores, 0)
+        map_ = self.places.at(drop, ys, xs, exact)
+        patch, name = "{}x{}".format(*self.places.patch), self.target.label
+        problem = ""
+        if not moves(self.scores):
+            problem = (
+                f"the score of {name!r} is the same wherever a patch of {patch} lies; "
+                "try another size of patch, another fill or another class"
+            )
+        elif not map_.any():
+            problem = f"wherever a patch of {patch} lies the score of {name!r} rises: nothing speaks for it"
+        return HeatMap(
+            photo=self.photo,
+            map=map_,
+            box=self.box,
+            target=self.target,
+            score=self.score,
+            predictions=self.predictions,
+            method="occlusion",
+            layer=self.layer or "",
+            problem=problem,
+        )
+
+    def at_photo(self, values: np.ndarray, exact: bool = False) -> np.ndarray:
+        """Values (rows, columns) on the pixels of the photo, (H, W) float32, as Places.at gives them.
+
+        The value at a pixel is that of the patch centred there. NaN where the model did not look.
+        """
+        (height, width), (y0, x0, y1, x1) = self.places.size, self.box
+        ys = (np.arange(self.photo.shape[0]) + 0.5 - y0) / (y1 - y0) * height
+        xs = (np.arange(self.photo.shape[1]) + 0.5 - x0) / (x1 - x0) * width
+        out = self.places.at(values, ys, xs, exact)
+        out[(ys < 0) | (ys > height)] = np.nan
+        out[:, (xs < 0) | (xs > width)] = np.nan
+        return out
+
+
+def moves(values: np.ndarray) -> bool:
+    """Whether values differ by more than the rounding of float32."""
+    return bool(np.ptp(values) > 1e-6 * np.abs(values).max())
+
+
+def places_for(lens: Lens, patch: Pair | None = None, stride: Pair | None = None) -> Places:
+    """Where a patch goes on a model's input; `patch` and `stride`, one number or two, in pixels of it.
+
+    By default a seventh of the input's shorter side, in steps of half a patch. Raises BadRequest as
+    `engine.places.places` does.
+    """
+    size = lens.preprocess.size
+    height, width = _pair(max(1, round(min(size) / PATCHES)) if patch is None else patch)
+    steps = (max(1, height // 2), max(1, width // 2)) if stride is None else _pair(stride)
+    return places(size, (height, width), steps)
+
+
+def occlusion(
+    lens: Lens,
+    photo: np.ndarray,
+    target: Target = None,
+    patch: Pair | None = None,
+    stride: Pair | None = None,
+    fill: str = "mean",
+    layer: str | None = None,
+    progress: Progress | None = None,
+    coarse: bool = False,
+    narrow: float = 1,
+) -> Occlusion:
+    """Hide one place after another of a photo, (H, W, 3) uint8 RGB, and record what the model answers.
+
+    `target`: a class index, a label, or None for the predicted class. `patch` and `stride` as in
+    `places_for`, `fill` as in `fill_named`. `layer`: whose strongest feature map is followed, by default
+    the last before the head. `progress` is called with the positions done and their number.
+
+    Two approximations, which may go together: `coarse` computes every fourth place down and across, and
+    those between where the score differs (`coarse_to_fine`); with `narrow` below 1 a patch is taken to change
+    no more than this share of a map's height and width (`engine.incremental`), where the network is cut at
+    all. How far they are off is measured at some places, as `approximation`.
+
+    Zeiler & Fergus 2014, section 4.2. Raises BadRequest as `check`, and NoMap where the model's answer is not
+    a number.
+    """
+    wish, spots = check(lens, target, patch, stride, fill, layer)
+    feeds, box = lens.feeds(photo)
+    image = feeds[lens.input][:1]
+    under = filler(image, lens.preprocess, fill)
+    clean = answer(lens.network, layer, feeds)
+    order = ranked(_finite(clean.output[0]), lens.labels)
+    chosen = order[0] if wish < 0 else next(p for p in order if p.index == wish)
+    channel = int(clean.totals[0].argmax()) if clean.totals.size else None
+    given = lens.network, layer, image[0], under[0], spots, lens.preprocess.layout == "nhwc"
+    done = 0
+
+    def values(ask: Ask, numbers: np.ndarray) -> np.ndarray:
+        nonlocal done
+        found = []
+        for batch in ask(numbers):
+            for output, scores, totals in zip(*batch, strict=True):
+                p, total = probabilities(_finite(output)), 0 if channel is None else totals[channel]
+                found.append((scores[chosen.index], p[chosen.index], total, p.argmax()))
+            done += len(batch.scores)
+            if progress is not None:
+                progress(min(done, len(spots)), len(spots))
+        return np.array(found, np.float64).reshape(-1, 4)
+
+    compute = partial(values, asking(*given, narrow))
+    if coarse:
+        grids, computed = coarse_to_fine(spots.shape, compute, TOLERANCE, labels=1)
+    else:
+        grids, computed = compute(np.arange(len(spots))).reshape(*spots.shape, 4), np.ones(spots.shape, bool)
+    approximation = None
+    if coarse or narrow < 1:
+        numbers = np.flatnonzero(~computed) if narrow == 1 else np.arange(len(spots))
+        some = np.random.default_rng(0).permutation(numbers)[:CHECKED]
+        exact = values(plainly(*given), some)
+        off = np.abs(exact[:, 0] - grids.reshape(-1, 4)[some, 0]).max(initial=0)
+        spread = np.ptp(np.append(grids[..., 0], exact[:, 0]))
+        approximation = Approximation(int(computed.sum()), len(some), float(off / spread) if off else 0.0)
+    grids = np.moveaxis(grids, 2, 0)
+    return Occlusion(
+        photo=photo,
+        box=box,
+        places=spots,
+        hidden=lens.preprocess.inverse(under)[0],
+        target=chosen,
+        score=float(clean.scores[0, chosen.index]),
+        predictions=order[:5],
+        labels=lens.labels,
+        layer=watched(lens.network, layer),
+        channel=channel,
+        scores=grids[0].astype(np.float32),
+        probabilities=grids[1].astype(np.float32),
+        activations=grids[2].astype(np.float32),
+        classes=grids[3].astype(np.int64),
+        how=how(lens.network, layer, spots, narrow),
+        approximation=approximation,
+    )
+
+
+def check(
+    lens: Lens, target: Target, patch: Pair | None, stride: Pair | None, fill: str, layer: str | None
+) -> tuple[int, Places]:
+    """The class (-1 for the predicted one) and the places that arguments of `occlusion` mean.
+
+    Raises BadRequest for a class, layer, patch, stride or fill that cannot be, before there is a photo.
+    """
+    wish = lens.wish(target)
+    if wish < -1:
+        raise BadRequest(f"occlusion follows one class, not the best {-wish}; name one")
+    spots = places_for(lens, patch, stride)
+    fill_named(fill)
+    watched(lens.network, layer)
+    return wish, spots
+
+
+def _finite(output: np.ndarray) -> np.ndarray:
+    if not np.isfinite(output).all():
+        raise NoMap("the model's answer is not a number (NaN); `onnxlens gradcam` finds where that begins")
+    return output
+
+
+def _pair(value: Pair) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value

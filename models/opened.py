@@ -1,0 +1,73 @@
+"""A model opened for what needs no photo: whatever it is for, and whatever is known of its input."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..engine.errors import BadModel
+from ..engine.file import read_model
+from ..engine.network import Network
+from . import zoo
+from .intake import bound, image_input, preprocess_for
+from .layout import infer_layout
+from .preprocess import Preprocess
+from .sidecar import find
+
+SIDE = 224  # pixels that an input is given which leaves its size open
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that may be for anything: what a Lens knows of it, as far as that is known."""
+
+    path: Path
+    network: Network
+    input: str | None
+    preprocess: Preprocess | None
+    source: str
+
+
+def open_network(
+    model: str | os.PathLike[str],
+    preset: str | None = None,
+    size: tuple[int, int] | None = None,
+    layout: str | None = None,
+    progress: zoo.Progress | None = None,
+    **runtime: Any,
+) -> Opened:
+    """A model's network, and how photos go into it where that stands in or beside it.
+
+    An input that leaves its size open is given `size`, or 224 x 224. `runtime`: provider and threads.
+    Raises BadModel for what cannot be read, BadRequest for settings that do not fit.
+    """
+    path = zoo.resolve(model, progress)
+    proto = read_model(path)
+    try:
+        name, shape = image_input(proto)
+    except BadModel:  # it takes no image: its weights can be shown, its patterns cannot
+        return Opened(path, Network(proto, **runtime), None, None, "takes no image")
+    record = zoo.records().get(str(model))
+    beside = find(path, {p.key: p.value for p in proto.metadata_props})
+    known = preset or (record.preset if record and not beside.preprocess else None)
+    if known or beside.preprocess:
+        preprocess = preprocess_for(shape, known, size, layout, beside.preprocess)
+        fixed = bound(shape, preprocess)
+        source = (
+            f"colours: {preprocess.channels}, {f'preset {known}' if known else 'as stored with the model'}"
+        )
+    else:
+        preprocess, fixed = None, _filled(shape, size or (SIDE, SIDE), layout)
+        source = "colours: taken as rgb (--preset says it otherwise)"
+    network = Network(proto, shapes={name: fixed} if fixed != shape else None, **runtime)
+    return Opened(path, network, name, preprocess, source)
+
+
+def _filled(shape: tuple[Any, ...], size: tuple[int, int], layout: str | None) -> tuple[Any, ...]:
+    """An input's shape with its open sides filled in."""
+    if all(isinstance(d, int) for d in shape[1:]):
+        return shape
+    order, channels, (h, w) = infer_layout(shape, size, layout)
+    return (shape[0], channels, h, w) if order == "nchw" else (shape[0], h, w, channels)

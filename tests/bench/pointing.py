@@ -1,0 +1,82 @@
+"""Where the peaks of maps lie: on drawn scenes of the embedded model, the share that is on the object.
+
+python tests/bench/pointing.py [--scenes N] [--threads N] [--method NAME ...]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from onnxlens.engine.metrics import pointing
+from onnxlens.engine.signals.averages import AVERAGES
+from onnxlens.engine.signals.projection import METHODS as PROJECTIONS
+from onnxlens.engine.signals.projector import Projector
+from onnxlens.engine.signals.tones import strength
+from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
+from onnxlens.models.lens import Lens
+from onnxlens.models.occlusion import occlusion
+from onnxlens.models.projection import guided_gradcam, project, projector_for
+
+Heat = Callable[[np.ndarray], np.ndarray]  # from a photo to the map of its predicted class, on its pixels
+
+
+def projection(method: str) -> Callable[[Lens], Heat]:
+    """The greatest absolute value over the channels of what comes back to the pixels."""
+
+    def of(lens: Lens) -> Heat:
+        projector = projector_for(lens, method)
+        return lambda photo: strength(project(lens, photo, projector)[0].at_photo())
+
+    return of
+
+
+def guided_gradcam_of(lens: Lens) -> Heat:
+    """The same of guided backpropagation times Grad-CAM."""
+    guided = Projector(lens.network, "guided")
+    return lambda photo: strength(
+        guided_gradcam(project(lens, photo, guided)[0], lens.gradcam(photo)).at_photo()
+    )
+
+
+METHODS: dict[str, Callable[[Lens], Heat]] = {
+    "middle": lambda lens: middle,
+    "gradcam": lambda lens: lambda photo: lens.gradcam(photo).at_photo(),
+    "occlusion": lambda lens: lambda photo: occlusion(lens, photo).heat().at_photo(),
+    **{method: projection(method) for method in (*PROJECTIONS, *AVERAGES)},
+    "guided-gradcam": guided_gradcam_of,
+}
+
+
+def middle(photo: np.ndarray) -> np.ndarray:
+    """The map that always points at the middle: what a method has to beat."""
+    y, x = (np.arange(n) - n // 2 for n in photo.shape[:2])
+    return -np.hypot(y[:, None], x)
+
+
+@click.command()
+@click.option("--scenes", default=500, show_default=True, type=click.IntRange(1, len(TEST_SEEDS)))
+@click.option("--threads", type=click.IntRange(1), help="All cores by default.")
+@click.option("--method", "methods", multiple=True, type=click.Choice(list(METHODS)), help="All by default.")
+def main(scenes: int, threads: int | None, methods: tuple[str, ...]) -> None:
+    """Print, for each method, how many peaks lie on the object that decides the class."""
+    lens = Lens("scenes", provider="cpu", threads=threads)
+    looks = {name: METHODS[name](lens) for name in methods or METHODS}
+    hits = dict.fromkeys(looks, 0)
+    for seed in track(TEST_SEEDS[:scenes], "scenes", console=Console(stderr=True)):
+        drawn = scene(seed)
+        for name, look in looks.items():
+            hits[name] += pointing(look(drawn.image), drawn.mask)
+    table = Table("method", "peaks on the object", "share", box=None)
+    for name, count in hits.items():
+        table.add_row(name, f"{count} of {scenes}", f"{count / scenes:.1%}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

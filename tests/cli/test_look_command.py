@@ -1,0 +1,184 @@
+"""`onnxlens look`: one page with everything, which needs nothing but itself and runs no stranger's code."""
+
+import http.server
+import json
+import shlex
+import shutil
+import subprocess
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import onnx
+import pytest
+from oracles.toys import COLOURS, UNIT, blob, colours
+
+from onnxlens.cli.ways import WAYS
+from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """What a page consists of: elements with their attributes, and its texts by the element around them."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.elements, self.texts, self._open = [], [], []
+        self.feed(Path(file).read_text())
+        assert not self._open, f"not closed: {self._open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.append((self._open[-1], data))
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+@pytest.fixture
+def cat(place):
+    cv2.imwrite("cat.png", scene(TEST_SEEDS[3], size=120).image[..., ::-1])
+    return "cat.png"
+
+
+def test_the_page_shows_all_ways_with_pictures(cat, run):
+    done = run("look", "scenes", cat, "-o", "page", "--json")
+    assert done.code == 0, done.err
+    (record,) = done.records
+    assert record["missing"] == {}
+    assert record["predictions"][0]["label"] == "cat"
+    page = Page("page/index.html")
+    assert [e["id"] for e in page.all("section")] == list(WAYS)
+    assert len(page.all("img")) > 10
+    assert json.loads(Path("page/manifest.json").read_text())["command"] == "look"
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_has_no_script(cat, run):
+    assert run("look", "scenes", cat, "-o", "page").code == 0
+    page = Page("page/index.html")
+    for tag in ("script", "link", "iframe", "object", "embed", "base", "form"):
+        assert not page.all(tag)
+    assert all(img["src"].startswith("data:image/") and img["alt"] for img in page.all("img"))
+    assert all(a["href"].startswith("#") for a in page.all("a"))
+    assert not any(name.startswith("on") for _, attrs in page.elements for name in attrs)
+    assert any("default-src 'none'" in meta.get("content", "") for meta in page.all("meta"))
+    assert "http" not in Path("page/index.html").read_text().replace("http-equiv", "")
+
+
+def test_every_command_on_the_page_works_as_it_stands(cat, run):
+    assert run("look", "scenes", cat, "-o", "page").code == 0
+    commands = [text for tag, text in Page("page/index.html").texts if tag == "code"]
+    lines = [line for text in commands for line in text.splitlines()]
+    assert len(lines) >= len(WAYS)
+    for i, line in enumerate(lines):
+        words = shlex.split(line)
+        assert words.pop(0) == "onnxlens"
+        if words[0] == "dream":  # the same in fewer steps
+            words += ["--iterations", "1", "--octaves", "1"]
+        done = run(*words, "-o", f"again-{i}")
+        assert done.code == 0, f"{line}\n{done.err}"
+
+
+def test_what_a_model_does_not_allow_is_said_in_its_place(place, run):
+    """The colours' head is one matrix: nothing of what the last layer holds speaks for the sky."""
+    done = run("look", "model.onnx", "red.png", "--target", "sky", "-o", "page", "--json")
+    assert done.code == 0, done.err
+    notes = [text for tag, text in Page("page/index.html").texts if tag == "p"]
+    assert any("no evidence" in note or "no weight" in note for note in notes)
+
+
+HOSTILE = (
+    '<script src="http://127.0.0.1:{port}/x"></script>'
+    "\"'><img src=http://127.0.0.1:{port}/y onerror=alert(1)>"
+)
+
+
+def hostile(place, port):
+    """A model, a photo and a folder whose every name is an attack."""
+    name = HOSTILE.format(port=port)
+    model = colours(preprocess=UNIT, labels=[name, *COLOURS[1:]])
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for i, value in enumerate(names):
+                if value == "relu":
+                    names[i] = name
+    onnx.save(model, "hostile.onnx")
+    image = "<b onclick=x>&quot;'\".png"
+    cv2.imwrite("plain.png", blob(at=(20, 30))[..., ::-1])
+    (place / "plain.png").rename(place / image)
+    return image, name
+
+
+def test_names_that_are_attacks_stay_names(place, run):
+    image, name = hostile(place, 9)
+    done = run("look", "hostile.onnx", image, "-o", "page")
+    assert done.code == 0, done.err
+    page = Page("page/index.html")
+    assert not page.all("script")
+    assert not page.all("b") or all(not attrs for attrs in page.all("b"))
+    assert all(img["src"].startswith("data:") for img in page.all("img"))
+    assert any(name in text for _, text in page.texts)
+
+
+@pytest.fixture
+def server():
+    """A server on this machine that remembers what was asked of it."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    asked = []
+    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    yield served.server_port, asked
+    served.shutdown()
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [420, 1400])
+def test_a_browser_shows_the_page_and_asks_nobody_for_anything(place, run, server, width):
+    port, asked = server
+    image, _ = hostile(place, port)
+    assert run("look", "hostile.onnx", image, "-o", "page").code == 0
+    browser = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={place}/profile"]
+    shot = [f"--window-size={width},2000", "--screenshot=shot.png", "page/index.html"]
+    subprocess.run([*browser, *shot], check=True, capture_output=True, timeout=120)
+    seen = cv2.imread("shot.png")
+    assert seen.shape[1] == width
+    assert (
+        len({tuple(c) for c in seen[::7, ::7].reshape(-1, 3).tolist()}) > 200
+    )  # pictures, and not a blank page
+    assert asked == []
+    # Nothing is wider than the window: its right edge is the page's own background.
+    assert (seen[:, -3:].std(axis=(0, 1)) < 12).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.png"], "nowhere.png: no such file"),
+        (["cat.png", "--layer", "relu9"], "no layer 'relu9'"),
+        (["cat.png", "--target", "dog"], "dog"),
+    ],
+)
+def test_a_bad_request_is_one_line_and_writes_nothing(cat, run, words, said):
+    done = run("look", "scenes", *words, "-o", "page")
+    assert done.code in (1, 2)
+    assert said in done.err.splitlines()[-1]
+    assert not Path("page").exists()
