@@ -10,7 +10,9 @@ from .canonical import canonical
 from .errors import BadRequest, nearest
 from .file import Source, read_model
 from .graph import Graph, Tensor
+from .optimise import optimised
 from .provider import choose
+from .rewritten import KERNELS
 from .session import Session
 from .sizes import Dim
 
@@ -89,5 +91,12 @@ class Network:
         return session
 
     def compile(self, graph: Graph, outputs: Sequence[str] | None = None) -> Session:
-        """Another graph, compiled with this network's provider and threads."""
-        return Session(graph, outputs, self.provider, self.threads)
+        """Another graph, compiled with this network's provider and threads, and rewritten for speed."""
+        outputs = list(graph.outputs if outputs is None else outputs)
+        if self.provider == "cpu":  # what the rewrites are made for
+            graph = optimised(graph, outputs)
+        if all(n.domain != KERNELS for n in graph.nodes):
+            return Session(graph, outputs, self.provider, self.threads)
+        from .chain import Chain  # brings numba, which takes longer to load than many a graph
+
+        return Chain(graph, outputs, self.provider, self.threads)

@@ -11,6 +11,7 @@ from onnx import ModelProto, TensorProto, helper
 from .errors import BadModel, BadRequest, OnnxlensError
 from .external import is_external, reference
 from .graph import Graph, Tensor
+from .nodes import OURS
 from .provider import PROVIDERS, choose
 from .types import array_of
 
@@ -23,7 +24,8 @@ class Session:
 
     `session(feeds)` takes arrays by input name and gives arrays by output name. Weights are handed to
     ONNX Runtime as they lie in memory, those in files of their own by their place in the file, which it
-    maps; sizes above protobuf's 2 GB are no obstacle.
+    maps; sizes above protobuf's 2 GB are no obstacle. A session that `yields` puts its threads to sleep as
+    soon as it has run, for others that take their turn in the same cores.
 
     Raises BadModel where ONNX Runtime cannot run the graph, Unavailable and BadRequest as `choose` does.
     """
@@ -34,6 +36,7 @@ class Session:
         outputs: Sequence[str] | None = None,
         provider: str = "cpu",
         threads: int | None = None,
+        yields: bool = False,
     ):
         self.outputs = list(graph.outputs if outputs is None else outputs)
         # NumPy has no bfloat16 that ONNX Runtime hands out: the value before the last cast is asked for.
@@ -46,10 +49,17 @@ class Session:
         for value in unused:
             model.graph.input.remove(value)
         self._types = {i.name: Tensor(graph, i.name).dtype for i in model.graph.input}
+        # The runtime follows open sizes through less than we do, and is slower where it does not know that
+        # two shapes are the same.
+        made = [o for n in model.graph.node for o in n.output if o.startswith(OURS) and o in graph.types]
+        known = (helper.make_value_info(o, graph.types[o]) for o in made if o not in self._asked)
+        model.graph.value_info.extend(known)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         if threads is not None:
             options.intra_op_num_threads = threads
+        if yields:
+            options.add_session_config_entry("session.force_spinning_stop", "1")
         weights = _weights_beside(model, graph, options)  # held until the session has its own copy
         if weights:
             values = [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]

@@ -1,0 +1,23 @@
+"""Rewrites by operator: each takes the new graph and a node, and appends what is faster in its place.
+
+A rewrite returns the tensors that stand for the node's outputs, or None where it does not apply. Each is
+here because it pays (`python tests/bench/gradient.py`), and is tested against the graph before it.
+"""
+
+from ..rewritten import Rewrite
+from .constants import ARITHMETIC, arithmetic, constant
+from .gates import gate
+from .linear import convolution, parts, total
+from .means import mean, weighed
+from .pools import max_pool
+
+REWRITES: dict[str, Rewrite] = {
+    "ConvTranspose": convolution,
+    "Where": gate,
+    "Sum": total,
+    "Split": parts,
+    "Reshape": lambda graph, node: constant(graph, node) or max_pool(graph, node),
+    "ReduceMean": mean,
+    "ReduceSum": weighed,
+    **dict.fromkeys(ARITHMETIC, arithmetic),
+}

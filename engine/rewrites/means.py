@@ -1,0 +1,76 @@
+"""Means and weighed sums of feature maps, such as Grad-CAM's."""
+
+from __future__ import annotations
+
+from onnx import NodeProto
+
+from ..graph import Tensor, op
+from ..nodes import OURS, attributes
+from ..rewritten import Rewritten
+from .linear import PLAIN
+
+
+def mean(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """A mean over all pixels, taken before what treats all pixels alike instead of behind it.
+
+    Behind a layer with a linear head, Grad-CAM's weights are then found without a map of gradients:
+
+        mean(Expand(a)) = a        mean(Expand(a) · m) = a · mean(m)        mean(w ∗ g) = w ∗ mean(g)
+    """
+    if not _is_over(graph, node, [2, 3]) or not attributes(node).get("keepdims", 1):
+        return None
+    found = _mean(graph, node.input[0])
+    return None if found is None else [found]
+
+
+def _mean(graph: Rewritten, name: str) -> Tensor | None:
+    """The mean (N, C, 1, 1) of a value that onnxlens made, where it can be had without the value."""
+    node = graph.unblocked(name)
+    if node is None or not node.output[0].startswith(OURS):
+        return None
+    if node.op_type == "Expand":
+        return _spread(graph, name)
+    if node.op_type == "Mul":
+        for x, other in (node.input, node.input[::-1]):
+            factor = _spread(graph, x)
+            if factor is not None and Tensor(graph, other).shape == Tensor(graph, x).shape:
+                return factor * op.GlobalAveragePool(Tensor(graph, other))
+    if node.op_type == "Conv" and len(node.input) == 2:
+        w, attrs = Tensor(graph, node.input[1]), PLAIN | attributes(node)
+        if w.spatial == [1, 1] and attrs == PLAIN | {"group": attrs["group"]}:
+            inner = _mean(graph, node.input[0])
+            x = op.GlobalAveragePool(Tensor(graph, node.input[0])) if inner is None else inner
+            return op.Conv(x, w, **attrs)
+    return None
+
+
+def _spread(graph: Rewritten, name: str) -> Tensor | None:
+    """The value (N, C, 1, 1) that was spread over all pixels of a map."""
+    node, whole = graph.unblocked(name), Tensor(graph, name).shape or ()
+    if node is None or node.op_type != "Expand":
+        return None
+    x = Tensor(graph, node.input[0])
+    return x if (x.shape or ())[:2] == whole[:2] and (x.shape or ())[2:] == (1, 1) else None
+
+
+def weighed(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """Σ_k a_k x_k over maps x_k and numbers a_k as a product of matrices: one pass, and no products kept."""
+    product = graph.producer(node.input[0])
+    if product is None or product.op_type != "Mul" or not _is_over(graph, node, [1]):
+        return None
+    for a, x in (product.input, product.input[::-1]):
+        numbers, maps = Tensor(graph, a), Tensor(graph, x)
+        if maps.spatial and (numbers.shape or ())[2:] == (1, 1) and _agree(numbers, maps):
+            rows = op.Reshape(numbers, [0, 1, -1]) @ op.Reshape(maps, [0, 0, -1])
+            kept = [1] if attributes(node).get("keepdims", 1) else []
+            return [op.Reshape(rows, [0, *kept, *maps.spatial])]
+    return None
+
+
+def _agree(a: Tensor, b: Tensor) -> bool:
+    return (a.shape or ())[:2] == (b.shape or ())[:2]
+
+
+def _is_over(graph: Rewritten, node: NodeProto, axes: list[int]) -> bool:
+    found = graph.known(node.input[1]) if len(node.input) > 1 else None
+    return found is not None and found.tolist() == axes
