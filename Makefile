@@ -1,7 +1,7 @@
 ENV ?= ../onnxlens-env
 BIN = $(ENV)/bin
 
-.PHONY: test test-all lint bench docs
+.PHONY: test test-all lint bench figures docs
 
 test:
 	$(BIN)/python -m pytest
@@ -16,8 +16,15 @@ lint:
 	"$(abspath $(BIN))/pyright" --pythonpath "$(abspath $(BIN))/python"
 
 bench:
-	$(BIN)/python tests/bench/gradcam.py
+	$(BIN)/python tests/bench/suite.py
+	$(BIN)/python tests/bench/kernels.py
 	$(BIN)/python tests/bench/building.py
+
+figures:
+	$(BIN)/python tests/bench/pointing.py
+	$(BIN)/python tests/bench/dreams.py
+	$(BIN)/python tests/bench/autograd.py
 
 docs:
 	$(BIN)/python tests/oracles/operators_page.py
+	$(BIN)/python tests/oracles/sources_page.py

@@ -6,6 +6,7 @@
     photo = onnxlens.read_photo("cat.jpg")
     heat = lens.gradcam(photo)
     heat.target, heat.map, heat.at_photo(), heat.overlay()
+    onnxlens.occlusion(lens, photo).heat().overlay()
 
 Names are imported when they are first used, so that `import onnxlens` costs nothing.
 """
@@ -20,12 +21,22 @@ if TYPE_CHECKING:
     from .engine.explainer import Explainer, Explanation
     from .engine.gradient import gradient
     from .engine.network import Network
+    from .models.ascent import Ascent
+    from .models.dream import dream, film
     from .models.heatmap import HeatMap, Prediction
+    from .models.imagine import imagine
     from .models.lens import Lens
+    from .models.occlusion import occlusion
     from .models.photo import read_photo
     from .models.preprocess import Preprocess
+    from .models.projection import project, project_layer
+    from .models.report import report
+    from .models.responses import responses
+    from .models.top import top
+    from .models.weights import weights
 
 _HOMES = {
+    "Ascent": "models.ascent",
     "Explainer": "engine.explainer",
     "Explanation": "engine.explainer",
     "HeatMap": "models.heatmap",
@@ -34,11 +45,22 @@ _HOMES = {
     "OnnxlensError": "engine.errors",
     "Prediction": "models.heatmap",
     "Preprocess": "models.preprocess",
+    "dream": "models.dream",
+    "film": "models.dream",
     "gradient": "engine.gradient",
+    "imagine": "models.imagine",
+    "occlusion": "models.occlusion",
+    "project": "models.projection",
+    "project_layer": "models.projection",
     "read_photo": "models.photo",
+    "report": "models.report",
+    "responses": "models.responses",
+    "top": "models.top",
+    "weights": "models.weights",
 }
 
 __all__ = [
+    "Ascent",
     "Explainer",
     "Explanation",
     "HeatMap",
@@ -47,8 +69,18 @@ __all__ = [
     "OnnxlensError",
     "Prediction",
     "Preprocess",
+    "dream",
+    "film",
     "gradient",
+    "imagine",
+    "occlusion",
+    "project",
+    "project_layer",
     "read_photo",
+    "report",
+    "responses",
+    "top",
+    "weights",
 ]
 
 

@@ -7,14 +7,40 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 import click
 
 from ..engine.errors import OnnxlensError
 from . import options
+from .completing import offering
+from .settings import dressed
 
 # The name of a command is that of its module, which holds it as `command`; heavy imports are inside.
-COMMANDS = ("demo", "predict", "gradcam", "layers", "grad", "doctor", "zoo", "versions")
+COMMANDS = (
+    "demo",
+    "look",
+    "predict",
+    "gradcam",
+    "occlusion",
+    "activations",
+    "weights",
+    "top",
+    "deconvnet",
+    "guided",
+    "saliency",
+    "dream",
+    "run",
+    "runs",
+    "report",
+    "layers",
+    "grad",
+    "doctor",
+    "zoo",
+    "versions",
+    "config",
+    "completion",
+)
 
 MOST = 1000  # characters of an error: the names in it may be a stranger's
 
@@ -30,7 +56,12 @@ class Commands(options.Group):
         """The command of a name."""
         if cmd_name not in COMMANDS:
             return None
-        return importlib.import_module(f".{cmd_name}", __package__).command
+        return _command(cmd_name)
+
+
+@cache
+def _command(name: str) -> click.Command:
+    return offering(dressed(importlib.import_module(f".{name}", __package__).command, (name,)))
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

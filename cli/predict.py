@@ -8,6 +8,7 @@ import click
 
 from . import options
 from .console import emit, say, table
+from .places import photos_too
 
 
 @options.command("predict")
@@ -16,6 +17,7 @@ from .console import emit, say, table
 @click.option(
     "--top", default=5, show_default=True, type=click.IntRange(1, 1000), help="How many classes to show."
 )
+@photos_too
 @options.photos
 @options.as_json
 @options.quiet
@@ -25,11 +27,12 @@ def command(
 ) -> int:
     """Say what a classifier sees in photos.
 
-    MODEL is an .onnx file, a name of the zoo, or "scenes" (the model that comes along).
+    MODEL is an .onnx file, a name of the zoo, or "scenes" (the model that comes along). IMAGE is a photo, a
+    folder with all below it, a pattern, or - for a list on standard input.
 
     \b
     onnxlens predict model.onnx cat.jpg --preset imagenet
-    onnxlens predict squeezenet1.1-7 *.jpg --top 3 --json
+    onnxlens predict squeezenet1.1-7 photos --top 3 --json
     """
     from .manifest import prediction
 

@@ -81,6 +81,16 @@ def class_named(text: str, labels: Sequence[str]) -> int:
     raise BadRequest(f"no class is called {text!r}{nearest(text, labels)}")
 
 
+def label_by_name(labels: Sequence[str]) -> dict[str, str]:
+    """Labels by each name in lower case, which is a label or its part between commas, of one class alone."""
+    owners: dict[str, set[str]] = {}
+    for label in labels:
+        for name in {label, *label.split(",")}:
+            owners.setdefault(name.strip().lower(), set()).add(label)
+    whole = {label.lower(): label for label in labels}
+    return {name: next(iter(own)) for name, own in owners.items() if len(own) == 1} | whole
+
+
 def find_label_file(model: Path) -> Path | None:
     """The label file that stands beside a model: STEM.labels.*, labels.*, or the only *labels*.*.
 

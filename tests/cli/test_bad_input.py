@@ -22,6 +22,7 @@ def bad(place):
         Path(f"cut-{name}").write_bytes(data[: len(data) // 2])
     Path("empty.png").touch()
     Path("empty.onnx").touch()
+    Path("nothing").mkdir()
     Path("text.png").write_text("not a picture")
     Path("text.onnx").write_text("not a model")
     Path("noise.onnx").write_bytes(np.random.default_rng(0).bytes(4096))
@@ -65,7 +66,7 @@ def bad(place):
 RED = ("model.onnx", "red.png")
 CASES = [
     (("model.onnx", "none.png"), 1, "none.png: no such file"),
-    (("model.onnx", "."), 1, "a folder, not a photo"),
+    (("model.onnx", "nothing"), 2, "no photo in nothing"),
     (("model.onnx", "text.png"), 1, "text.png: not a picture"),
     (("model.onnx", "model.onnx"), 1, "model.onnx: not a picture"),
     (("model.onnx", "empty.png"), 1, "empty.png: the file is empty"),

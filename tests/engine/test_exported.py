@@ -14,7 +14,9 @@ from onnx import TensorProto, helper, numpy_helper, parser
 from oracles.networks import parsed, run
 
 from onnxlens.engine.canonical import canonical
+from onnxlens.engine.explainer import Explainer
 from onnxlens.engine.gradient import gradient
+from onnxlens.engine.network import Network
 
 torch = pytest.importorskip("torch")
 from oracles import autograd  # noqa: E402
@@ -85,6 +87,20 @@ def test_a_file_with_external_data(tmp_path):
     model = exported(module, picture(), "dynamo", "dynamic", path)
     assert (tmp_path / "vit.onnx.data").is_file()
     assert_autograd_agrees(module, model, source=path)
+
+
+@pytest.mark.parametrize("batch", ["static", "dynamic"])
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_a_transformer_is_looked_at_where_patches_still_matter(exporter, batch):
+    """With a free batch the sizes of the tokens go round their layers, which are layers all the same."""
+    network = Network(exported(made("vit"), picture(), exporter, batch), provider="cpu", threads=1)
+    explainer = Explainer(network)
+    graph = network.graph
+    (reader,) = [n for n in graph.nodes if n.op_type in ("Softmax", "Attention")][-1:]
+    assert graph.producer(explainer.layer).op_type == "LayerNormalization"
+    assert explainer.layer in {i for n in graph.ancestors(reader.input) for i in n.input}
+    for explanation in explainer({"image": picture().numpy()}):
+        assert explanation.problem == ""
 
 
 def gradient_of_sum(model, x, wrt="x", **feeds):

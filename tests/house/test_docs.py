@@ -20,7 +20,10 @@ from onnxlens.models import embedded
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/how-it-works.md")]
+PAGES = [
+    *(ROOT / n for n in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 README = (ROOT / "README.md").read_text()
 
 
@@ -40,6 +43,8 @@ def desk(tmp_path, monkeypatch):
     del model.metadata_props[:]
     onnx.save(model, "model.onnx")
     cv2.imwrite("cat.jpg", scene(TEST_SEEDS[0], size=288).image[..., ::-1])
+    Path("photos").mkdir()
+    cv2.imwrite("photos/moon.jpg", scene(TEST_SEEDS[2], size=120).image[..., ::-1])
     return tmp_path
 
 
@@ -49,7 +54,15 @@ def test_there_is_something_to_run():
 
 
 def test_the_commands_run(desk, capsys):
-    written = "onnxlens-out", "maps", "training-graph.onnx"
+    written = (
+        "onnxlens-look/index.html",
+        "maps",
+        "hidden",
+        "dreams",
+        "weights",
+        "run/report.html",
+        "training-graph.onnx",
+    )
     for line in COMMANDS:
         with pytest.raises(SystemExit) as end:
             main(shlex.split(line, comments=True)[1:])

@@ -16,7 +16,7 @@ def shipped() -> set[str]:
     """The files of the package, as they should lie in the wheel."""
     files = [*ROOT.glob("*.py"), ROOT / "py.typed"]
     for floor in FLOORS:
-        for ending in ("py", "json", "onnx"):
+        for ending in ("py", "json", "onnx", "html", "css", "js"):
             files += (ROOT / floor).rglob(f"*.{ending}")
     return {f"onnxlens/{p.relative_to(ROOT).as_posix()}" for p in files}
 

@@ -1,0 +1,57 @@
+"""Whether files of a run are whole."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ..engine.errors import BadImage
+from ..models.album import name_of
+from ..models.store import reader
+
+# How a whole file begins and ends: PNG, chapters 5.2 and 11.2.5; JPEG (T.81), annex B.1.1.3; NPY 1.0.
+ENDS = {
+    ".png": (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
+    ".jpg": (b"\xff\xd8", b"\xff\xd9"),
+    ".npy": (b"\x93NUMPY", b""),
+}
+
+
+def broken(path: Path) -> str:
+    """Why a picture or a map is not whole; empty where it is."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return "is not there"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    start, end = ENDS.get(path.suffix, (b"", b""))
+    if not data or not data.startswith(start) or not data.endswith(end):
+        return "is cut short or no such file"
+    return _broken_map(path, len(data)) if path.suffix == ".npy" else ""
+
+
+def changed(root: str, row: dict[str, Any]) -> str:
+    """Whether a photo is no more what it was when its row was written."""
+    if row.get("sha256") is None:
+        return ""
+    read, name = reader(root), row["path"]
+    try:
+        try:
+            data = read(name)
+        except BadImage:
+            data = read(name_of(name))
+    except BadImage as error:
+        return f"the photo is not there any more: {error}"
+    return "" if hashlib.sha256(data).hexdigest() == row["sha256"] else "the photo has changed since"
+
+
+def _broken_map(path: Path, size: int) -> str:
+    import numpy as np
+
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError):
+        return "is cut short"
+    return "" if array.nbytes < size <= array.nbytes + 2**16 else "has a length that is not its array's"

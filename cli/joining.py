@@ -1,0 +1,51 @@
+"""Several runs as one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..engine.errors import OnnxlensError
+from ..models.shards import Row, read_rows
+from .runfolder import RunFolder, files
+
+SHARD = 10_000  # rows in a file
+
+
+def joined(folder: RunFolder, runs: Sequence[Path], manifests: Sequence[dict[str, Any]]) -> None:
+    """Fill a run's folder with the rows and files of others, whose identities are the same."""
+    owners: dict[str, Path] = {}  # the run of each image; the rows themselves are held once, at the end
+    rows: list[Row] = []
+    for run in runs:
+        for row in read_rows(run):
+            if owners.setdefault(row["path"], run) is run:
+                rows.append(row)
+    rows.sort(key=lambda row: os.fsencode(row["path"]))  # stable: methods and targets stay in their order
+    folder.begin({k: v for k, v in manifests[0].items() if k not in ("identity", "state", "counts")})
+    start = 0
+    while start < len(rows):
+        end = min(start + SHARD, len(rows))
+        while end < len(rows) and rows[end]["path"] == rows[end - 1]["path"]:
+            end += 1
+        for row in rows[start:end]:
+            for name in files(row):
+                folder.write(name, _file(owners[row["path"]], name))
+        folder.add(rows[start:end])
+        start = end
+    whole = all(m.get("state") == "done" for m in manifests)
+    seconds = [m["seconds"] for m in manifests if "seconds" in m]
+    folder.end("done" if whole else "interrupted", images=folder.counts["images"], seconds=sum(seconds))
+
+
+def _file(run: Path, name: str) -> bytes:
+    path = (run / name).resolve()
+    if not path.is_relative_to(run.resolve()):
+        raise OnnxlensError(f"{run}: a row names {name}, which is outside the run")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OnnxlensError(
+            f"{path}: {error.strerror}; `onnxlens runs verify {run}` lists what is missing"
+        ) from error

@@ -1,0 +1,122 @@
+"""Which photos a command is over: files, folders, patterns and lists, and how many of them."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..engine.errors import BadRequest
+from .options import stacked
+
+if TYPE_CHECKING:
+    from ..models.album import Album
+
+LIST = "-"  # as a place: a list of them on standard input
+
+
+class Part(click.ParamType):
+    """I/N: the I-th of N parts."""
+
+    name = "I/N"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """A pair (I, N), with 1 <= I <= N."""
+        first, _, last = str(value).partition("/")
+        if not all(t.isdecimal() and len(t) < 8 for t in (first, last)) or not 0 < int(first) <= int(last):
+            self.fail(f"{str(value)[:40]!r} is no part such as 1/4", param, ctx)
+        return int(first), int(last)
+
+
+argument = click.argument("places", metavar="PLACE...", nargs=-1)
+lists = click.option(
+    "--input-list",
+    "lists",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File that names photos or folders, one a line or with NULs between them.",
+)
+choice = stacked(
+    lists,
+    click.option("--limit", type=click.IntRange(1), help="At most so many photos."),
+    click.option("--sample", type=click.IntRange(1), help="So many photos, drawn at random."),
+    click.option("--seed", default=0, show_default=True, help="Of the drawing."),
+)
+
+
+def photos_too(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets a command over `images` take folders, patterns and lists as well."""
+
+    @wraps(function)
+    def command(images: tuple[str, ...], **given: Any) -> Any:
+        chosen = {name: given.pop(name) for name in ("lists", "limit", "sample", "seed")}
+        return function(images=_paths(images, **chosen), **given)
+
+    return choice(command)
+
+
+def photos_of(places: Sequence[str], lists: Sequence[Path] = ()) -> Album:
+    """The photos that places and lists name. Raises BadRequest for what is not there, and for none."""
+    from ..models.album import album
+    from ..models.store import album_at, is_address
+
+    contents = [_read(path) for path in lists]
+    if LIST in places:
+        contents.append(sys.stdin.buffer.read())
+    places = [p for p in places if p != LIST]
+    if not places and not contents:
+        raise BadRequest(
+            "say which photos: files, folders, patterns, - for a list on standard input, --input-list"
+        )
+    if any(is_address(p) for p in places):
+        if len(places) > 1 or contents:
+            raise BadRequest(
+                "an address such as s3://bucket/photos stands alone: say no other place beside it"
+            )
+        return album_at(places[0])
+    found = album(places, contents)
+    if not found.names:
+        raise BadRequest("the list names no photo")
+    return found
+
+
+def are_many(places: Sequence[str], lists: Sequence[Path] = ()) -> bool:
+    """True where places are more than photos named one by one: folders, patterns, lists."""
+    return bool(lists) or any(p == LIST or Path(p).is_dir() or _is_pattern(p) for p in places)
+
+
+def part_of(album: Album, part: tuple[int, int], batch: int) -> Album:
+    """One of N parts of about the same size. No batch is cut, so that all parts give what one run gives."""
+    from dataclasses import replace
+
+    (i, n), blocks = part, -(-len(album.names) // batch)
+    start, end = (blocks * k // n * batch for k in (i - 1, i))
+    return replace(album, names=album.names[start:end])
+
+
+def _paths(
+    places: tuple[str, ...], lists: tuple[Path, ...], limit: int | None, sample: int | None, seed: int
+) -> tuple[str, ...]:
+    """The photos that are named, or that folders and lists hold."""
+    if not are_many(places, lists) and limit is sample is None:
+        return places
+    album = photos_of(places, lists).some(limit, sample, seed)
+    return tuple(str(Path(album.root, name)) for name in album.names)
+
+
+def _is_pattern(place: str) -> bool:
+    return not Path(place).exists() and glob.has_magic(place)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadRequest(f"cannot read the list {path}: {error.strerror or error}") from error

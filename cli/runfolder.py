@@ -1,0 +1,253 @@
+"""The folder of a run: held by one process at a time, and whole whenever that one is killed.
+
+manifest.json          what is run, with what; written first, and last with the counts
+rows/part-00000.jsonl  rows; every file that they name was on the disk before
+pictures/  maps/       the tree of the photos once more
+.unfinished/           what is being written; nothing that counts is ever in there
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..engine.errors import BadRequest, OnnxlensError, Unavailable
+from ..models.shards import ENDINGS, Row, encoded, read_shard, shards
+from .folder import MANIFEST, check_writable
+
+UNFINISHED, LOCK = ".unfinished", ".lock"
+MADE = ("rows", "pictures", "maps")
+
+
+class RunFolder:
+    """A folder that a run writes into, as a context.
+
+    Raises BadRequest on entering where another process runs there, where a run lies there that is neither
+    to be resumed nor overwritten, and where the one to be resumed is of another `identity`; Unavailable
+    where the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        identity: dict[str, Any],
+        resume: bool = False,
+        overwrite: bool = False,
+        kind: str = "jsonl",
+    ):
+        self.path, self.identity, self.resume, self.overwrite, self.kind = (
+            path,
+            identity,
+            resume,
+            overwrite,
+            kind,
+        )
+        self.done: set[str] = set()
+        self.counts: Counter[str] = Counter()
+        self._manifest: dict[str, Any] = {}
+        self._folders: set[str] = set()
+        self._numbers, self._mark = itertools.count(), os.urandom(8).hex()  # other machines may write too
+
+    def __enter__(self) -> RunFolder:
+        check_writable(self.path)
+        with _said(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = lock(self.path)
+        try:
+            self._take_over()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path / UNFINISHED, ignore_errors=True)  # a lost machine may have left something
+        self._lock.release()
+
+    def _take_over(self) -> None:
+        """Look at what lies in the folder: leave it, go on with it, or clear it away."""
+        earlier = self._earlier()
+        if earlier and not self.resume:
+            for name in MADE:
+                shutil.rmtree(self.path / name, ignore_errors=True)
+            (self.path / MANIFEST).unlink()
+        shutil.rmtree(self.path / UNFINISHED, ignore_errors=True)
+        with _said(self.path):
+            (self.path / UNFINISHED).mkdir()
+        if earlier and self.resume:
+            for path in shards(self.path):
+                self._keep(path)
+
+    def _earlier(self) -> bool:
+        """Whether an earlier run lies here that this one may go on with or replace."""
+        if not (self.path / MANIFEST).exists():
+            if any((self.path / name).exists() for name in MADE):
+                raise BadRequest(
+                    f"{self.path} holds files, but no {MANIFEST} of a run; say another folder with -o"
+                )
+            return False
+        manifest = read_manifest(self.path)
+        if self.resume:
+            differs(self.path, manifest["identity"], self.identity)
+        elif not self.overwrite:
+            raise BadRequest(
+                f"{self.path} holds an earlier run; say --resume to go on with it, --overwrite to replace "
+                "it, or another folder with -o"
+            )
+        return True
+
+    def _keep(self, path: Path) -> None:
+        """Take the images of a shard as done, but for those that a file is missing of."""
+        rows = read_shard(path)
+        lost = {row["path"] for row in rows if not all(_there(self.path / f) for f in files(row))}
+        if lost:
+            rows = [row for row in rows if row["path"] not in lost]
+            self.write(
+                f"rows/{path.name}", encoded(rows, path.suffix[1:]), safely=True
+            ) if rows else path.unlink()
+        self.done.update(row["path"] for row in rows)
+        self._count(rows)
+
+    def begin(self, manifest: dict[str, Any]) -> None:
+        """Write the manifest of a run that is not done."""
+        self._manifest = {**manifest, "identity": self.identity}
+        self._say("running")
+
+    def end(self, state: str, **more: Any) -> None:
+        """Write the manifest once more, with its counts."""
+        self._say(state, counts=dict(self.counts), **more)
+
+    def _say(self, state: str, **more: Any) -> None:
+        record = {**self._manifest, "state": state, **more}
+        self.write(MANIFEST, json.dumps(record, indent=2, allow_nan=False).encode(), safely=True)
+
+    def write(self, name: str, data: bytes, safely: bool = False) -> None:
+        """Write a file of the run, whole or not at all; any thread may. `safely`: it is on the disk then.
+
+        Raises Unavailable where that fails. Names are plain text here: there are millions of them.
+        """
+        folder = name.rpartition("/")[0]
+        unfinished = f"{self.path}/{UNFINISHED}/{self._mark}-{next(self._numbers)}"
+        with _said(f"{self.path}/{name}"):
+            if folder not in self._folders:
+                (self.path / folder).mkdir(parents=True, exist_ok=True)
+                self._folders.add(folder)
+            try:
+                with open(unfinished, "wb") as file:  # noqa: PTH123
+                    file.write(data)
+                    if safely:
+                        file.flush()
+                        os.fsync(file.fileno())
+                os.replace(unfinished, f"{self.path}/{name}")  # noqa: PTH105
+            except BaseException:
+                Path(unfinished).unlink(missing_ok=True)
+                raise
+        if safely and os.name == "posix":
+            _sync_folder(self.path / folder)
+
+    def add(self, rows: list[Row]) -> None:
+        """Write rows as the next shard, when all files that they name are on the disk."""
+        if not rows:
+            return
+        if hasattr(os, "sync"):
+            os.sync()  # once for all of them: thousands of files, and each would wait for the disk
+        numbers = [int(p.stem.removeprefix("part-")) for p in shards(self.path)]
+        name = f"part-{max(numbers, default=-1) + 1:05}{ENDINGS[self.kind]}"
+        self.write(f"rows/{name}", encoded(rows, self.kind), safely=True)
+        self._count(rows)
+
+    def _count(self, rows: Iterable[Row]) -> None:
+        rows = list(rows)
+        self.counts["images"] += len({row["path"] for row in rows})
+        self.counts["rows"] += len(rows)
+        self.counts["errors"] += sum(row["error"] is not None for row in rows)
+        self.counts["problems"] += sum(row["problem"] is not None for row in rows)
+
+
+class _said:  # noqa: N801 (a function that is a context)
+    """Turns an OSError into one line that says what cannot be written."""
+
+    def __init__(self, path: Path | str):
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: Any, error: Any, __: Any) -> None:
+        if isinstance(error, OSError):
+            raise Unavailable(f"cannot write {self.path}: {error.strerror or error}") from error
+
+
+def lock(path: Path) -> FileLock:
+    """The lock of a run's folder, taken; it goes with the process. Raises BadRequest where another has it."""
+    held = FileLock(path / LOCK)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise BadRequest(
+            f"another run is writing into {path}; wait for it, or say another folder with -o"
+        ) from None
+    return held
+
+
+def is_held(path: Path) -> bool:
+    """Whether a run is writing into a folder now."""
+    try:
+        lock(path).release()
+    except BadRequest:
+        return True
+    except OSError:  # a folder that we may not write to: nobody asks us
+        return False
+    return False
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """What a run says of itself. Raises BadRequest where the folder holds none, OnnxlensError if damaged."""
+    try:
+        record = json.loads((run / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise BadRequest(f"{run} holds no run: there is no {MANIFEST} in it") from None
+    except (ValueError, OSError) as error:
+        raise OnnxlensError(f"{run / MANIFEST} cannot be read: {error}") from error
+    if not isinstance(record, dict) or "identity" not in record:
+        raise BadRequest(f"{run} holds no run over folders, which `onnxlens run` makes")
+    return record
+
+
+def differs(run: Path, ours: Any, theirs: dict[str, Any]) -> None:
+    """Raise BadRequest, with the first difference, where two identities are not the same."""
+    ours = ours if isinstance(ours, dict) else {}
+    for key in (*theirs, *ours):
+        if ours.get(key) != theirs.get(key):
+            one, other = (json.dumps(i.get(key))[:100] for i in (ours, theirs))
+            raise BadRequest(
+                f"{run} was begun with {key} {one}, and now it is {other}; say the same again, "
+                "or another folder with -o"
+            )
+
+
+def files(row: Row) -> list[str]:
+    """The files that a row names."""
+    return [row[key] for key in ("picture", "map") if row.get(key)]
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

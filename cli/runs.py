@@ -1,0 +1,180 @@
+"""`onnxlens runs`: what lies in the folders of runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..engine.errors import BadRequest
+from ..models.shards import read_rows, read_shard, shards
+from . import options
+from .console import emit, note, say, table
+from .folder import MANIFEST
+from .live import duration
+from .runfolder import RunFolder, differs, files, is_held, read_manifest
+
+run_folder = click.argument("run", type=click.Path(path_type=Path))
+MOST = 5  # reasons that are shown
+
+
+@click.group("runs", cls=options.Group, context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Show, check and join the folders that `onnxlens run` makes.
+
+    \b
+    onnxlens runs show run
+    onnxlens runs verify run
+    onnxlens runs merge part-1 part-2 -o run
+    """
+
+
+@command.command()
+@run_folder
+@options.as_json
+@options.debug
+def show(run: Path, as_json: bool) -> None:
+    """Show how far a run is and what came of it.
+
+    \b
+    onnxlens runs show run
+    """
+    record = summary(run)
+    if as_json:
+        emit(record)
+        return
+    reasons = record.pop("reasons")
+    table((), [(key, _text(value)) for key, value in record.items()])
+    for reason, count in list(reasons.items())[:MOST]:
+        say(f"{count:,} x {reason}")
+
+
+def summary(run: Path) -> dict[str, Any]:
+    """A run in a few figures."""
+    manifest = read_manifest(run)
+    counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for path in shards(run):
+        rows = read_shard(path)
+        counts["images"] += len({row["path"] for row in rows})
+        counts["rows"] += len(rows)
+        counts["failed"] += sum(bool(row.get("error")) for row in rows)
+        reasons.update(
+            row.get("error") or row["problem"] for row in rows if row.get("error") or row.get("problem")
+        )
+    state = manifest.get("state")
+    if state != "done":
+        state = "running" if is_held(run) else "interrupted"
+    return {
+        "run": str(run),
+        "state": state,
+        "model": manifest["model"]["path"],
+        "photos": manifest.get("root"),
+        "methods": manifest["arguments"].get("methods"),
+        "provider": manifest["provider"]["used"],
+        "images": counts["images"],
+        "of": manifest.get("images"),
+        "rows": counts["rows"],
+        "failed": counts["failed"],
+        "time": duration(manifest["seconds"]) if "seconds" in manifest else None,
+        "reasons": dict(reasons.most_common()),
+    }
+
+
+@command.command()
+@run_folder
+@click.option("--photos", is_flag=True, help="Also compare each photo with its SHA-256.")
+@options.as_json
+@options.debug
+def verify(run: Path, photos: bool, as_json: bool) -> int:
+    """Check that a run is whole: every row once, every file that a row names, and no other.
+
+    \b
+    onnxlens runs verify run
+    onnxlens runs verify run --photos
+    """
+    wrong = list(faults(run, photos))
+    for name, what in wrong:
+        emit({"file": name, "fault": what}) if as_json else say(f"{name}: {what}")
+    if not as_json:
+        rows = sum(1 for _ in read_rows(run)) if not wrong else 0
+        note(f"{len(wrong)} faults" if wrong else f"{run}: whole, {rows:,} rows")
+    return 1 if wrong else 0
+
+
+def faults(run: Path, photos: bool = False) -> list[tuple[str, str]]:
+    """What is wrong in a run's folder: the file or image, and what."""
+    from .checking import broken, changed
+
+    manifest, wrong = read_manifest(run), []
+    if manifest.get("state") != "done":
+        wrong.append((MANIFEST, f"the run is not done: {manifest.get('state')}"))
+    seen: Counter[tuple[Any, ...]] = Counter()
+    named: set[str] = set()
+    for row in read_rows(run):
+        key = row["path"], row.get("method"), row.get("target")
+        seen[key] += 1
+        if seen[key] == 2:
+            wrong.append((row["path"], "stands there more than once"))
+        for name in files(row):
+            named.add(name)
+            if fault := broken(run / name):
+                wrong.append((name, fault))
+        if photos and (fault := changed(manifest.get("root", ""), row)):
+            wrong.append((row["path"], fault))
+    there = {
+        p.relative_to(run).as_posix()
+        for d in ("pictures", "maps")
+        for p in (run / d).rglob("*")
+        if p.is_file()
+    }
+    wrong += [(name, "no row names it") for name in sorted(there - named)]
+    wrong += [(p.name, "unfinished") for p in (run / ".unfinished").glob("*")]
+    return wrong
+
+
+@command.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the joined run."
+)
+@click.option(
+    "--rows",
+    type=click.Choice(["jsonl", "parquet"]),
+    default="jsonl",
+    show_default=True,
+    help="Format of the rows.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the run in the output folder.")
+@options.as_json
+@options.debug
+def merge(runs: tuple[Path, ...], output: Path, rows: str, overwrite: bool, as_json: bool) -> None:
+    """Join runs of one model with the same options over parts of the same photos.
+
+    The rows come sorted by photo, and an image that stands in several runs is taken from the first.
+
+    \b
+    onnxlens runs merge part-1 part-2 -o run
+    """
+    from .joining import joined
+
+    manifests = [read_manifest(run) for run in runs]
+    for run, manifest in zip(runs[1:], manifests[1:], strict=True):
+        differs(run, manifest["identity"], manifests[0]["identity"])
+    if output.resolve() in {run.resolve() for run in runs}:
+        raise BadRequest(f"{output} is one of the runs; say another folder with -o")
+    with RunFolder(output, manifests[0]["identity"], overwrite=overwrite, kind=rows) as folder:
+        joined(folder, runs, manifests)
+        counts = dict(folder.counts)
+    if as_json:
+        emit({"run": str(output), **counts})
+    else:
+        say(f"{counts.get('images', 0):,} images, {counts.get('rows', 0):,} rows -> {output}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "?" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,76 @@
+"""What a page shows of an image of a run: texts, numbers and thumbnails."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..engine.errors import OnnxlensError
+from ..engine.picture import encode_jpeg, shrunk
+from . import tally
+from .pages import address
+from .photo import decode, read_file
+from .record import command, within
+from .row import Row
+
+QUALITY = 72  # of a thumbnail's JPEG
+OF_IMAGE = "path", "width", "height", "sha256", "truth", "label", "probability", "error"
+OF_MAP = (
+    *("method", "layer", "target_label", "target_probability", "score", "map_entropy"),
+    *("map_peak_y", "map_peak_x", "seconds", "problem"),
+)
+
+
+@dataclass(frozen=True)
+class Drawer:
+    """Makes an image's entry of its rows, which know how "shaky" they are.
+
+    `folder` and `manifest` are those of the run; thumbnails have at most `side` pixels on their longer side.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    side: int
+
+    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """The fields OF_IMAGE, the `photo`, or a `note` why there is none, and the `maps`."""
+        first = rows[0]
+        photo, note = self._photo(first)
+        return {
+            **{key: first[key] for key in OF_IMAGE},
+            "surprise": tally.surprise(first),
+            "shaky": max(row["shaky"] for row in rows),
+            "photo": photo,
+            "note": note,
+            "maps": [self._map(row) for row in rows],
+        }
+
+    def _map(self, row: Row) -> dict[str, Any]:
+        picture, line = self._picture(row), command(self.manifest, row)
+        return {**{key: row[key] for key in OF_MAP}, "picture": picture, "command": line}
+
+    def _photo(self, row: Row) -> tuple[str | None, str]:
+        """The thumbnail of the photo that the run saw, or why there is none."""
+        if row["error"] is not None:
+            return None, ""
+        try:
+            data = read_file(within(Path(str(self.manifest.get("root", ""))), row["path"]))
+            if hashlib.sha256(data).hexdigest() != row["sha256"]:
+                return None, "the photo has changed since the run"
+            return self._thumbnail(data, row["path"]), ""
+        except OnnxlensError:
+            return None, "the photo is not there any more"
+
+    def _picture(self, row: Row) -> str | None:
+        """The thumbnail of the picture that the run wrote of a map, if it did."""
+        name = row["picture"]
+        try:
+            return name and self._thumbnail(read_file(within(self.folder, name)), name)
+        except OnnxlensError:
+            return None
+
+    def _thumbnail(self, data: bytes, name: str) -> str:
+        return address("jpeg", encode_jpeg(shrunk(decode(data, name), self.side), QUALITY))

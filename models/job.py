@@ -1,0 +1,191 @@
+"""What a run does with photos, as one value that can be sent and one callable that does it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from ..engine.errors import BadRequest, OnnxlensError
+from ..engine.explainers import EXPLAINERS
+from ..engine.picture import encode_jpeg, encode_png, shrunk
+from .album import safe, text
+from .labels import label_by_name
+from .lens import Lens
+from .methods import batched, laid_on, scaled, single
+from .photo import decode
+from .preprocess import Box
+from .row import Found, Row, failed, row_of, strength
+
+PICTURES = {"png": (".png", encode_png), "jpeg": (".jpg", encode_jpeg)}
+Read = Callable[[str], bytes]  # the file of a photo's name; raises BadImage where there is none
+Write = Callable[[str, bytes], object]  # a file of the run, whole or not at all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """All that decides the rows and files of a run. It can be pickled; a Job is made of it where it runs.
+
+    `settings` are those of a Lens but for `provider` and `threads`; `sha256` is the model file's. `methods`
+    are some of methods.NAMES, `targets` as in Lens.explain, `patch`, `stride` and `fill` an occlusion's.
+    Of each map a picture is written ("png", "jpeg" or ""), at most `side` pixels long, and with `maps` the
+    map as the method gave it, (h, w) float32. `folder` is the name of the folder that holds all photos: what
+    lies in a folder called after a class has that for its truth.
+    """
+
+    model: str
+    sha256: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    provider: str = "auto"
+    threads: int | None = None
+    methods: tuple[str, ...] = ("gradcam",)
+    targets: tuple[int | str | None, ...] = (None,)
+    layer: str | None = None
+    patch: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+    fill: str = "mean"
+    pictures: str = "jpeg"
+    maps: bool = True
+    side: int = 1024
+    colour: str = "turbo"
+    alpha: float = 0.7
+    folder: str = ""
+
+
+class Shot(NamedTuple):
+    """One photo on its way: `size` and `box` in pixels of the file's, `within` in those of `photo`."""
+
+    name: str
+    sha256: str
+    size: tuple[int, int]
+    box: Box
+    photo: np.ndarray  # made small enough for a picture
+    within: Box
+    found: list[Found]
+
+
+class Job:
+    """Names of photos to rows, with the files that the rows name written before.
+
+    It holds one Lens, which several threads may use at once unless a method looks at places in turn (see
+    `serial`). Raises what Lens does, and BadRequest for methods, layers and targets that are not there and
+    for a model that is not the one of the spec any more.
+    """
+
+    def __init__(self, spec: Spec, read: Read, write: Write):
+        self.spec, self.read, self.write = spec, read, write
+        self.lens = Lens(spec.model, provider=spec.provider, threads=spec.threads, **spec.settings)
+        if digest(self.lens.path) != spec.sha256:
+            raise BadRequest(f"{spec.model} is not the model that this run was begun with")
+        about = (spec.targets, spec.layer)
+        patch = {"patch": spec.patch, "stride": spec.stride, "fill": spec.fill}
+        names = dict.fromkeys(spec.methods)
+        self._batched = {n: batched(self.lens, n, *about) for n in names if n in EXPLAINERS}
+        self._single = {n: single(self.lens, n, *about, **patch) for n in names if n not in EXPLAINERS}
+        self._truths = label_by_name(self.lens.labels)
+
+    @property
+    def serial(self) -> bool:
+        """True where a call must end before the next begins."""
+        return "occlusion" in self.spec.methods
+
+    def identity(self) -> dict[str, Any]:
+        """What two runs must have in common for the rows of one to stand for those of the other."""
+        given = asdict(self.spec)
+        for name in ("model", "settings", "provider", "threads", "folder"):
+            del given[name]
+        labels = hashlib.sha256(json.dumps(self.lens.labels).encode()).hexdigest()
+        shared = {"model": given.pop("sha256"), "preprocess": self.lens.preprocess.to_dict()}
+        return json.loads(json.dumps({**shared, "labels": labels, **given}))
+
+    def __call__(self, names: Sequence[str]) -> list[Row]:
+        """The rows of photos, in their order: one for each method and target, or one with the error.
+
+        Raises what `write` does.
+        """
+        start = time.perf_counter()
+        rows: dict[str, list[Row]] = {}
+        shots, inputs = [], []
+        for name in names:
+            try:
+                shot, x = self._shot(name)
+            except (OnnxlensError, MemoryError, cv2.error) as error:
+                rows[name] = [failed(text(name), _reason(error, name))]
+            else:
+                shots.append(shot)
+                inputs.append(x)
+        found = self._explained(shots, np.concatenate(inputs)) if shots else []
+        for shot, result in zip(shots, found, strict=True):
+            if isinstance(result, OnnxlensError):
+                rows[shot.name] = [failed(text(shot.name), _reason(result, shot.name))]
+            else:
+                rows[shot.name] = [self._written(shot, f) for f in result]
+        seconds = round((time.perf_counter() - start) / max(len(names), 1), 6)
+        return [row if row["error"] else {**row, "seconds": seconds} for n in names for row in rows[n]]
+
+    def _shot(self, name: str) -> tuple[Shot, np.ndarray]:
+        """A photo as the model's input, and what the methods find that take one photo at a time."""
+        data = self.read(name)
+        photo = decode(data, name)
+        x, box = self.lens.preprocess(photo)
+        small = shrunk(photo, self.spec.side)
+        found = [laid_on(f, small) for find in self._single.values() for f in find(photo)]
+        size = photo.shape[0], photo.shape[1]
+        mark = hashlib.sha256(data).hexdigest()
+        return Shot(name, mark, size, box, small, scaled(box, photo, small), found), x
+
+    def _explained(self, shots: Sequence[Shot], x: np.ndarray) -> list[list[Found] | OnnxlensError]:
+        """What the methods find in each photo; where a batch fails, each photo has its own chance."""
+        try:
+            photos, boxes = [s.photo for s in shots], [s.within for s in shots]
+            parts = [find(photos, x, boxes) for find in self._batched.values()]
+        except OnnxlensError as error:
+            if len(shots) == 1:
+                return [error]
+            return [r for i, s in enumerate(shots) for r in self._explained([s], x[i : i + 1])]
+        return [[*(f for part in parts for f in part[i]), *s.found] for i, s in enumerate(shots)]
+
+    def _written(self, shot: Shot, found: Found) -> Row:
+        """Write what there is to see of one map, and say all in a row."""
+        index = "none" if found.target is None else found.target.index
+        name = f"{safe(shot.name)}-{index}-{found.method}"
+        files = {}
+        if self.spec.pictures and not found.problem:
+            ending, encode = PICTURES[self.spec.pictures]
+            files["picture"] = f"pictures/{name}{ending}"
+            self.write(files["picture"], encode(found.overlay(self.spec.colour, self.spec.alpha)))
+        if self.spec.maps and not found.problem:
+            files["map"] = f"maps/{name}.npy"
+            self.write(files["map"], _npy(strength(found)))
+        folder = PurePosixPath(shot.name).parent.name or self.spec.folder
+        truth = self._truths.get(folder.lower())
+        known = {"path": text(shot.name), "sha256": shot.sha256, "truth": truth, **files}
+        return row_of(found, shot.box, shot.size, **known)
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _reason(error: Exception, name: str) -> str:
+    """What is wrong with an image, without its name, which stands beside it."""
+    if isinstance(error, MemoryError):
+        return "not enough memory for it"
+    said = str(error)
+    return " ".join(text(said.partition(f"{name}: ")[2] or said).split())[:1000]

@@ -1,0 +1,83 @@
+"""What lies in the folder of a run: its manifest and rows, and how to make one of its maps again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..engine.errors import BadRequest
+from .album import safe
+from .row import FIELDS, Row
+from .shards import read_rows
+
+GREATEST = 1e99  # of the numbers in a row
+LONGEST = 4096  # characters of a text in a row
+# The options of a run that decide a map or its picture, with their defaults.
+OPTIONS = {"layer": None, "patch": None, "stride": None, "fill": "mean", "colour": "turbo", "alpha": 0.7}
+
+
+def read_run(folder: Path) -> tuple[dict[str, Any], list[Row]]:
+    """The manifest of a run and its rows, with every field, each of its kind or None.
+
+    Raises BadRequest where the folder holds no run, and what `read_rows` does.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise BadRequest(f"{folder} holds no run: there is no {path.name} in it") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadRequest(f"{path} cannot be read: {str(error)[:200]}") from None
+    if not isinstance(manifest, dict):
+        raise BadRequest(f"{path} is not that of a run")
+    rows = [{key: _plain(row.get(key), kind) for key, kind in FIELDS.items()} for row in read_rows(folder)]
+    if not rows:
+        raise BadRequest(f"{folder} holds no rows of a run")
+    return manifest, rows
+
+
+def within(folder: Path, name: str) -> Path:
+    """The file `name` of a folder. Raises BadRequest where the name leads out of it, or is none."""
+    try:
+        path = (folder / name).resolve()
+        if path.is_relative_to(folder.resolve()):
+            return path
+    except (OSError, ValueError, RuntimeError):  # a NUL, a name too long, a loop of links
+        pass
+    raise BadRequest(f"{name} leads out of {folder}")
+
+
+def command(manifest: Mapping[str, Any], row: Row) -> str:
+    """The command line that makes the map of a row alone, into a folder of its own."""
+    arguments = part(manifest, "arguments")
+    given = {**part(arguments, "settings"), **{key: arguments.get(key) for key in OPTIONS}}
+    given["method"] = row["method"] or ",".join(map(str, arguments.get("methods") or ()))
+    given["target"] = row["target"]
+    image = Path(str(manifest.get("root", "")), row["path"])
+    words = ["onnxlens", "run", str(part(manifest, "model").get("path", "MODEL")), str(image)]
+    for key, value in given.items():
+        if value not in (None, "") and value != OPTIONS.get(key):
+            words += [f"--{key}", "x".join(map(str, value)) if isinstance(value, list) else str(value)]
+    name = "-".join(str(v) for v in (safe(row["path"]), row["target"], row["method"]) if v is not None)
+    return shlex.join([*words, "-o", f"again/{name}"])
+
+
+def part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A part of a manifest that should be a table; what is none is empty."""
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def encodable(text: str) -> str:
+    """Text as UTF-8 can hold it, of a bounded length: what a stranger wrote may have halves of characters."""
+    return text[:LONGEST].encode("utf-8", "replace").decode()
+
+
+def _plain(value: Any, kind: type) -> Any:
+    """A value of a row if it is of its kind, else None: rows may be a stranger's, and so what is in them."""
+    if kind is str:
+        return encodable(value) if isinstance(value, str) else None
+    return value if isinstance(value, int | float) and abs(value) < GREATEST else None

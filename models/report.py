@@ -1,0 +1,147 @@
+"""What a run found, as one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..engine.errors import BadRequest
+from . import tally
+from .entry import Drawer
+from .pages import as_it_stands, rendered
+from .record import encodable, part, read_run
+from .row import Row
+from .stream import ahead, cores
+
+MOST = 200_000_000  # bytes of a page: beyond that a browser takes its time
+SIDES = {100: 480, 500: 320}  # pixels of a thumbnail's longer side, by the number of images
+SIDE = 160
+SCRIPTS = "report.js", *(f"report-{part}.js" for part in ("cards", "gallery", "summary", "start"))
+SAMPLE = 32  # images by which the size of a page is foretold
+
+
+@dataclass(frozen=True)
+class Report:
+    """The content of a page, which in a notebook shows itself.
+
+    `data` is what the page's script reads: `totals`, `classes`, `confusion` and `histograms` of the whole
+    run, and the `images` shown, each with its `maps`.
+    """
+
+    title: str
+    facts: Sequence[str]
+    notes: Sequence[str]
+    data: Mapping[str, Any]
+
+    def html(self) -> str:
+        """The page. It runs its own script only, loads nothing, and every text in it is escaped."""
+        return rendered(
+            "report.html",
+            version=version("onnxlens"),
+            title=self.title,
+            facts=self.facts,
+            notes=self.notes,
+            data=self.data,
+            style=as_it_stands("style.css", "report.css"),
+            script=as_it_stands(*SCRIPTS),
+        )
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own, which can reach nothing of the notebook."""
+        return rendered("frame.html", title=self.title, page=self.html())
+
+
+def report(
+    folder: str | os.PathLike[str],
+    limit: int | None = None,
+    progress: Callable[[int, int], object] = lambda done, count: None,
+) -> Report:
+    """The report of a run's folder; of its images the `limit` most worth a look, or all.
+
+    First come the wrong predictions, the surest of them first, then the shakiest maps. `progress`: images
+    done, and how many there are. Raises BadRequest where the folder holds no run, and where the page would
+    have more than MOST bytes.
+    """
+    folder = Path(folder)
+    manifest, rows = read_run(folder)
+    for row, shaky in zip(rows, tally.shakiness(rows), strict=True):
+        row["shaky"] = shaky
+    images: dict[str, list[Row]] = {}
+    for row in rows:
+        images.setdefault(row["path"], []).append(row)
+    shown = sorted(images.values(), key=_interest)[:limit]
+    drawer = Drawer(folder, manifest, next((side for n, side in SIDES.items() if len(shown) <= n), SIDE))
+    _check_size(drawer, shown)
+    drawn = []
+    for entry in ahead(drawer, shown, cores()):
+        drawn.append(entry)
+        progress(len(drawn), len(shown))
+    firsts = [image[0] for image in images.values()]
+    data = {
+        "totals": tally.totals(list(images.values())),
+        "classes": tally.classes(firsts),
+        "confusion": tally.confusion(firsts),
+        "histograms": tally.histograms(rows),
+        "images": drawn,
+    }
+    notes = _notes(manifest, len(images), len(drawn))
+    return Report(_title(manifest, len(images)), _facts(manifest, folder), notes, data)
+
+
+def _interest(image: Sequence[Row]) -> tuple[bool, float, float, str]:
+    """A key that sorts first what is most worth a look, and last what nothing can be seen of."""
+    first, shaky = image[0], max(row["shaky"] for row in image)
+    surprise = tally.surprise(first)
+    return first["error"] is not None, 0 if surprise is None else -1 - surprise, -shaky, first["path"]
+
+
+def _check_size(drawer: Drawer, images: Sequence[Sequence[Row]]) -> None:
+    """Raise BadRequest, with a number of images that fits, where the page would be too large."""
+    sample = images[:: -(-len(images) // SAMPLE)]
+    each = sum(len(json.dumps(drawer(image))) for image in sample) / len(sample)
+    if each * len(images) > MOST:
+        raise BadRequest(
+            f"a page of {len(images):,} images would have about {each * len(images) / 1e6:,.0f} MB, "
+            f"and a browser is slow from {MOST / 1e6:.0f} on; say --limit {_round(MOST / each)} for those "
+            "most worth a look"
+        )
+
+
+def _round(number: float) -> int:
+    """A number of two digits that is not greater."""
+    unit = 10 ** max(0, len(str(int(number))) - 2)
+    return max(1, int(number) // unit * unit)
+
+
+def _title(manifest: Mapping[str, Any], count: int) -> str:
+    model = Path(str(part(manifest, "model").get("path", "The model"))).name
+    return f"{encodable(model)} looks at {count:,} image{'s' * (count != 1)}"
+
+
+def _facts(manifest: Mapping[str, Any], folder: Path) -> list[str]:
+    """The line below the title."""
+    methods = part(manifest, "arguments").get("methods")
+    facts = {
+        "folder ": folder.absolute().name,
+        "": ", ".join(map(str, methods)) if isinstance(methods, list) else None,
+        "model ": str(part(manifest, "model").get("sha256", ""))[:12],
+        "opset ": part(manifest, "model").get("opset"),
+        "on ": part(manifest, "provider").get("why"),
+        "onnxlens ": part(manifest, "versions").get("onnxlens"),
+    }
+    return [encodable(f"{what}{value}") for what, value in facts.items() if value]
+
+
+def _notes(manifest: Mapping[str, Any], count: int, shown: int) -> list[str]:
+    notes = []
+    if manifest.get("state", "done") != "done":
+        notes.append("This run is not finished: the rows are those of the images done so far.")
+    if shown < count:
+        most = f"Shown are the {shown:,} images most worth a look, of {count:,}"
+        notes.append(f"{most}; totals, classes, confusions and histograms are those of all.")
+    return notes

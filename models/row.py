@@ -1,0 +1,116 @@
+"""What a run says of one image, method and target: a row of plain values, the same in every format."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from ..engine.signals import tones
+from .heatmap import HeatMap
+from .preprocess import Box
+from .projection import Projection
+
+# The columns in their order. Each may be null; of an image with an `error` all are but that and the path.
+FIELDS: dict[str, type] = {
+    "path": str,  # below the root of the run, with / between folders
+    "sha256": str,
+    "width": int,
+    "height": int,
+    "method": str,
+    "layer": str,
+    "target": int,
+    "target_label": str,
+    "target_probability": float,
+    "score": float,
+    "prediction": int,
+    "label": str,
+    "probability": float,
+    "truth": str,  # the class that the photo's folder is called after
+    "map_min": float,
+    "map_max": float,
+    "map_mean": float,
+    "map_entropy": float,  # in nats, of what is above zero as a distribution: 0 for one point
+    "map_peak_y": int,  # in pixels of the upright photo
+    "map_peak_x": int,
+    "picture": str,  # below the folder of the run
+    "map": str,
+    "seconds": float,
+    "problem": str,  # why there is no map
+    "error": str,  # why there is nothing
+}
+Row = dict[str, Any]
+Found = HeatMap | Projection
+
+
+def failed(path: str, error: str) -> Row:
+    """The row of an image that nothing can be said of."""
+    return {**dict.fromkeys(FIELDS), "path": path, "error": error}
+
+
+def row_of(found: Found, box: Box, size: tuple[int, int], **known: Any) -> Row:
+    """The row of one map of a photo of `size` (height, width) that has the map in the `box`, both in pixels
+    of the photo as it is (that of `found` may be smaller), with what else is `known` of it.
+    """
+    best, target = found.predictions[0], found.target
+    score = found.score if isinstance(found, HeatMap) else found.value
+    return {
+        **dict.fromkeys(FIELDS),
+        "height": size[0],
+        "width": size[1],
+        "method": found.method,
+        "layer": found.layer or None,
+        "target": target and target.index,
+        "target_label": target and target.label,
+        "target_probability": target and rounded(target.probability),
+        "score": rounded(score),
+        "prediction": best.index,
+        "label": best.label,
+        "probability": rounded(best.probability),
+        **statistics(strength(found), box, size),
+        "problem": found.problem or None,
+        **known,
+    }
+
+
+def strength(found: Found) -> np.ndarray:
+    """How much there is at each place, (h, w) float32: the map in the layer's resolution, or of a signal the
+    greatest channel at each pixel of the model's input.
+    """
+    return found.map if isinstance(found, HeatMap) else tones.strength(found.signal)
+
+
+def statistics(map_: np.ndarray, box: Box, size: tuple[int, int]) -> dict[str, float | int | None]:
+    """A map (h, w) in numbers; nulls where it is not finite or, for peak and entropy, nowhere above zero.
+
+    The peak is the centre of the cell of the greatest value, the first in reading order, in pixels of a
+    photo of `size` that has the map in the `box`; where that lies in a letterbox's edge, the pixel nearest.
+    """
+    if not np.isfinite(map_).all():
+        return {}
+    values = {
+        "map_min": rounded(map_.min()),
+        "map_max": rounded(map_.max()),
+        "map_mean": rounded(map_.mean(dtype=np.float64)),
+    }
+    above = np.maximum(map_, 0).astype(np.float64)
+    total = above.sum()
+    if total <= 0:
+        return values
+    shares = above[above > 0] / total
+    y, x = divmod(int(map_.argmax()), map_.shape[1])
+    y0, x0, y1, x1 = box
+    peak_y = y0 + (y + 0.5) * (y1 - y0) / map_.shape[0]
+    peak_x = x0 + (x + 0.5) * (x1 - x0) / map_.shape[1]
+    return {
+        **values,
+        "map_entropy": rounded(max(0.0, -(shares * np.log(shares)).sum())),
+        "map_peak_y": min(max(int(peak_y), 0), size[0] - 1),
+        "map_peak_x": min(max(int(peak_x), 0), size[1] - 1),
+    }
+
+
+def rounded(value: float) -> float | None:
+    """A number for every format: six significant digits, nothing for what is not finite."""
+    return float(f"{float(value):.6g}") if isfinite(value) else None

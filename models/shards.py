@@ -1,0 +1,72 @@
+"""Rows in files: JSON Lines, or Parquet with pyarrow. A file that is there is whole."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..engine.errors import BadRequest, OnnxlensError, Unavailable
+
+ENDINGS = {"jsonl": ".jsonl", "parquet": ".parquet"}
+Row = dict[str, Any]
+
+
+def encoded(rows: Sequence[Row], kind: str) -> bytes:
+    """A shard's bytes. Raises Unavailable for Parquet without pyarrow."""
+    if kind == "jsonl":
+        return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+    import_arrow()
+    import pyarrow  # pyright: ignore[reportMissingImports]
+    import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+
+    from .row import FIELDS
+
+    types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in FIELDS.items()])
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def import_arrow() -> None:
+    """Raise Unavailable, with the cure, where pyarrow is missing."""
+    try:
+        import pyarrow  # pyright: ignore[reportMissingImports]  # noqa: F401
+    except ImportError:
+        raise Unavailable("Parquet needs pyarrow: pip install 'onnxlens[parquet]'") from None
+
+
+def shards(run: Path) -> list[Path]:
+    """The files of rows of a run, in their order."""
+    found = (p for p in (run / "rows").glob("part-*") if p.suffix in ENDINGS.values())
+    return sorted(found, key=lambda p: (len(p.stem), p.name))  # 100000 comes after 99999
+
+
+def read_shard(path: Path) -> list[Row]:
+    """The rows of one file. Raises OnnxlensError where it is not what a run writes."""
+    try:
+        if path.suffix == ENDINGS["jsonl"]:
+            rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+        else:
+            import_arrow()
+            import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+
+            rows = pyarrow.parquet.ParquetFile(path).read().to_pylist()
+    except (ValueError, OSError) as error:  # those of pyarrow are among them
+        if isinstance(error, FileNotFoundError):
+            raise BadRequest(f"{path}: no such file") from None
+        raise OnnxlensError(
+            f"{path}: no whole file of rows ({' '.join(str(error).split())[:200]})"
+        ) from error
+    if not all(isinstance(row, dict) and isinstance(row.get("path"), str) for row in rows):
+        raise OnnxlensError(f"{path}: a row in it names no photo")
+    return rows
+
+
+def read_rows(run: Path) -> Iterator[Row]:
+    """The rows of a run, one file after the other."""
+    for path in shards(run):
+        yield from read_shard(path)

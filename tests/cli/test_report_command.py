@@ -1,0 +1,401 @@
+"""`onnxlens report` in a browser: what the page shows, how it is used, and that it asks nobody."""
+
+import base64
+import contextlib
+import http.server
+import json
+import shlex
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from oracles.browser import available, browser, opened, requests
+from oracles.runs import row, written
+
+from onnxlens.models.embedded.scenes import CLASSES, TEST_SEEDS, scene
+from onnxlens.models.report import report
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if why := available():
+        pytest.skip(why)
+    with browser() as driver:
+        yield driver
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run of 120 images and two methods, some of them wrong, without a map or not read."""
+    rows = []
+    for i in range(120):
+        about = {"truth": CLASSES[i % 6], "label": CLASSES[i % 6 if i % 10 else 7]}
+        about |= {"probability": i / 200 + 0.3, "target_label": about["label"]}
+        about |= {"target_probability": about["probability"], "map_entropy": float(i % 7)}
+        path = f"{about['truth']}/{i:03}.png"
+        rows.append(row(path, picture=f"pictures/{i}.png", **about))
+        rows.append(row(path, method="occlusion", problem=None if i % 8 else "no evidence", **about))
+    rows.append(row("cat/cut.jpg", error="the JPEG file is damaged or cut short"))
+    return written(tmp_path, rows)
+
+
+@pytest.fixture
+def page(chromium, folder):
+    """The page of that run, open in a browser of the width of a desk."""
+    path = folder / "report.html"
+    path.write_text(report(folder).html())
+    opened(chromium, path)
+    yield chromium
+    assert chromium.get_log("browser") == []
+    assert requests(chromium) == []
+
+
+def status(driver):
+    return driver.execute_script("return document.getElementById('status').textContent")
+
+
+def titles(driver):
+    return driver.execute_script(
+        "return [...document.querySelectorAll('.open')].map((o) => o.firstChild.title)"
+    )
+
+
+def choose(driver, name, value):
+    script = "const f = document.getElementById('controls').elements[arguments[0]]; f.value = arguments[1];"
+    driver.execute_script(script + "f.dispatchEvent(new Event('input', { bubbles: true }))", name, value)
+
+
+def press(driver, *keys):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    ActionChains(driver).send_keys(*keys).perform()
+
+
+def pasted(driver):
+    """What was copied last, as a person gets it: into the search field, which is emptied again."""
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    said = "return [...document.querySelectorAll('.said')].map((s) => s.textContent)"
+    WebDriverWait(driver, 10).until(lambda d: any(t.startswith("Copied: ") for t in d.execute_script(said)))
+    driver.execute_script("document.getElementById('dialog').close()")
+    driver.execute_script("const t = document.getElementById('controls').elements.text; t.maxLength = 9999")
+    driver.execute_script("document.getElementById('controls').elements.text.focus()")
+    ActionChains(driver).key_down(Keys.CONTROL).send_keys("v").key_up(Keys.CONTROL).perform()
+    text = driver.execute_script("return document.getElementById('controls').elements.text.value")
+    choose(driver, "text", "")
+    return text
+
+
+def focused(driver):
+    return driver.execute_script(
+        "return document.activeElement.firstChild?.title ?? document.activeElement.name"
+    )
+
+
+def test_the_command_writes_one_page_and_says_what_is_in_it(run, folder):
+    done = run("report", folder, "--json")
+    assert done.code == 0, done.err
+    (record,) = done.records
+    assert (record["images"], record["maps"], record["problems"], record["errors"]) == (121, 225, 15, 1)
+    path = Path(record["page"])
+    assert path == folder / "report.html"
+    assert path.stat().st_size == record["bytes"]
+    again = run("report", folder)
+    assert again.code == 2
+    assert "--overwrite" in again.err
+    assert run("report", folder, "--overwrite", "--limit", 5).code == 0
+    assert run("report", folder, "-o", folder / "new/page.html").out.startswith(f"{folder}: 121 images")
+
+
+def test_what_is_no_run_is_one_line_and_writes_nothing(run, tmp_path):
+    done = run("report", tmp_path / "nowhere", "-o", tmp_path / "page.html")
+    assert done.code == 2
+    assert "holds no run" in done.err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_of_the_page_make_the_same_maps_again(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for seed in TEST_SEEDS[:2]:
+        cv2.imwrite(f"photos/{seed} it's.png", scene(seed).image[..., ::-1])
+    done = run("run", "scenes", "photos", "--method", "gradcam,saliency", "--colour", "jet", "-o", "run")
+    assert done.code == 0, done.err
+    for image in report("run").data["images"]:
+        for map_ in image["maps"]:
+            words = shlex.split(map_["command"])
+            assert run(*words[1:]).code == 0
+            name = words[words.index("-o") + 1]
+            (made,) = Path(name).glob("maps/**/*.npy")
+            (before,) = Path("run/maps").glob(f"**/{made.name}")
+            np.testing.assert_array_equal(np.load(made), np.load(before))
+
+
+def test_the_summary_counts_and_leads_to_what_it_counts(page):
+    assert status(page) == "121 images"
+    texts = page.execute_script(
+        "return [...document.querySelectorAll('.totals li')].map((l) => l.textContent)"
+    )
+    assert texts == ["121images", "225maps", "90.0 %right, of 120", "12wrong", "15without a map", "1errors"]
+    page.execute_script("[...document.querySelectorAll('.totals button')][2].click()")
+    assert status(page) == "12 images of 121"
+    wrong = page.find_elements("css selector", "#confusion .wrong")
+    assert sum(int(w.text) for w in wrong) == 12
+    wrong[0].click()
+    assert status(page) == f"{wrong[0].text} images of 121"
+    page.execute_script("document.querySelector('#classes button').click()")
+    assert status(page).endswith("images of 121")
+    bar = page.find_element("css selector", "#histogram button:not(:disabled)")
+    page.execute_script("arguments[0].click()", bar)
+    assert bar.get_attribute("aria-pressed") == "true"
+    shown = int(status(page).split()[0])
+    assert f": {2 * shown} maps" in bar.get_attribute("aria-label")
+
+
+def test_of_a_few_images_the_figures_are_those_of_all(chromium, folder):
+    (folder / "report.html").write_text(report(folder, limit=5).html())
+    opened(chromium, folder / "report.html")
+    assert status(chromium) == "5 images"
+    assert chromium.execute_script("return document.querySelector('.totals b').textContent") == "121"
+    shown = chromium.execute_script("return data.images.map((i) => i.label)")
+    other = next(label for label in CLASSES[:6] if label not in shown)
+    chromium.execute_script("look({ label: arguments[0] })", f"={other}")
+    assert status(chromium) == "0 images of 5"
+
+
+def test_filters_and_orders(page, folder):
+    images = report(folder).data["images"]
+    choose(page, "label", "=heart")
+    assert status(page) == f"{sum(i['label'] == 'heart' for i in images)} images of 121"
+    choose(page, "label", "")
+    choose(page, "state", "error")
+    assert titles(page) == ["cat/cut.jpg"]
+    choose(page, "state", "problem")
+    assert status(page) == "15 images of 121"
+    choose(page, "state", "")
+    choose(page, "method", "=occlusion")
+    assert status(page) == "120 images of 121"
+    choose(page, "low", "0.5")
+    choose(page, "high", "0.6")
+    assert status(page) == f"{sum(0.5 <= (i['probability'] or 0) <= 0.6 for i in images)} images of 121"
+    page.find_element("id", "clear").click()
+    assert status(page) == "121 images"
+    choose(page, "text", "CAT 00")
+    assert set(titles(page)) == {i["path"] for i in images if "cat/00" in i["path"]}
+    choose(page, "text", "")
+    for order, key in (("path", lambda i: i["path"]), ("unsure", lambda i: (i["probability"], i["path"]))):
+        choose(page, "sort", order)
+        expected = sorted((i for i in images if not i["error"]), key=key)
+        assert titles(page) == [i["path"] for i in expected[:48]]
+
+
+def test_the_most_surprising_come_first(page, folder):
+    assert titles(page) == [image["path"] for image in report(folder).data["images"][:48]]
+
+
+def test_it_is_used_with_the_keys_alone(page):
+    from selenium.webdriver.common.keys import Keys
+
+    names = titles(page)
+    press(page, "/")
+    assert focused(page) == "text"
+    press(page, "heart", Keys.ESCAPE)
+    assert status(page) == "121 images"
+    assert focused(page) == names[0]
+    press(page, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
+    assert focused(page) == names[1]
+    press(page, Keys.ARROW_DOWN)
+    below = names.index(focused(page))
+    press(page, Keys.ARROW_UP)
+    assert focused(page) == names[1]
+    assert below > 1
+    press(page, Keys.ENTER)
+    title = "return document.getElementById('dialog-title').textContent"
+    assert page.execute_script(title) == names[1]
+    press(page, Keys.ARROW_RIGHT)
+    assert page.execute_script(title) == names[2]
+    press(page, Keys.ESCAPE)
+    assert not page.execute_script("return document.getElementById('dialog').open")
+    assert focused(page) == names[2]
+    page.execute_script("focusOn(47)")
+    press(page, Keys.ARROW_RIGHT)
+    assert page.execute_script("return document.getElementById('pages').textContent") == "page 2 of 3"
+    assert focused(page) == titles(page)[0]
+
+
+def test_a_panel_shows_heat_over_its_photo_and_hands_out_its_command(page, folder):
+    layers = page.execute_script(
+        "return [...document.querySelectorAll('.cards li:first-child .stack')].map((s) => "
+        "[...s.children].map((i) => i.className))"
+    )
+    assert layers == [["photo"], ["photo", "heat"], ["photo", "none"]]
+    opacity = "return getComputedStyle(document.querySelector('.heat')).opacity"
+    page.execute_script(
+        "const s = document.getElementById('opacity'); s.value = 30; s.dispatchEvent(new Event('input'))"
+    )
+    page.execute_script("document.getAnimations().forEach((a) => a.finish())")
+    assert float(page.execute_script(opacity)) == pytest.approx(0.3)
+    first = report(folder).data["images"][0]["maps"][0]["command"]
+    page.find_element("css selector", ".copy").click()
+    assert pasted(page) == first
+    page.execute_script("show(0)")
+    page.find_elements("css selector", "dialog .copy")[1].click()
+    assert "--method occlusion" in pasted(page)
+    lines = page.execute_script(
+        "return [...document.querySelectorAll('dialog code')].map((c) => c.textContent)"
+    )
+    assert first in lines
+
+
+def test_everything_that_can_be_used_has_a_name(page):
+    page.execute_script("show(0)")
+    unnamed = page.execute_script(
+        "const isNamed = (e) => e.textContent || e.ariaLabel || e.labels?.length || e.hasAttribute('alt');"
+        "const all = [...document.querySelectorAll('button, input, select, img')];"
+        "return all.filter((e) => !isNamed(e)).map((e) => e.outerHTML)"
+    )
+    assert unnamed == []
+    assert page.find_element("id", "status").get_attribute("role") == "status"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 800, 1400])
+def test_it_fits_its_window(chromium, folder, width, scheme):
+    path = folder / "report.html"
+    path.write_text(report(folder).html())
+    opened(chromium, path, width, 900, scheme)
+    assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
+    data = chromium.execute_cdp_cmd("Page.captureScreenshot", {})["data"]
+    seen = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert (seen[0, 0].mean() > 128) == (scheme == "light")
+    assert len(np.unique(seen.reshape(-1, 3), axis=0)) > 50
+
+
+@contextlib.contextmanager
+def listener():
+    """A server on this machine that remembers what was asked of it: its address and the list."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    asked = []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+
+
+HOSTILE = (
+    "<script>hit=1</script>",
+    "</script><script src={at}/1></script>",
+    "<!--<script>",
+    '"><img src={at}/2 onerror=hit=1>',
+    "'><svg onload=hit=1>",
+    "javascript:hit=1",
+    "line\nbreak\r\ttab",
+    "{{at}}${hit=1}`",
+    "\u202egnp.exe\u2028",
+    "n" * 240,
+    "&lt;script&gt; \\u003cscript\\u003e",
+)
+
+
+def test_names_that_are_attacks_run_nothing_and_ask_for_nothing(chromium, tmp_path):
+    with listener() as (at, asked):
+        names = [name.replace("{at}", at) for name in HOSTILE]
+        rows = []
+        for i, name in enumerate(names):
+            texts = {"label": name, "truth": name[::-1], "target_label": name, "layer": name, "method": name}
+            rows.append(row(f"{name.replace('/', '∕')}/{i}.png", picture=f"pictures/{i}.png", **texts))
+            rows.append(row(f"{name}.png", error=name))
+            rows.append(row(f"p{i}.png", problem=name, **texts))
+        model = {"path": names[1], "sha256": names[3], "opset": names[4]}
+        arguments = {"methods": names, "settings": {"preset": names[0]}}
+        run = written(tmp_path, rows, model=model, arguments=arguments, provider={"why": names[3]})
+        (tmp_path / "page.html").write_text(report(run).html())
+        opened(chromium, tmp_path / "page.html")
+        assert status(chromium) == f"{len(rows)} images"
+        for i in range(len(rows)):
+            chromium.execute_script("show(arguments[0])", i)
+        chromium.execute_script(
+            "document.getElementById('dialog').close(); look({ label: `=${arguments[0]}` })", names[1]
+        )
+        assert status(chromium).startswith("2 images")
+        frame = tmp_path / "notebook.html"
+        frame.write_text(f"<!DOCTYPE html>{report(run)._repr_html_()}")
+        assert chromium.execute_script("return window.hit") is None
+        assert requests(chromium) == []
+        opened(chromium, frame)
+        chromium.switch_to.frame(0)
+        assert status(chromium) == f"{len(rows)} images"
+        assert chromium.execute_script("return window.hit") is None
+        chromium.switch_to.default_content()
+        assert requests(chromium) == []
+        assert asked == []
+    assert chromium.get_log("browser") == []
+
+
+def test_a_folder_of_trouble_is_run_and_reported_with_every_reason(chromium, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos = tmp_path / "photos" / "cat"
+    photos.mkdir(parents=True)
+    good = cv2.imencode(".jpg", scene(TEST_SEEDS[3]).image[..., ::-1])[1].tobytes()
+    huge = cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()
+    huge = huge[:16] + (30_000).to_bytes(4, "big") * 2 + huge[24:]
+    bad = {"cut.jpg": good[:900], "empty.jpg": b"", "text.png": b"no picture", "huge.png": huge}
+    names = ["a b.jpg", "quote'\".jpg", "line\nbreak.jpg", "<script>hit=1<", "n" * 251 + ".jpg"]
+    names[3] += "script>.jpg"
+    for name, data in {**bad, **dict.fromkeys(names, good)}.items():
+        (photos / name).write_bytes(data)
+    assert run("run", "scenes", "photos", "-o", "run").code == 1
+    assert run("report", "run").code == 0
+    images = report("run").data["images"]
+    assert {i["path"].removeprefix("cat/") for i in images if i["error"]} == set(bad)
+    assert all(i["photo"] and i["maps"][0]["picture"] for i in images if not i["error"])
+    opened(chromium, Path("run/report.html"))
+    assert status(chromium) == f"{len(bad) + len(names)} images"
+    chromium.execute_script("look({ state: 'error' })")
+    reasons = {i["error"] for i in images if i["error"]}
+    shown = chromium.execute_script(
+        "return [...document.querySelectorAll('.cards p')].map((p) => p.textContent)"
+    )
+    assert set(shown) == reasons
+    assert chromium.execute_script("return window.hit") is None
+    assert requests(chromium) == []
+    assert chromium.get_log("browser") == []
+
+
+def test_a_script_that_came_in_would_not_run(chromium, folder):
+    (folder / "report.html").write_text(report(folder).html())
+    opened(chromium, folder / "report.html")
+    with listener() as (at, asked):
+        chromium.execute_script(
+            "const s = document.createElement('script'); s.textContent = 'hit = 1'; document.body.append(s);"
+            "const i = new Image(); i.src = arguments[0]; document.body.append(i);"
+            "fetch(arguments[0]).catch(() => 0)",
+            f"{at}/x.png",
+        )
+        assert chromium.execute_script("return window.hit") is None
+        assert asked == []
+    log = chromium.get_log("browser")
+    assert log
+    assert all("Content Security Policy" in line["message"] for line in log)
+
+
+def test_more_classes_than_a_matrix_holds_are_listed_as_pairs(chromium, tmp_path):
+    rows = [row(f"{i}.png", truth=f"class {i}", label=f"class {(i + i % 2) % 60}") for i in range(60)]
+    path = tmp_path / "page.html"
+    path.write_text(report(written(tmp_path, rows)).html())
+    opened(chromium, path)
+    lines = chromium.execute_script("return document.querySelectorAll('#confusion tbody tr').length")
+    assert lines == 30
+    assert json.loads(chromium.execute_script("return JSON.stringify(data.totals)"))["right"] == 30
