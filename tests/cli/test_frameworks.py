@@ -21,7 +21,8 @@ def files(tmp_path_factory):
     there = [name for name in frameworks.FILES if frameworks.is_installed(name)]
     if "keras" in there:
         frameworks.write_tensorflow(folder)
-    frameworks.write_torch(folder, [n for n in there if n in ("torchscript", "dynamo")])
+    if "torchscript" in there:
+        frameworks.write_torch(folder, [n for n in there if n in ("torchscript", "dynamo")])
     rng = np.random.default_rng(5)
     coarse = rng.integers(0, 256, (6, 7, 3)).astype(np.uint8)
     cv2.imwrite(str(folder / "photo.png"), cv2.resize(coarse, (70, 60), interpolation=cv2.INTER_CUBIC))
