@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 FILM_BYTES = 2**31  # of frames in memory
 
 # All 256 colours (8 bits), and the finest of its ditherings: half of the default's error on a photo.
-_GIF = [cv2.IMWRITE_GIF_QUALITY, 8, cv2.IMWRITE_GIF_DITHER, 3]  # pyright: ignore[reportAttributeAccessIssue]
+_GIF = [cv2.IMWRITE_GIF_QUALITY, 8, cv2.IMWRITE_GIF_DITHER, 3]
 
 
 def encode_gif(frames: Sequence[np.ndarray], fps: float) -> bytes:
     """An endless GIF of pictures (H, W, 3) uint8 RGB. Raises Unavailable where OpenCV cannot write it."""
-    film = cv2.Animation()  # pyright: ignore[reportAttributeAccessIssue] (the stubs lack it)
+    film = cv2.Animation()
     film.frames = [np.ascontiguousarray(f[..., ::-1]) for f in frames]
-    film.durations = np.full(len(frames), round(1000 / fps), np.int32)
+    film.durations = [round(1000 / fps)] * len(frames)
     try:
-        done, data = cv2.imencodeanimation(".gif", film, _GIF)  # pyright: ignore[reportAttributeAccessIssue]
+        done, data = cv2.imencodeanimation(".gif", film, _GIF)
     except cv2.error as error:
         raise Unavailable(f"this OpenCV cannot write GIF ({error.err})") from error
     if not done:

@@ -21,7 +21,7 @@ import torch
 from rows import ROWS, Contestant, Field, close
 
 TURN = 0.1  # seconds for which one contestant runs before the next: threads that wait no longer spin
-MOST = 200  # rounds
+MOST = 60  # rounds
 LEAST = 3  # unless they take three times the seconds that there are
 
 
