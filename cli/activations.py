@@ -45,15 +45,7 @@ LAID_OVER = 8  # channels over the photo
 @click.option(
     "--top", default=64, show_default=True, type=click.IntRange(1, 4096), help="Channels in a picture."
 )
-@click.option(
-    "-o",
-    "--output",
-    default="onnxlens-out",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder for pictures, values and manifest.json.",
-)
-@click.option("--overwrite", is_flag=True, help="Write into a folder that holds an earlier run.")
+@options.output("Folder for pictures, values and manifest.json.")
 @photos_too
 @options.photos
 @options.as_json

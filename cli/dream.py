@@ -36,15 +36,7 @@ NOISE = "noise"  # what a dream is called that starts from no photo
 @click.option(
     "--save-every", type=click.IntRange(1), help="Also write the picture after every so many steps."
 )
-@click.option(
-    "-o",
-    "--output",
-    default="onnxlens-out",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder for pictures, films and manifest.json.",
-)
-@click.option("--overwrite", is_flag=True, help="Write into a folder that holds an earlier run.")
+@options.output("Folder for pictures, films and manifest.json.")
 @options.photos
 @options.as_json
 @options.quiet

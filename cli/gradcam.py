@@ -38,15 +38,7 @@ if TYPE_CHECKING:
     help="Several feature maps, by name or glob, also side by side; may be said several times.",
 )
 @click.option("--guided", is_flag=True, help="Also guided Grad-CAM: which pixels of the heat matter.")
-@click.option(
-    "-o",
-    "--output",
-    default="onnxlens-out",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder for pictures, maps and manifest.json.",
-)
-@click.option("--overwrite", is_flag=True, help="Write into a folder that holds an earlier run.")
+@options.output("Folder for pictures, maps and manifest.json.")
 @click.option(
     "--colour", default="turbo", show_default=True, help="Colour map: turbo, jet, viridis, inferno, ..."
 )

@@ -32,15 +32,7 @@ PREDICTIONS = 5
     multiple=True,
     help="Photos to search for those of highest response; may be repeated.",
 )
-@click.option(
-    "-o",
-    "--output",
-    default="onnxlens-look",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help=f"Folder for {PAGE} and manifest.json.",
-)
-@click.option("--overwrite", is_flag=True, help="Write into a folder that holds an earlier run.")
+@options.output(f"Folder for {PAGE} and manifest.json.", default="onnxlens-look")
 @options.photos
 @options.as_json
 @options.quiet

@@ -59,15 +59,7 @@ Shape = tuple[int, int]
     help="Approximate: a patch changes at most this share of a map's height and width.  [default: all]",
 )
 @click.option("--exact", is_flag=True, help="Draw one block for each place, nothing between them.")
-@click.option(
-    "-o",
-    "--output",
-    default="onnxlens-out",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder for pictures, values and manifest.json.",
-)
-@click.option("--overwrite", is_flag=True, help="Write into a folder that holds an earlier run.")
+@options.output("Folder for pictures, values and manifest.json.")
 @folders_too("occlusion")
 @options.photos
 @click.option("--verbose", is_flag=True, help="Say how the answers are computed, and why so.")

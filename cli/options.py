@@ -79,6 +79,21 @@ def stacked(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     return apply
 
 
+def output(holds: str, default: str = "onnxlens-out") -> Callable[[F], F]:
+    """Where the results go, and whether over those of an earlier run; `holds` says what will lie there."""
+    return stacked(
+        click.option(
+            "-o",
+            "--output",
+            default=default,
+            show_default=True,
+            type=click.Path(path_type=Path),
+            help=holds,
+        ),
+        click.option("--overwrite", is_flag=True, help="Write into a folder that holds an earlier run."),
+    )
+
+
 debug = click.option(
     "--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error."
 )

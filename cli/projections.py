@@ -65,15 +65,7 @@ def shared(method: str, style: str, unit: str) -> Any:
             type=click.IntRange(1, 100),
             help="How many of the layer's channels, without --channels.  [default: 9]",
         ),
-        click.option(
-            "-o",
-            "--output",
-            default="onnxlens-out",
-            show_default=True,
-            type=click.Path(path_type=Path),
-            help="Folder for pictures, signals and manifest.json.",
-        ),
-        click.option("--overwrite", is_flag=True, help="Write into a folder that holds an earlier run."),
+        options.output("Folder for pictures, signals and manifest.json."),
         click.option(
             "--style",
             default=style,

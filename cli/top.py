@@ -47,15 +47,7 @@ SHOWN = 16  # channels of a layer, where none are named, and on one page
 @click.option(
     "--batch", default=16, show_default=True, type=click.IntRange(1, 4096), help="Photos at a time, per core."
 )
-@click.option(
-    "-o",
-    "--output",
-    default="onnxlens-out",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder for pictures, top.jsonl and manifest.json.",
-)
-@click.option("--overwrite", is_flag=True, help="Write into a folder that holds an earlier run.")
+@options.output("Folder for pictures, top.jsonl and manifest.json.")
 @options.cluster
 @options.photos
 @options.as_json

@@ -11,7 +11,7 @@ from onnx import NodeProto
 from .errors import BadRequest, nearest
 from .graph import Graph
 from .maps import View, map_names, view_of, views
-from .nodes import OURS
+from .nodes import OURS, attributes
 from .types import is_float
 
 # Operators that pass on every element as it is, in another shape or type at most.
@@ -88,30 +88,34 @@ def last_features(graph: Graph, score: str) -> str:
 def _only_extra_read(graph: Graph, way: list[NodeProto], name: str, view: View) -> bool:
     """True where the head takes the extra tokens alone, and none of the patches."""
 
-    def at_most(node: NodeProto, index: int) -> bool:
-        array = graph[node.input[index]].array if len(node.input) > index else None
-        return array is not None and bool((array >= 0).all() and (array < view.extra + index - 1).all())
+    tokens = 3 - view.channels  # their axis
+
+    def takes_extra(node: NodeProto) -> bool:
+        if node.op_type == "Gather":
+            which, axis = graph[node.input[1]].array, attributes(node).get("axis", 0)
+            return axis == tokens and which is not None and bool(((which >= 0) & (which < view.extra)).all())
+        if node.op_type == "Slice" and len(node.input) > 3:
+            ends, axes = (graph[i].array for i in node.input[2:4])
+            if ends is not None and axes is not None and axes.tolist() == [tokens]:
+                return bool(0 <= ends[0] <= view.extra)
+        return False
 
     readers = [n for n in way if name in n.input[:1]]
-    return bool(readers) and all(
-        (n.op_type == "Gather" and at_most(n, 1)) or (n.op_type == "Slice" and at_most(n, 2)) for n in readers
-    )
+    return bool(readers) and all(map(takes_extra, readers))
 
 
 def _attended(graph: Graph, name: str, seen: dict[str, View]) -> str:
-    """What the last attention before a value reads: the last tokens that all of it comes from."""
+    """What the last attention before a value reads: the last tokens like it that all of it comes from."""
     attentions = [n for n in graph.ancestors([name]) if n.op_type in ATTENTION]
     if not attentions:
         return name
-    way = graph.ancestors(attentions[-1].input)
-    last_read = {i: at for at, node in enumerate(way) for i in node.input if _carries(graph, i)}
-    reach, found = 0, name
-    for at, node in enumerate(way):
-        output = node.output[0]
-        if reach <= at and output in seen and _width(graph, output, seen) == _width(graph, name, seen):
-            found = output
-        reach = max([reach, *(last_read.get(o, 0) for o in node.output)])
-    return found
+    (output,) = attentions[-1].output[:1]
+    alike = [
+        n
+        for n in bottlenecks(graph, output)
+        if n != output and n in seen and _width(graph, n, seen) == _width(graph, name, seen)
+    ]
+    return alike[-1] if alike else name
 
 
 def _carries(graph: Graph, name: str) -> bool:
@@ -176,7 +180,7 @@ def bottlenecks(graph: Graph, score: str) -> list[str]:
     felt, last_read = set(graph.inputs), dict.fromkeys(graph.inputs, -1)
     for i, node in enumerate(way):
         if felt.intersection(node.input):
-            felt.update(o for o in node.output if o)
+            felt.update(o for o in node.output if o and _carries(graph, o))
         last_read.update((name, i) for name in node.input if name in felt)
     found = []
     needed_until = max((last_read[name] for name in graph.inputs), default=-1)
