@@ -80,7 +80,8 @@ def weights(view: View) -> Panel:
         "The kernels of the first layer: the patterns of pixels that the network begins with. Smooth "
         "stripes and "
         "patches of colour are those of a network that learned something; noise, that of one that did not.",
-        "Each kernel as a picture in the colours of the photo, all on one scale; grey is zero.",
+        "Each kernel as a picture in the colours of the photo, on its own scale; grey is zero, and the number "
+        "below is its norm.",
         view.command("weights", places=()),
         [Figure(first.picture(outputs), f"Kernels of {first.kernels.layer}", wide=True, crisp=True)],
     )
@@ -110,7 +111,7 @@ def highest(view: View) -> Panel:
         "Crops are the receptive fields of the positions of highest response; beside them is what the "
         "deconvnet "
         "projects back from there (Zeiler & Fergus 2014, figure 2).",
-        view.command("top", "--deconv", places=places),
+        view.command("top", "--deconv", "--layer", view.layer, places=places),
         [Figure(sheet, "What comes back, beside the crops, channel by channel", wide=True, crisp=True)],
         "" if view.places else "Searched in this photo alone; give a folder with --folder to search many.",
     )
@@ -121,7 +122,7 @@ def occlusion(view: View) -> Panel:
     from ..models.occlusion import occlusion as hide
     from ..models.panels import sheet
 
-    found = hide(view.lens, view.photo, view.target)
+    found = hide(view.lens, view.photo, view.target, layer=view.layer)
     heat = found.heat()
     figures = [Figure(sheet([found]), "The answers of the model, by where the patch is", wide=True)]
     if not heat.problem:
@@ -134,7 +135,7 @@ def occlusion(view: View) -> Panel:
         "Three functions of the position of the patch (Zeiler & Fergus 2014, figure 7): the total of the "
         "strongest "
         "feature map, the probability of the class, and the most probable class. No gradient is needed.",
-        view.command("occlusion", *_target(view)),
+        view.command("occlusion", *_target(view), "--layer", view.layer),
         figures,
         heat.problem,
     )
@@ -196,7 +197,7 @@ def dream(view: View) -> Panel:
 
 def gradcam(view: View) -> Panel:
     """(7) Grad-CAM."""
-    heats = view.lens.explain(view.photo, [view.target or "top3"])
+    heats = view.lens.explain(view.photo, [view.target or "top3"], layer=view.layer)
     shown = [h for h in heats if not h.problem]
     return Panel(
         "gradcam",
@@ -205,7 +206,7 @@ def gradcam(view: View) -> Panel:
         f"The channels of {heats[0].layer}, weighted with the mean gradient of the class score, where the "
         f"sum is "
         "positive (Selvaraju et al. 2017).",
-        view.command("gradcam", *(_target(view) or ["--target", "top3"])),
+        view.command("gradcam", *(_target(view) or ["--target", "top3"]), "--layer", view.layer),
         [Figure(h.overlay(), f"{h.target.label} {h.target.probability:.3f}") for h in shown],
         " ".join(f"{h.target.label}: {h.problem}." for h in heats if h.problem),
     )

@@ -90,6 +90,15 @@ def test_every_command_on_the_page_works_as_it_stands(cat, run):
         assert done.code == 0, f"{line}\n{done.err}"
 
 
+def test_the_layer_that_is_asked_for_is_the_one_that_is_looked_at(cat, run):
+    assert run("look", "scenes", cat, "--layer", "relu4", "-o", "page").code == 0
+    texts = [text for tag, text in Page("page/index.html").texts if tag in ("p", "code")]
+    assert any("channels of relu4, weighted" in text for text in texts)
+    for name in ("gradcam", "occlusion", "top", "deconvnet"):
+        (line,) = (i for text in texts for i in text.splitlines() if i.startswith(f"onnxlens {name} "))
+        assert "--layer relu4" in line
+
+
 def test_what_a_model_does_not_allow_is_said_in_its_place(place, run):
     """The colours' head is one matrix: nothing of what the last layer holds speaks for the sky."""
     done = run("look", "model.onnx", "red.png", "--target", "sky", "-o", "page", "--json")
