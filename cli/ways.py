@@ -80,7 +80,7 @@ def weights(view: View) -> Panel:
         "The kernels of the first layer: the patterns of pixels that the network begins with. Smooth "
         "stripes and "
         "patches of colour are those of a network that learned something; noise, that of one that did not.",
-        "Each kernel as a picture in the colours of the photo, on its own scale; grey is zero, and the number "
+        "Each kernel as a picture in the colours of the photo, on its own scale; grey is zero, the number "
         "below is its norm.",
         view.command("weights", places=()),
         [Figure(first.picture(outputs), f"Kernels of {first.kernels.layer}", wide=True, crisp=True)],
