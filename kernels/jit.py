@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import numba
+import platformdirs
 from numba import njit, types
 
 
@@ -19,11 +24,29 @@ def compiled(*arguments: types.Type) -> Callable[[Callable[..., None]], Callable
     def decorate(function: Callable[..., None]) -> Callable[..., Any]:
         signature = types.void(*arguments)
         try:
-            return njit(signature, cache=True, nogil=True)(function)
+            with _own_folder():
+                return njit(signature, cache=True, nogil=True)(function)
         except RuntimeError:  # no folder for the cache can be written, as in a locked-down container
             return njit(signature, nogil=True)(function)
 
     return decorate
+
+
+@contextmanager
+def _own_folder() -> Iterator[None]:
+    """Kernels that are made here are kept in the user's cache folder (or in NUMBA_CACHE_DIR).
+
+    Beside the source, where numba would put them, they outlive `pip uninstall`: what is left of the package's
+    folder then hides an editable install of the same name.
+    """
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = before or str(
+        Path(os.environ.get("ONNXLENS_CACHE") or platformdirs.user_cache_dir("onnxlens"), "kernels")
+    )
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
 
 
 def view(dtype: types.Type, axes: int) -> types.Array:
