@@ -57,7 +57,7 @@ class Chain(Session):
         made = [o for n in nodes for o in n.output if o]
         given = _read(nodes).difference(made, graph.constants, graph.inputs)
         part.inputs = [*graph.inputs, *sorted(given)]
-        return Session(part, [o for o in made if o in wanted], self.provider, self._threads, yields=True)
+        return Session(part, [o for o in made if o in wanted], self.provider, self._threads)
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once. Raises BadRequest where an input is missing or of a wrong shape or type."""

@@ -24,8 +24,8 @@ class Session:
 
     `session(feeds)` takes arrays by input name and gives arrays by output name. Weights are handed to
     ONNX Runtime as they lie in memory, those in files of their own by their place in the file, which it
-    maps; sizes above protobuf's 2 GB are no obstacle. A session that `yields` puts its threads to sleep as
-    soon as it has run, for others that take their turn in the same cores.
+    maps; sizes above protobuf's 2 GB are no obstacle. Its threads go to sleep as soon as it has run, for what
+    takes its turn in the same cores: the runtime's own habit is to let them wait awake for 33 ms.
 
     Raises BadModel where ONNX Runtime cannot run the graph, Unavailable and BadRequest as `choose` does.
     """
@@ -36,7 +36,6 @@ class Session:
         outputs: Sequence[str] | None = None,
         provider: str = "cpu",
         threads: int | None = None,
-        yields: bool = False,
     ):
         self.outputs = list(graph.outputs if outputs is None else outputs)
         # NumPy has no bfloat16 that ONNX Runtime hands out: the value before the last cast is asked for.
@@ -58,8 +57,7 @@ class Session:
         options.log_severity_level = 4
         if threads is not None:
             options.intra_op_num_threads = threads
-        if yields:
-            options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         weights = _weights_beside(model, graph, options)  # held until the session has its own copy
         if weights:
             values = [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]

@@ -20,7 +20,9 @@ import numpy as np
 import torch
 from rows import ROWS, Contestant, Field, close
 
-TURN = 0.1  # seconds for which one contestant runs before the next: threads that wait no longer spin
+TURN = 0.1  # seconds for which one contestant runs before the next
+PAUSE = 0.06  # seconds before a turn: threads of ONNX Runtime wait awake for 33 ms, those of PyTorch for 9
+LONG = 0.5  # seconds of a call that needs no other before it to be warm
 MOST = 60  # rounds
 LEAST = 3  # unless they take three times the seconds that there are
 
@@ -36,7 +38,8 @@ def main(name: str, folder: Path, threads: int, seconds: float, rows: list[str])
         for batch in row.batches if name in row.networks else ():
             contestants = row.contestants(Field(name, path, module, threads, batch))
             first, off = answered(f"{name}: {row.title}", contestants, row.allowed)
-            times = in_turns(contestants, first, seconds * row.patience)
+            again = {n: timed(c) for n, c in contestants.items()}  # nothing is compiled any more
+            times = in_turns(contestants, again, seconds * row.patience)
             found = {"network": name, "row": key, "batch": batch, "threads": threads}
             found |= {"rounds": len(next(iter(times.values()))), "load": round(os.getloadavg()[0], 1)}
             found |= {"seconds": {n: float(np.median(t)) for n, t in times.items()}}
@@ -66,11 +69,19 @@ def answered(
     return taken, off
 
 
+def timed(one: Contestant) -> float:
+    """The seconds of a call."""
+    start = time.perf_counter()
+    one.call()
+    return one.scale * (time.perf_counter() - start)
+
+
 def in_turns(
     contestants: Mapping[str, Contestant], first: Mapping[str, float], seconds: float
 ) -> dict[str, list[float]]:
-    """The seconds of each round, by contestant; the first call of a turn of several is to warm up."""
+    """The seconds of each round, by contestant; but for long calls the first of a turn is to warm up."""
     calls = {n: max(1, min(10, round(TURN * c.scale / first[n]))) for n, c in contestants.items()}
+    warm = {n: first[n] / c.scale < LONG for n, c in contestants.items()}
     kept: dict[str, list[float]] = {name: [] for name in contestants}
     start = time.perf_counter()
     for i in range(MOST):
@@ -78,12 +89,9 @@ def in_turns(
         if (i >= LEAST and spent > seconds) or (i and spent > 3 * seconds):
             break
         for name, one in contestants.items():
-            taken = []
-            for _ in range(calls[name] + (calls[name] > 1)):
-                start = time.perf_counter()
-                one.call()
-                taken.append(one.scale * (time.perf_counter() - start))
-            kept[name].append(float(np.median(taken[calls[name] > 1 :])))
+            time.sleep(PAUSE)
+            taken = [timed(one) for _ in range(calls[name] + warm[name])]
+            kept[name].append(float(np.median(taken[warm[name] :])))
     return kept
 
 

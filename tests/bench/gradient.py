@@ -52,8 +52,8 @@ def main(models: tuple[str, ...], threads: int, repeats: int, batch: int, profil
         graph = training_graph(source)
         feeds = drawn(graph, batch)
         # Threads of one session that wait for its next run would take the cores from the next one's.
-        forward = Session(network.graph, graph.outputs[:1], "cpu", threads, yields=True)
-        before = Session(graph, graph.outputs, "cpu", threads, yields=True)
+        forward = Session(network.graph, graph.outputs[:1], "cpu", threads)
+        before = Session(graph, graph.outputs, "cpu", threads)
         after = network.compile(graph, graph.outputs)
         *outputs, gradient = graph.outputs
         old, new = before(feeds), after(feeds)
