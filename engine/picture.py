@@ -186,8 +186,9 @@ def encode_png(picture: np.ndarray) -> bytes:
 
 
 def encode_jpeg(picture: np.ndarray, quality: int = 90) -> bytes:
-    """The bytes of a JPEG file that holds a picture, (H, W, 3) RGB, uint8."""
-    return cv2.imencode(".jpg", picture[:, :, ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()
+    """The bytes of a JPEG file that holds a picture, (H, W, 3) RGB or (H, W) grey, uint8."""
+    picture = picture[:, :, ::-1] if picture.ndim == 3 else picture
+    return cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()
 
 
 def shrunk(picture: np.ndarray, longest: int) -> np.ndarray:

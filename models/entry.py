@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..engine.errors import OnnxlensError
 from ..engine.picture import encode_jpeg, shrunk
+from ..engine.signals import tones
+from ..engine.signals.projection import METHODS
+from ..kernels.normalise import normalise
+from ..kernels.upsample import upsample
 from . import tally
 from .pages import address
 from .photo import decode, read_file
-from .record import command, within
+from .preprocess import Preprocess
+from .record import command, looking, part, read_map, within
 from .row import Row
 
 QUALITY = 72  # of a thumbnail's JPEG
@@ -36,7 +43,10 @@ class Drawer:
     side: int
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """The fields OF_IMAGE, the `photo`, or a `note` why there is none, and the `maps`."""
+        """The fields OF_IMAGE, the `photo`, or a `note` why there is none, a `command`, and the `maps`.
+
+        A map has its `heat`, grey tones that lie on the photo, or without the file of the map its `picture`.
+        """
         first = rows[0]
         photo, note = self._photo(first)
         return {
@@ -45,12 +55,14 @@ class Drawer:
             "shaky": max(row["shaky"] for row in rows),
             "photo": photo,
             "note": note,
+            "command": looking(self.manifest, first),
             "maps": [self._map(row) for row in rows],
         }
 
     def _map(self, row: Row) -> dict[str, Any]:
-        picture, line = self._picture(row), command(self.manifest, row)
-        return {**{key: row[key] for key in OF_MAP}, "picture": picture, "command": line}
+        heat, line = self._heat(row), command(self.manifest, row)
+        picture = None if heat else self._picture(row)
+        return {**{key: row[key] for key in OF_MAP}, "heat": heat, "picture": picture, "command": line}
 
     def _photo(self, row: Row) -> tuple[str | None, str]:
         """The thumbnail of the photo that the run saw, or why there is none."""
@@ -63,6 +75,27 @@ class Drawer:
             return self._thumbnail(data, row["path"]), ""
         except OnnxlensError:
             return None, "the photo is not there any more"
+
+    def _heat(self, row: Row) -> str | None:
+        """The map that the run wrote, on the pixels of the photo's thumbnail, as the run's picture has it:
+        black where there is no heat or the model did not look, white at the hottest.
+        """
+        sides = row["height"], row["width"]
+        if not row["map"] or row["problem"] is not None or None in sides or min(sides) < 1:
+            return None
+        try:
+            map_ = read_map(read_file(within(self.folder, row["map"])))
+            box = Preprocess.from_dict(part(self.manifest, "preprocess")).box(*sides)
+        except OnnxlensError:
+            return None
+        share = min(1, self.side / max(sides))
+        height, width = (max(1, round(side * share)) for side in sides)
+        down, across = height / sides[0], width / sides[1]
+        box = box[0] * down, box[1] * across, box[2] * down, box[3] * across
+        map_ = tones.scaled(map_) if row["method"] in METHODS else map_
+        heat = upsample(map_[None], height, width, box, np.nan)
+        heat = heat if row["method"] in METHODS else normalise(heat)
+        return address("jpeg", encode_jpeg(np.rint(255 * np.nan_to_num(heat[0])).astype(np.uint8), QUALITY))
 
     def _picture(self, row: Row) -> str | None:
         """The thumbnail of the picture that the run wrote of a map, if it did."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..engine.errors import BadRequest
 from .album import safe
@@ -50,19 +53,47 @@ def within(folder: Path, name: str) -> Path:
     raise BadRequest(f"{name} leads out of {folder}")
 
 
+def read_map(data: bytes) -> np.ndarray:
+    """A map (h, w) float32 as a run writes it. Raises BadRequest for what is none, or not finite."""
+    try:
+        found = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, MemoryError, OverflowError):
+        raise BadRequest("no array") from None
+    if found.ndim != 2 or found.dtype != np.float32 or not found.size or not np.isfinite(found).all():
+        raise BadRequest("no map")
+    return found
+
+
+def looking(manifest: Mapping[str, Any], row: Row) -> str:
+    """The command line that says what the model takes the photo of a row for."""
+    settings = part(part(manifest, "arguments"), "settings")
+    return shlex.join(["onnxlens", "predict", *_photo(manifest, row), *_options(settings)])
+
+
 def command(manifest: Mapping[str, Any], row: Row) -> str:
     """The command line that makes the map of a row alone, into a folder of its own."""
     arguments = part(manifest, "arguments")
     given = {**part(arguments, "settings"), **{key: arguments.get(key) for key in OPTIONS}}
     given["method"] = row["method"] or ",".join(map(str, arguments.get("methods") or ()))
     given["target"] = row["target"]
-    image = Path(str(manifest.get("root", "")), row["path"])
-    words = ["onnxlens", "run", str(part(manifest, "model").get("path", "MODEL")), str(image)]
-    for key, value in given.items():
-        if value not in (None, "") and value != OPTIONS.get(key):
-            words += [f"--{key}", "x".join(map(str, value)) if isinstance(value, list) else str(value)]
+    words = ["onnxlens", "run", *_photo(manifest, row)]
+    words += _options({key: value for key, value in given.items() if value != OPTIONS.get(key)})
     name = "-".join(str(v) for v in (safe(row["path"]), row["target"], row["method"]) if v is not None)
     return shlex.join([*words, "-o", f"again/{name}"])
+
+
+def _photo(manifest: Mapping[str, Any], row: Row) -> list[str]:
+    """The model and the photo, as a command line names them."""
+    image = Path(str(manifest.get("root", "")), row["path"])
+    return [str(part(manifest, "model").get("path", "MODEL")), str(image)]
+
+
+def _options(given: Mapping[str, Any]) -> list[str]:
+    words = []
+    for key, value in given.items():
+        if value not in (None, ""):
+            words += [f"--{key}", "x".join(map(str, value)) if isinstance(value, list) else str(value)]
+    return words
 
 
 def part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:

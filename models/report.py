@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..engine.errors import BadRequest
+from ..engine.picture import colour_map
 from . import tally
 from .entry import Drawer
 from .pages import as_it_stands, rendered
@@ -21,6 +25,7 @@ from .stream import ahead, cores
 MOST = 200_000_000  # bytes of a page: beyond that a browser takes its time
 SIDES = {100: 480, 500: 320}  # pixels of a thumbnail's longer side, by the number of images
 SIDE = 160
+COLOUR = "turbo"
 SCRIPTS = "report.js", *(f"report-{part}.js" for part in ("cards", "gallery", "summary", "start"))
 SAMPLE = 32  # images by which the size of a page is foretold
 
@@ -30,12 +35,15 @@ class Report:
     """The content of a page, which in a notebook shows itself.
 
     `data` is what the page's script reads: `totals`, `classes`, `confusion` and `histograms` of the whole
-    run, and the `images` shown, each with its `maps`.
+    run, the `images` shown, each with its `maps`, and the opacity `alpha` (0 to 1) of the heat at first.
+    `commands` made the run and the page; `colours` (256, 3) uint8 are those of the heat, cold to hot.
     """
 
     title: str
     facts: Sequence[str]
     notes: Sequence[str]
+    commands: Mapping[str, str]
+    colours: np.ndarray
     data: Mapping[str, Any]
 
     def html(self) -> str:
@@ -46,6 +54,8 @@ class Report:
             title=self.title,
             facts=self.facts,
             notes=self.notes,
+            commands=self.commands,
+            tones=[" ".join(f"{tone / 255:.4g}" for tone in channel) for channel in self.colours.T],
             data=self.data,
             style=as_it_stands("style.css", "report.css"),
             script=as_it_stands(*SCRIPTS),
@@ -88,9 +98,16 @@ def report(
         "confusion": tally.confusion(firsts),
         "histograms": tally.histograms(rows),
         "images": drawn,
+        "alpha": _alpha(manifest),
     }
-    notes = _notes(manifest, len(images), len(drawn))
-    return Report(_title(manifest, len(images)), _facts(manifest, folder), notes, data)
+    return Report(
+        title=_title(manifest, len(images)),
+        facts=_facts(manifest, folder),
+        notes=_notes(manifest, len(images), len(drawn)),
+        commands=_commands(manifest, folder, limit),
+        colours=_colours(manifest),
+        data=data,
+    )
 
 
 def _interest(image: Sequence[Row]) -> tuple[bool, float, float, str]:
@@ -145,3 +162,25 @@ def _notes(manifest: Mapping[str, Any], count: int, shown: int) -> list[str]:
         most = f"Shown are the {shown:,} images most worth a look, of {count:,}"
         notes.append(f"{most}; totals, classes, confusions and histograms are those of all.")
     return notes
+
+
+def _commands(manifest: Mapping[str, Any], folder: Path, limit: int | None) -> dict[str, str]:
+    """The command lines that made the run, if it says so, and this page, by what they make."""
+    words, few = manifest.get("command_line"), [] if limit is None else ["--limit", str(limit)]
+    lines = {"This page": ["report", str(folder), *few]}
+    if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
+        lines = {"This run": words, **lines}
+    return {what: encodable(shlex.join(["onnxlens", *line])) for what, line in lines.items()}
+
+
+def _alpha(manifest: Mapping[str, Any]) -> float:
+    alpha = part(manifest, "arguments").get("alpha")
+    return alpha if isinstance(alpha, int | float) and 0 <= alpha <= 1 else 0.7
+
+
+def _colours(manifest: Mapping[str, Any]) -> np.ndarray:
+    """The colours of the run's pictures, which may be called as none is that we have."""
+    try:
+        return colour_map(str(part(manifest, "arguments").get("colour", COLOUR)))
+    except BadRequest:
+        return colour_map(COLOUR)

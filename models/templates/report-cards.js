@@ -5,12 +5,13 @@ function stack(image, map) {
   box.style.aspectRatio = `${image.width || 1} / ${image.height || 1}`;
   const layer = (source, className, alt) =>
     box.append(make("img", { src: source, className, alt, decoding: "async", loading: "lazy" }));
-  if (image.photo) layer(image.photo, "photo", map && map.picture ? "" : `Photo ${image.path}`);
-  if (map && map.picture) {
+  const heat = map && (map.heat ?? map.picture);
+  if (image.photo) layer(image.photo, "photo", heat ? "" : `Photo ${image.path}`);
+  if (heat) {
     const alt = `${map.method} of ${map.target_label ?? "the input"} over ${image.path}`;
-    layer(map.picture, image.photo ? "heat" : "heat alone", alt);
+    layer(heat, `${map.heat ? "heat" : "picture"}${image.photo ? "" : " alone"}`, alt);
   }
-  const missing = map ? map.problem ?? (map.picture ? "" : "no picture kept") : image.photo ? "" : image.note;
+  const missing = map ? map.problem ?? (heat ? "" : "no map kept") : image.photo ? "" : image.note;
   if (missing) box.append(make("span", { className: "none", textContent: missing }));
   if (missing && box.children.length === 1) box.className = "none";
   return box;
@@ -19,9 +20,14 @@ function stack(image, map) {
 function copier(command) {
   const button = make("button", { type: "button", className: "copy", textContent: "Copy", title: command });
   said(button, `Copy the command: ${command}`);
-  button.addEventListener("click", () => copy(command, button));
   return button;
 }
+
+// A click anywhere: those in the head of the page are written by the template.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest(".copy");
+  if (button) copy(button.title, button);
+});
 
 async function copy(text, button) {
   let done = true;
@@ -67,7 +73,7 @@ function card({ image, maps }, index) {
   }
   const panels = make("div", { className: "panels" });
   if ($("beside").checked && (image.photo || image.note)) {
-    panels.append(make("figure", {}, stack(image), make("figcaption", { textContent: "photo" })));
+    panels.append(make("figure", {}, stack(image), make("figcaption", {}, make("span", { className: "name", textContent: "photo" }), image.command && copier(image.command))));
   }
   for (const map of maps) {
     const isOther = map.target_label !== null && map.target_label !== image.label;

@@ -57,14 +57,14 @@ function show(index) {
   body.replaceChildren();
   if (image.error !== null) body.append(make("p", { className: "note name", textContent: image.error }));
   else {
-    large.append(make("figure", {}, stack(image), facts({
+    const about = facts({
       photo: image.width === null ? null : `${image.width} × ${image.height} pixels`,
       "SHA-256": image.sha256,
       note: image.note || null,
-    })));
+    });
+    large.append(make("figure", {}, stack(image), about, ...(image.command ? line(image.command) : [])));
   }
   for (const map of image.maps) {
-    const line = make("pre", {}, make("code", { textContent: map.command }));
     const figure = make("figure", {});
     if (image.error === null) {
       figure.append(stack(image, map), facts({
@@ -78,7 +78,7 @@ function show(index) {
         problem: map.problem,
       }));
     }
-    figure.append(line, copier(map.command));
+    figure.append(...line(map.command));
     large.append(figure);
   }
   body.append(large);
@@ -86,6 +86,10 @@ function show(index) {
   $("after").disabled = index === shown.length - 1;
   if (!$("dialog").open) $("dialog").showModal();
   $("dialog").scrollTop = 0;
+}
+
+function line(command) {
+  return [make("pre", {}, make("code", { textContent: command })), copier(command)];
 }
 
 function facts(pairs) {

@@ -23,11 +23,24 @@ function start() {
   }
   $("filters").hidden = matchMedia("(max-width: 44rem)").matches;
   $("more").setAttribute("aria-expanded", !$("filters").hidden);
+  document.documentElement.style.setProperty("--alpha", data.alpha || 1); // of the run's own pictures
+  heat(Math.round(100 * data.alpha));
+  view("over");
   totals();
   histogram();
   classes();
   confusion();
   refresh();
+}
+
+function heat(percent) {
+  $("opacity").value = $("dialog-opacity").value = percent;
+  document.documentElement.style.setProperty("--heat", percent / 100);
+}
+
+function view(kind) {
+  $("view").value = $("dialog-view").value = document.documentElement.dataset.view = kind;
+  $("opacity").disabled = $("dialog-opacity").disabled = kind !== "over";
 }
 
 // What is pressed and typed.
@@ -47,12 +60,8 @@ $("more").addEventListener("click", () => {
   $("filters").hidden = !$("filters").hidden;
   $("more").setAttribute("aria-expanded", !$("filters").hidden);
 });
-for (const slider of [$("opacity"), $("dialog-opacity")]) {
-  slider.addEventListener("input", () => {
-    $("opacity").value = $("dialog-opacity").value = slider.value;
-    document.documentElement.style.setProperty("--heat", slider.value / 100);
-  });
-}
+for (const slider of [$("opacity"), $("dialog-opacity")]) slider.addEventListener("input", () => heat(slider.value));
+for (const select of [$("view"), $("dialog-view")]) select.addEventListener("input", () => view(select.value));
 $("back").addEventListener("click", () => { turn(page - 1); $("gallery").scrollIntoView(); });
 $("next").addEventListener("click", () => { turn(page + 1); $("gallery").scrollIntoView(); });
 $("before").addEventListener("click", () => show(opened - 1));

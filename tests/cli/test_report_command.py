@@ -14,6 +14,7 @@ import pytest
 from oracles.browser import available, browser, opened, requests
 from oracles.runs import row, written
 
+from onnxlens.engine.picture import overlay
 from onnxlens.models.embedded.scenes import CLASSES, TEST_SEEDS, scene
 from onnxlens.models.report import report
 
@@ -35,7 +36,7 @@ def folder(tmp_path):
         about |= {"probability": i / 200 + 0.3, "target_label": about["label"]}
         about |= {"target_probability": about["probability"], "map_entropy": float(i % 7)}
         path = f"{about['truth']}/{i:03}.png"
-        rows.append(row(path, picture=f"pictures/{i}.png", **about))
+        rows.append(row(path, map=f"maps/{i}.npy", **about))
         rows.append(row(path, method="occlusion", problem=None if i % 8 else "no evidence", **about))
     rows.append(row("cat/cut.jpg", error="the JPEG file is damaged or cut short"))
     return written(tmp_path, rows)
@@ -87,6 +88,7 @@ def pasted(driver):
     ActionChains(driver).key_down(Keys.CONTROL).send_keys("v").key_up(Keys.CONTROL).perform()
     text = driver.execute_script("return document.getElementById('controls').elements.text.value")
     choose(driver, "text", "")
+    driver.execute_script("document.querySelectorAll('.said').forEach((s) => (s.textContent = ''))")
     return text
 
 
@@ -133,6 +135,50 @@ def test_commands_of_the_page_make_the_same_maps_again(run, tmp_path, monkeypatc
             (made,) = Path(name).glob("maps/**/*.npy")
             (before,) = Path("run/maps").glob(f"**/{made.name}")
             np.testing.assert_array_equal(np.load(made), np.load(before))
+
+
+def test_the_page_lays_heat_over_the_photo_as_the_run_does(chromium, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    cv2.imwrite("photos/a.png", scene(TEST_SEEDS[4], size=160).image[..., ::-1])
+    words = ["--method", "gradcam,guided", "--colour", "jet", "--alpha", "0.6", "--pictures", "png"]
+    assert run("run", "scenes", "photos", *words, "-o", "run").code == 0
+    (image,) = report("run").data["images"]
+    Path("page.html").write_text(report("run").html())
+    opened(chromium, Path("page.html"))
+
+    def seen(i):
+        """A picture of the page, moved into the corner of the window in its own size."""
+        chromium.execute_script(
+            "const all = document.querySelectorAll('.cards .stack');"
+            "all.forEach((s, i) => Object.assign(s.style, i === arguments[0] ?"
+            " { position: 'fixed', inset: '0 auto auto 0', width: '160px', zIndex: 9, borderRadius: 0 }"
+            ": { position: '', zIndex: '' }))",
+            i,
+        )
+        chromium.execute_script("document.getAnimations().forEach((a) => a.finish())")
+        data = chromium.execute_cdp_cmd("Page.captureScreenshot", {})["data"]
+        page = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+        return page[:160, :160].astype(int)
+
+    def held(address, kind):
+        return cv2.imdecode(np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8), kind)
+
+    photo = held(image["photo"], cv2.IMREAD_COLOR)
+    assert np.abs(seen(0) - photo).mean() < 2
+    for i, map_ in enumerate(image["maps"], 1):
+        heat = held(map_["heat"], cv2.IMREAD_GRAYSCALE)
+        blended = overlay(photo[..., ::-1], heat / np.float32(255), "jet", 0.6)[..., ::-1]
+        picture = cv2.imread(f"run/pictures/a.png-{CLASSES.index(map_['target_label'])}-{map_['method']}.png")
+        chromium.execute_script("view('over')")
+        assert np.abs(seen(i) - blended).mean() < 2
+        assert np.abs(seen(i) - picture).mean() < 7  # JPEG leaves that of this photo
+        chromium.execute_script("view('photo')")
+        assert np.abs(seen(i) - photo).mean() < 2
+        chromium.execute_script("view('heat')")
+        assert np.abs(seen(i) - cv2.applyColorMap(heat, cv2.COLORMAP_JET)).mean() < 2
+    assert requests(chromium) == []
+    assert chromium.get_log("browser") == []
 
 
 def test_the_summary_counts_and_leads_to_what_it_counts(page):
@@ -233,6 +279,7 @@ def test_a_panel_shows_heat_over_its_photo_and_hands_out_its_command(page, folde
         "[...s.children].map((i) => i.className))"
     )
     assert layers == [["photo"], ["photo", "heat"], ["photo", "none"]]
+    assert page.execute_script("return document.getElementById('opacity').value") == "70"
     opacity = "return getComputedStyle(document.querySelector('.heat')).opacity"
     page.execute_script(
         "const s = document.getElementById('opacity'); s.value = 30; s.dispatchEvent(new Event('input'))"
@@ -240,10 +287,11 @@ def test_a_panel_shows_heat_over_its_photo_and_hands_out_its_command(page, folde
     page.execute_script("document.getAnimations().forEach((a) => a.finish())")
     assert float(page.execute_script(opacity)) == pytest.approx(0.3)
     first = report(folder).data["images"][0]["maps"][0]["command"]
-    page.find_element("css selector", ".copy").click()
-    assert pasted(page) == first
+    for place, line in ((".cards figure:nth-child(2)", first), ("header", f"onnxlens report {folder}")):
+        page.find_element("css selector", f"{place} .copy").click()
+        assert pasted(page) == line
     page.execute_script("show(0)")
-    page.find_elements("css selector", "dialog .copy")[1].click()
+    page.find_elements("css selector", "dialog .copy")[2].click()
     assert "--method occlusion" in pasted(page)
     lines = page.execute_script(
         "return [...document.querySelectorAll('dialog code')].map((c) => c.textContent)"
@@ -360,7 +408,7 @@ def test_a_folder_of_trouble_is_run_and_reported_with_every_reason(chromium, run
     assert run("report", "run").code == 0
     images = report("run").data["images"]
     assert {i["path"].removeprefix("cat/") for i in images if i["error"]} == set(bad)
-    assert all(i["photo"] and i["maps"][0]["picture"] for i in images if not i["error"])
+    assert all(i["photo"] and i["maps"][0]["heat"] for i in images if not i["error"])
     opened(chromium, Path("run/report.html"))
     assert status(chromium) == f"{len(bad) + len(names)} images"
     chromium.execute_script("look({ state: 'error' })")

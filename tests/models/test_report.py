@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from oracles.runs import row, written
 
 from onnxlens.engine.errors import BadRequest
+from onnxlens.engine.picture import colour_map
 from onnxlens.models import report as module
 from onnxlens.models.pages import digest
 from onnxlens.models.report import Report, report
@@ -61,6 +62,73 @@ def test_an_image_has_its_photo_and_the_picture_of_each_map(tmp_path):
     assert np.abs(decoded(image["photo"]).astype(int) - (0, 128, 255)).max() < 12
     assert np.abs(decoded(first["picture"]).astype(int) - (255, 127, 0)).max() < 12
     assert (second["picture"], second["problem"]) == (None, "no evidence")
+
+
+def tones(address):
+    return decoded(address)[..., 0].astype(int)
+
+
+def test_a_map_is_heat_that_lies_on_the_photo(tmp_path):
+    rows = [
+        row("1.png", map="maps/1.npy", picture="pictures/1.png"),
+        row("2.png", map="maps/1.npy", height=12),
+    ]
+    rows.append(row("3.png", map="maps/1.npy", method="saliency", width=4, height=3))
+    first, wide, small = (i["maps"][0] for i in report(written(tmp_path, rows)).data["images"])
+    assert first["picture"] is None  # the page makes it of photo and heat
+    heat = tones(first["heat"])
+    assert heat.shape == (24, 32)
+    centres = np.clip((np.arange(32) + 0.5) / 8 - 0.5, 0, 3) / 3 * 255
+    assert np.abs(heat - centres).max() < 6
+    # Of 32 x 12 pixels the crop sees the 16 in the middle: nothing is said of the others.
+    heat = tones(wide["heat"])
+    assert heat.shape == (12, 32)
+    assert heat[:, :6].max() < 6
+    assert heat[:, 26:].max() < 6
+    assert heat[6, 22] > 200
+    assert np.abs(tones(small["heat"]) - (0, 85, 170, 255)).max() < 12
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((3, 4), np.float64),
+        np.zeros(12, np.float32),
+        np.zeros((0, 4), np.float32),
+        np.full((3, 4), np.nan, np.float32),
+        np.array([[None]]),
+        b"",
+        b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (999999, 9999999), }",
+    ],
+    ids=["kind", "axes", "empty", "nan", "objects", "no file", "a lie"],
+)
+def test_what_is_no_map_is_left_out_for_the_picture(tmp_path, array):
+    run = written(tmp_path, [row("1.png", map="maps/1.npy", picture="pictures/1.png")])
+    if isinstance(array, bytes):
+        (run / "maps/1.npy").write_bytes(array)
+    else:
+        np.save(run / "maps/1.npy", array)
+    (image,) = report(run).data["images"]
+    assert image["maps"][0]["heat"] is None
+    assert image["maps"][0]["picture"]
+
+
+def test_colours_and_opacity_are_those_of_the_run(tmp_path):
+    found = report(written(tmp_path, [row("1.png")], arguments={"colour": "jet", "alpha": 0.4}))
+    assert found.data["alpha"] == 0.4
+    assert (found.colours == colour_map("jet")).all()
+    found = report(written(tmp_path / "b", [row("1.png")], arguments={"colour": "no such", "alpha": "<"}))
+    assert found.data["alpha"] == 0.7
+    assert (found.colours == colour_map("turbo")).all()
+
+
+def test_the_commands_of_the_run_and_of_the_page(tmp_path):
+    words = ["run", "m.onnx", "it's", "-o", "run"]
+    found = report(written(tmp_path, [row("1.png")], command_line=words), limit=3)
+    assert list(found.commands) == ["This run", "This page"]
+    assert found.commands["This run"] == """onnxlens run m.onnx 'it'"'"'s' -o run"""
+    assert found.commands["This page"] == f"onnxlens report {tmp_path}/run --limit 3"
+    assert list(report(written(tmp_path / "b", [row("1.png")], command_line=[3])).commands) == ["This page"]
 
 
 def test_thumbnails_keep_the_proportions_and_grow_smaller_with_the_number_of_images(tmp_path, monkeypatch):
@@ -134,6 +202,9 @@ def test_commands_hold_what_decides_the_map_and_no_more(tmp_path):
     )
     assert options in good
     assert "--method gradcam,occlusion -o again/bad.png" in bad
+    looking = images[0]["command"]
+    assert looking.startswith("onnxlens predict model.onnx ")
+    assert looking.endswith("--preset imagenet --size 64x96")
 
 
 TEXT = st.text(st.characters(), max_size=40) | st.sampled_from(
@@ -152,11 +223,13 @@ TEXT = st.text(st.characters(), max_size=40) | st.sampled_from(
 @given(st.lists(TEXT, min_size=1, max_size=5), TEXT)
 def test_what_a_row_says_comes_back_from_the_page_and_is_never_code(texts, name):
     images = [{"path": text, "maps": [], "error": text} for text in texts]
-    html = Report(name, [name], [name], {"images": images}).html()
+    html = Report(name, [name], [name], {name: name}, colour_map("turbo"), {"images": images}).html()
     parts = Parts(html)
     assert parts.data == {"images": images}
     assert len([e for e, _ in parts.elements if e == "script"]) == 2
-    assert len(parts.elements) == len(Parts(Report("", [""], [""], {"images": []}).html()).elements)
+    assert len(parts.elements) == len(
+        Parts(Report("", [""], [""], {"": ""}, colour_map("turbo"), {"images": []}).html()).elements
+    )
     assert not any(key.startswith("on") for _, attrs in parts.elements for key in attrs)
 
 

@@ -31,7 +31,8 @@ def row(path: str, **known: Any) -> dict[str, Any]:
 def written(folder: Path, rows: Iterable[dict[str, Any]], **manifest: Any) -> Path:
     """A run of these rows in `folder`/run, over photos that are drawn in `folder`/photos where they may be.
 
-    Each photo is a plain colour of its own; a row with a picture gets the opposite one.
+    Each photo is a plain colour of its own; a row with a picture gets the opposite one, and one with a map
+    gets one that rises from left to right.
     """
     run, photos = folder / "run", folder / "photos"
     (run / "rows").mkdir(parents=True)
@@ -43,9 +44,14 @@ def written(folder: Path, rows: Iterable[dict[str, Any]], **manifest: Any) -> Pa
             line["sha256"] = _drawn(photos / line["path"], colour)
         if line["picture"]:
             _drawn(run / line["picture"], 255 - colour)
+        if line["map"]:
+            path = run / line["map"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, np.tile(np.arange(4, dtype=np.float32), (3, 1)))
         lines.append(json.dumps(line) + "\n")
     (run / "rows/part-00000.jsonl").write_text("".join(lines))
     usual = {"state": "done", "root": str(photos), "arguments": {"methods": ["gradcam"]}}
+    usual["preprocess"] = {"size": [24, 32]}
     usual["model"] = {"path": "model.onnx", "sha256": "0123456789abcdef", "opset": 17}
     (run / "manifest.json").write_text(json.dumps({**usual, **manifest}))
     return run
