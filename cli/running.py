@@ -54,9 +54,9 @@ def specified(model: str, methods: Sequence[str], workers: int | None, **given: 
 
     A method that looks at one photo's places in turn gets one worker, which has all the cores.
     """
+    from ..engine.ahead import cores
     from ..models import zoo
     from ..models.job import Spec
-    from ..models.stream import cores
 
     with download(model) as progress:
         path = zoo.resolve(model, progress)
@@ -115,7 +115,8 @@ def perform(spec: Spec, plan: Plan, command: str) -> int:
 
 def _explained(job: Job, plan: Plan, names: Sequence[str]) -> Generator[list[dict[str, Any]], None, None]:
     """The rows of batches of photos, from threads of this process or from a cluster."""
-    from ..models.stream import ahead, groups
+    from ..engine.ahead import ahead
+    from ..models.stream import groups
 
     if plan.engine == "ray":
         from .cluster import rows_of
@@ -159,9 +160,10 @@ def _collect(folder: RunFolder, plan: Plan, batches: Iterator[list[dict[str, Any
 
 def rehearse(spec: Spec, plan: Plan) -> None:
     """Say what a run would do, and from its first batches how long and how much that would be."""
+    from ..engine.ahead import ahead
     from ..models.job import Job
     from ..models.store import reader
-    from ..models.stream import ahead, groups
+    from ..models.stream import groups
 
     sizes: list[int] = []
     job = Job(spec, reader(plan.album.root), lambda _, data: sizes.append(len(data)))

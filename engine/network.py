@@ -90,13 +90,19 @@ class Network:
             del self._sessions[next(iter(self._sessions))]
         return session
 
-    def compile(self, graph: Graph, outputs: Sequence[str] | None = None) -> Session:
-        """Another graph, compiled with this network's provider and threads, and rewritten for speed."""
+    def compile(
+        self, graph: Graph, outputs: Sequence[str] | None = None, threads: int | None = None
+    ) -> Session:
+        """Another graph, compiled with this network's provider and rewritten for speed.
+
+        `threads`: this network's by default; 1 for a session that several threads call at once.
+        """
+        threads = self.threads if threads is None else threads
         outputs = list(graph.outputs if outputs is None else outputs)
         if self.provider == "cpu":  # what the rewrites are made for
             graph = optimised(graph, outputs)
         if all(n.domain != KERNELS for n in graph.nodes):
-            return Session(graph, outputs, self.provider, self.threads)
+            return Session(graph, outputs, self.provider, threads)
         from .chain import Chain  # brings numba, which takes longer to load than many a graph
 
-        return Chain(graph, outputs, self.provider, self.threads)
+        return Chain(graph, outputs, self.provider, threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, float64, int64
+from numba import float32, float64, uint64
 
 from .jit import compiled, view
 
@@ -53,39 +53,42 @@ def _holds(corner: Corner, shape: tuple[int, ...], box: Box) -> bool:
     return y0 <= box[0] <= box[2] <= y1 and x0 <= box[1] <= box[3] <= x1
 
 
-_INTS = (int64,) * 4
+# Positions are counted without a sign: numba lets a negative one count from the end, and the question whether
+# it is one keeps a loop from being turned into vector instructions.
+_INTS = (uint64,) * 4
 
 
-@compiled(view(float32, 3), int64, int64, view(float32, 3), int64, int64, *_INTS, float32[:, :, ::1])
+@compiled(view(float32, 3), uint64, uint64, view(float32, 3), uint64, uint64, *_INTS, float32[:, :, ::1])
 def _crop(map_, top, left, piece, piece_top, piece_left, y0, x0, y1, x1, out):
-    channels, rows, columns = out.shape
+    channels, rows, columns = uint64(out.shape[0]), uint64(out.shape[1]), uint64(out.shape[2])
     start, stop = max(x0, left), min(x1, left + columns)
+    width = stop - start if stop > start else uint64(0)
+    there = start - left  # in `out`
     for c in range(channels):
         for row in range(rows):
             y = top + row
             for x in range(columns):
                 out[c, row, x] = map_[c, y, left + x]
             if y0 <= y < y1:
-                for x in range(start, stop):
-                    out[c, row, x - left] = piece[c, y - piece_top, x - piece_left]
+                for x in range(width):
+                    out[c, row, there + x] = piece[c, y - piece_top, start - piece_left + x]
 
 
-@compiled(view(float32, 3), view(float32, 3), int64, int64, *_INTS, float64[::1])
+@compiled(view(float32, 3), view(float32, 3), uint64, uint64, *_INTS, float64[::1])
 def _change(map_, piece, top, left, y0, x0, y1, x1, out):
     # A row is summed in float32, four sums at a time that do not wait for each other; rows in float64.
-    for c in range(len(map_)):
+    width, four = x1 - x0, uint64(4)
+    for c in range(uint64(len(map_))):
         total = 0.0
         for y in range(y0, y1):
             a = b = d = e = np.float32(0)
-            x = x0
-            while x + 4 <= x1:
+            for k in range(width // four):
+                x = x0 + four * k
                 a += piece[c, y - top, x - left] - map_[c, y, x]
-                b += piece[c, y - top, x + 1 - left] - map_[c, y, x + 1]
-                d += piece[c, y - top, x + 2 - left] - map_[c, y, x + 2]
-                e += piece[c, y - top, x + 3 - left] - map_[c, y, x + 3]
-                x += 4
-            while x < x1:
+                b += piece[c, y - top, x + uint64(1) - left] - map_[c, y, x + uint64(1)]
+                d += piece[c, y - top, x + uint64(2) - left] - map_[c, y, x + uint64(2)]
+                e += piece[c, y - top, x + uint64(3) - left] - map_[c, y, x + uint64(3)]
+            for x in range(x0 + width // four * four, x1):
                 a += piece[c, y - top, x - left] - map_[c, y, x]
-                x += 1
             total += (a + b) + (d + e)
         out[c] = total

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numba
 import platformdirs
 from numba import njit, types
+from numba.core import config
 
 
 def compiled(*arguments: types.Type) -> Callable[[Callable[..., None]], Callable[..., Any]]:
@@ -39,14 +39,15 @@ def _own_folder() -> Iterator[None]:
     Beside the source, where numba would put them, they outlive `pip uninstall`: what is left of the package's
     folder then hides an editable install of the same name.
     """
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = before or str(
+    settings = vars(config)  # which numba fills in as it starts
+    before = settings["CACHE_DIR"]
+    settings["CACHE_DIR"] = before or str(
         Path(os.environ.get("ONNXLENS_CACHE") or platformdirs.user_cache_dir("onnxlens"), "kernels")
     )
     try:
         yield
     finally:
-        numba.config.CACHE_DIR = before
+        settings["CACHE_DIR"] = before
 
 
 def view(dtype: types.Type, axes: int) -> types.Array:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.ahead import ahead, cores
 from ..engine.errors import BadRequest
 from ..engine.picture import colour_map
 from . import tally
@@ -20,7 +21,6 @@ from .entry import Drawer
 from .pages import as_it_stands, rendered
 from .record import encodable, part, read_run
 from .row import Row
-from .stream import ahead, cores
 
 MOST = 200_000_000  # bytes of a page: beyond that a browser takes its time
 SIDES = {100: 480, 500: 320}  # pixels of a thumbnail's longer side, by the number of images

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 
+from ..engine.ahead import ahead, cores
 from ..engine.errors import BadImage
 from ..engine.units.peaks import Peaks
 from ..engine.units.strongest import Strongest
@@ -21,8 +20,6 @@ from .preprocess import CHANNELS, Box
 
 BATCH = 16  # photos at a time, on each core
 NAMED = 1000  # unreadable files that are remembered by name
-T = TypeVar("T")
-R = TypeVar("R")
 Tally = Callable[..., tuple[Strongest, list[str], int]]  # as `tallied`
 
 
@@ -103,23 +100,3 @@ def groups(paths: Iterable[str | os.PathLike[str]], size: int) -> Iterator[list[
     rest = (os.fspath(p) for p in paths)
     while group := list(islice(rest, size)):
         yield group
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def ahead(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
-    """`function` of each item in order, on so many threads, and not far ahead of who asks."""
-    waiting: deque[Future[R]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

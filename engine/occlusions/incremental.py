@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from threading import local
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +43,7 @@ from ..nodes import attributes
 from .spans import changed, spans
 from .stages import Piece, Ranges, Stage, part
 
-CACHE = 2**17  # elements of the crops in a batch, unless it is one crop
+CACHE = 2**18  # elements of the crops in a batch, unless it is one crop
 WHOLE = (
     2**21
 )  # and of whole maps for the tail, whose weights may be large: fewer batches read them less often
@@ -92,9 +93,9 @@ class Incremental:
         sizes = [(graph[n].shape or (None,))[0] for n in (graph.inputs[0], *self._asked)]
         self._fixed = next((n for n in sizes if isinstance(n, int)), None)
         self._shape = [d for d in (graph[self._entry].shape or ())[1:] if isinstance(d, int)]
-        self._tail = network.compile(part(graph, self._entry, self._asked), self._asked)
+        self._tail = network.compile(part(graph, self._entry, self._asked), self._asked, threads=1)
         self._columns = len(patches.across[0])
-        self._buffer = np.empty(0, np.float32)
+        self._buffers = local()
 
     def keep(self, image: np.ndarray) -> Kept:
         """Run the stages once on the whole of a photo, (C, h, w) float32."""
@@ -168,11 +169,12 @@ class Incremental:
         return {n: np.concatenate([f[n] for f in found]) for n in self._asked}
 
     def _room(self, *shape: int) -> np.ndarray:
-        """An array in the one buffer, which holds what was last asked for."""
+        """An array in the one buffer of this thread, which holds what was last asked for."""
         size = int(np.prod(shape))
-        if size > len(self._buffer):
-            self._buffer = np.empty(size, np.float32)
-        return self._buffer[:size].reshape(shape)
+        buffer = getattr(self._buffers, "last", np.empty(0, np.float32))
+        if size > len(buffer):
+            buffer = self._buffers.last = np.empty(size, np.float32)
+        return buffer[:size].reshape(shape)
 
 
 def _batches(boxes: Sequence[Box], channels: int) -> Iterator[tuple[tuple[int, int], list[int]]]:

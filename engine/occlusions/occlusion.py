@@ -6,13 +6,14 @@ M. Zeiler and R. Fergus 2014, "Visualizing and Understanding Convolutional Netwo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from threading import local
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ...kernels.tile import tile
+from ..ahead import ahead, cores
 from ..anatomy import checked_layer, score_name
 from ..errors import BadRequest
 from ..explainer import class_count
@@ -58,8 +59,9 @@ def answers(
 
     `image` and `filler`, what is under the patch, are inputs without their batch axis, (C, h, w) or, with
     the channels `last`, (h, w, C), float32. Where it is quicker, only what a patch changes is computed
-    again (`incremental.py`); `how` says whether. Otherwise the images are written into one buffer, which is
-    all that is held of them; its length is what the model asks for, or else fits a processor's cache.
+    again (`incremental.py`); `how` says whether. Otherwise the images are written into one buffer for each
+    core, which is all that is held of them; its length is what the model asks for, or else fits a
+    processor's cache.
     """
     return asking(network, layer, image, filler, places, last)(np.arange(len(places)))
 
@@ -88,11 +90,10 @@ def asking(
         return plain
     kept = way.keep(photo)
 
-    def staged(numbers: np.ndarray) -> Iterator[Answer]:
-        for i in range(0, len(numbers), TOGETHER):
-            yield watch.answer(way.answers(kept, under, numbers[i : i + TOGETHER]))
+    def staged(some: np.ndarray) -> Answer:
+        return watch.answer(way.answers(kept, under, some))
 
-    return staged
+    return lambda numbers: ahead(staged, _parts(numbers, TOGETHER), workers(network))
 
 
 def plainly(
@@ -104,27 +105,28 @@ def plainly(
     last: bool = False,
 ) -> Callable[[np.ndarray], Iterator[Answer]]:
     """As `asking`, by whole runs of the network."""
-    return partial(_plain, network, _watch(network, layer), image, filler, places, last)
+    watch = _watch(network, layer)
+    size = watch.fixed or (BATCH if network.provider == "cpu" else BATCH_ON_GPU)
+    buffers = local()
+
+    def whole(some: np.ndarray) -> Answer:
+        if not hasattr(buffers, "batch"):
+            buffers.batch = np.repeat(image[None].astype(np.float32), size, axis=0)
+        count = len(some)
+        tile(image, filler, places.corners_of(some), places.patch, buffers.batch[:count], last)
+        found = watch({network.graph.inputs[0]: buffers.batch[: watch.fixed or count]})
+        return Answer(*(values[:count] for values in found))
+
+    return lambda numbers: ahead(whole, _parts(numbers, size), workers(network))
 
 
-def _plain(
-    network: Network,
-    watch: _Watch,
-    image: np.ndarray,
-    filler: np.ndarray,
-    places: Places,
-    last: bool,
-    numbers: np.ndarray,
-) -> Iterator[Answer]:
-    """The answers by whole runs of the network, from one buffer."""
-    size = watch.fixed or min(BATCH if network.provider == "cpu" else BATCH_ON_GPU, len(numbers))
-    buffer = np.repeat(image[None].astype(np.float32), size, axis=0)
-    for i in range(0, len(numbers), size):
-        corners = places.corners_of(numbers[i : i + size])
-        count = len(corners)
-        tile(image, filler, corners, places.patch, buffer[:count], last)
-        found = watch({network.graph.inputs[0]: buffer if watch.fixed else buffer[:count]})
-        yield Answer(*(values[:count] for values in found))
+def workers(network: Network) -> int:
+    """How many places, or groups of them, are under way at once: each on a core of its own."""
+    return (network.threads or cores()) if network.provider == "cpu" else 1
+
+
+def _parts(numbers: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (numbers[i : i + size] for i in range(0, len(numbers), size))
 
 
 def how(network: Network, layer: str | None, places: Places, share: float = 1) -> str:
@@ -162,7 +164,8 @@ class _Watch:
         # A model may take any batch and yet have the size of one written into its head.
         sizes = [(graph[name].shape or (None,))[0] for name in (graph.inputs[0], *self.names)]
         self.fixed = next((n for n in sizes if isinstance(n, int)), None)
-        self._session: Session = network.compile(graph, list(dict.fromkeys(self.names)))
+        one = 1 if network.provider == "cpu" else None
+        self._session: Session = network.compile(graph, list(dict.fromkeys(self.names)), threads=one)
         self.plans: dict[tuple[Key, float], Plan] = {}
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> Answer:

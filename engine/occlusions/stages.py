@@ -55,7 +55,7 @@ class Stage:
         outputs = list(dict.fromkeys([end, *inner]))
         seen = spans(graph, start, graph.ancestors(outputs))
         self._steps = {name: (seen[name][0].step, seen[name][1].step) for name in outputs}
-        self._session: Session = network.compile(part(graph, start, outputs, free=True), outputs)
+        self._session: Session = network.compile(part(graph, start, outputs, free=True), outputs, threads=1)
         self.crops = Ranges(
             *(
                 _crop([seen[name][axis] for name in outputs], [changed[name][axis] for name in outputs])
