@@ -39,7 +39,7 @@ def _own_folder() -> Iterator[None]:
     Beside the source, where numba would put them, they outlive `pip uninstall`: what is left of the package's
     folder then hides an editable install of the same name.
     """
-    settings = vars(config)  # which numba fills in as it starts
+    settings = config.__dict__  # which numba fills in as it starts
     before = settings["CACHE_DIR"]
     settings["CACHE_DIR"] = before or str(
         Path(os.environ.get("ONNXLENS_CACHE") or platformdirs.user_cache_dir("onnxlens"), "kernels")
