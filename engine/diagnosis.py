@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -12,7 +14,24 @@ from .explainers.gradcam import contributions, one_hot
 from .gradient import backpropagate
 from .network import Network
 from .nodes import describe
+from .session import Session
 from .types import is_float
+
+
+class Way(NamedTuple):
+    """A network with all that lies between a layer and the scores in view: `names` of the values from the
+    layer on, those of their `gradients` (None where none arrives), of the map before its ReLU (`cam`), and of
+    the input with the `target`.
+    """
+
+    names: list[str]
+    gradients: list[str | None]
+    cam: str
+    target: str
+    session: Session
+
+
+_WAYS: WeakKeyDictionary[Network, dict[tuple[str, str], Way]] = WeakKeyDictionary()
 
 
 def is_sound(map_: np.ndarray) -> bool:
@@ -25,14 +44,12 @@ def diagnose(network: Network, score: str, layer: str, feeds: Mapping[str, np.nd
     """Why the map of this layer for this class and this one image shows nothing.
 
     Runs the network once more with the values on the way in view; only called for maps that are not sound.
+    What that takes is compiled for the first of them: a run over thousands of photos may have many.
     """
-    graph = network.graph.copy()
-    chosen = graph.constant(np.full(len(next(iter(feeds.values()))), target, np.int64))
-    way = between(graph, layer, score)
-    (cam,) = contributions(graph[score], chosen, [graph[layer]])
-    grads = backpropagate(graph, {score: one_hot(graph[score], chosen)}, way)
-    shown = [g.name for g in grads if g is not None] + [cam.name, layer]
-    values = network.compile(graph, list(dict.fromkeys(shown)))(feeds)
+    ways = _WAYS.setdefault(network, {})
+    way = ways.get((score, layer)) or ways.setdefault((score, layer), _way(network, score, layer))
+    count = len(next(iter(feeds.values())))
+    values = way.session({**feeds, way.target: np.full(count, target, np.int64)})
 
     features = values[layer]
     if not np.isfinite(features).all():
@@ -40,18 +57,19 @@ def diagnose(network: Network, score: str, layer: str, feeds: Mapping[str, np.nd
     if not features.any():
         return f"all activations of layer {layer!r} are zero for this image; choose an earlier layer"
     blocked = None
-    for name, grad in zip(reversed(way), reversed(grads), strict=True):
-        gradient = None if grad is None else values[grad.name]
+    for name, grad in zip(reversed(way.names), reversed(way.gradients), strict=True):
+        gradient = None if grad is None else values[grad]
         if gradient is not None and not np.isfinite(gradient).all():
             return f"the gradient of class {target} is not finite at {name!r}; {_made_by(network, name)}"
         if gradient is None or not gradient.any():
             blocked = blocked or name
-    if blocked is not None and (grads[0] is None or not values[grads[0].name].any()):
+    first = way.gradients[0]
+    if blocked is not None and (first is None or not values[first].any()):
         return (
             f"the gradient of class {target} is zero from {blocked!r} on: nothing in layer {layer!r} changes "
             f"the score ({_reader(network, blocked, score)}); choose another class or a later layer"
         )
-    heat = values[cam.name]
+    heat = values[way.cam]
     if not heat.any():
         return (
             f"the active maps of layer {layer!r} have no weight for class {target}: nothing to show; "
@@ -63,6 +81,18 @@ def diagnose(network: Network, score: str, layer: str, feeds: Mapping[str, np.nd
             f"{heat.max():.3g}): there is no evidence for it to show; choose another class or layer"
         )
     return f"the map of layer {layer!r} is the same everywhere ({heat.max():.3g}); choose an earlier layer"
+
+
+def _way(network: Network, score: str, layer: str) -> Way:
+    graph = network.graph.copy()
+    target = graph.unused("target")
+    chosen = graph.input(target, np.int64, (graph[score].shape or ())[:1])
+    names = between(graph, layer, score)
+    (cam,) = contributions(graph[score], chosen, [graph[layer]])
+    grads = backpropagate(graph, {score: one_hot(graph[score], chosen)}, names)
+    gradients = [g and g.name for g in grads]
+    shown = dict.fromkeys([*filter(None, gradients), cam.name, layer])
+    return Way(names, gradients, cam.name, target, network.compile(graph, list(shown)))
 
 
 def _made_by(network: Network, name: str) -> str:

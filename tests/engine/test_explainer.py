@@ -1,6 +1,8 @@
 """Grad-CAM against what is known by hand, and the reasons that are given where there is no map."""
 
+import gc
 import re
+import weakref
 
 import numpy as np
 import onnx
@@ -216,3 +218,18 @@ def test_only_the_bad_image_of_a_batch_has_a_problem():
     problems = [e.problem for e in head([[1, 0], [0, 1]])({"x": x}, 0)]
     assert problems[0] == problems[2] == ""
     assert "zero" in problems[1]
+
+
+def test_many_blank_maps_of_two_classes_are_explained_by_one_session_that_goes_with_the_network(monkeypatch):
+    compiled, real = [], Network.compile
+    monkeypatch.setattr(Network, "compile", lambda *a, **k: compiled.append(1) or real(*a, **k))
+    x = np.zeros((4, 1, 4, 4), np.float32)
+    explainer = head([[1, 0], [0, 1]])
+    alone = [explainer({"x": x[:1]}, target)[0].problem for target in (0, 1)]
+    assert alone[0]
+    assert [e.problem for e in explainer({"x": x}, [0, 1, 0, 1])] == 2 * alone
+    assert len(compiled) == 2  # the explainer itself, and what says why
+    network = weakref.ref(explainer.network)
+    del explainer
+    gc.collect()
+    assert network() is None
