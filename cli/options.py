@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..engine.errors import BadImage, NoMap, nearest
+from ..engine.errors import BadImage, BadRequest, NoMap, nearest
 from .console import download, note
 
 if TYPE_CHECKING:
@@ -154,6 +154,28 @@ def each(images: Sequence[str], look: Callable[[Any], T]) -> Iterator[tuple[str,
                 raise
             note(f"onnxlens: {error}")
             yield image, None, str(error)
+
+
+def exit_zero(function: Callable[..., int]) -> Callable[..., int]:
+    """Lets a command over photos end with 0 where photos failed: what is wrong is said as before."""
+
+    @wraps(function)
+    def command(exit_zero: bool, **given: Any) -> int:
+        if exit_zero and given.get("fail_fast"):
+            raise BadRequest(
+                "--fail-fast stops at an image that fails, --exit-zero goes over it: say one of them"
+            )
+        try:
+            code = function(**given)
+        except (BadImage, NoMap) as error:
+            if not exit_zero:
+                raise
+            note(f"onnxlens: {error}")
+            code = 0
+        return 0 if exit_zero and code == 1 else code
+
+    help = "Exit with 0 also where images failed; their errors are said all the same."
+    return click.option("--exit-zero", is_flag=True, help=help)(command)
 
 
 def _looked(image: str, look: Callable[[Any], T]) -> T:

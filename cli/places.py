@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.errors import BadRequest
-from .options import stacked
+from .options import exit_zero, stacked
 
 if TYPE_CHECKING:
     from ..models.album import Album
@@ -59,7 +59,7 @@ def photos_too(function: Callable[..., Any]) -> Callable[..., Any]:
         chosen = {name: given.pop(name) for name in ("lists", "limit", "sample", "seed")}
         return function(images=_paths(images, **chosen), **given)
 
-    return choice(command)
+    return choice(exit_zero(command))
 
 
 def photos_of(places: Sequence[str], lists: Sequence[Path] = ()) -> Album:

@@ -36,6 +36,7 @@ basics = options.stacked(
 )
 machinery = options.stacked(
     basics,
+    options.exit_zero,
     click.option(
         "--batch", type=click.IntRange(1, 4096), default=16, show_default=True, help="Images at a time."
     ),
@@ -143,7 +144,7 @@ def folders_too(method: str) -> Callable[[Callable[..., int]], Callable[..., int
                 return function(model=model, images=images, **given)
             return over_folders(method, model, images, (method,), **ours, **_of_a_run(method, given))
 
-        return basics(either)
+        return basics(options.exit_zero(either))
 
     return decorate
 

@@ -48,6 +48,7 @@ SHOWN = 16  # channels of a layer, where none are named, and on one page
     "--batch", default=16, show_default=True, type=click.IntRange(1, 4096), help="Photos at a time, per core."
 )
 @options.output("Folder for pictures, top.jsonl and manifest.json.")
+@options.exit_zero
 @options.cluster
 @options.photos
 @options.as_json

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -449,6 +450,36 @@ def test_fail_fast_stops_and_goes_on(hostile, run):
     assert 0 < len(rows("out")) < len(list(hostile.iterdir())) - 1
     assert run("run", "model.onnx", hostile, "-o", "out", "--resume").code == 1
     assert len(rows("out")) == len(list(hostile.iterdir())) - 1
+
+
+@pytest.mark.parametrize(
+    ("words", "many"),
+    [
+        (("run", "-o", "out"), True),
+        (("gradcam", "-o", "out"), True),
+        (("gradcam", "-o", "out"), False),
+        (("occlusion", "-o", "out"), True),
+        (("saliency", "-o", "out"), False),
+        (("predict",), True),
+        (("activations", "-o", "out"), True),
+        (("top", "-o", "out"), True),
+    ],
+)
+def test_zero_where_images_failed(album, run, words, many):
+    (album / "a/empty.png").touch()
+    command, *more = words
+    line = [command, "model.onnx", album if many else album / "a/empty.png", *more, "--exit-zero"]
+    done = run(*line)
+    assert done.code == 0
+    assert "the file is empty" in done.err
+    shutil.rmtree("out", ignore_errors=True)
+    assert run(*line[:-1]).code == 1
+    assert run(command, "nowhere.onnx", album, *more, "--exit-zero").code != 0
+
+
+def test_stopping_and_going_over_exclude_each_other(album, run):
+    done = run("run", "model.onnx", album, "-o", "out", "--fail-fast", "--exit-zero")
+    assert (done.code, "say one of them" in done.err, Path("out").exists()) == (2, True, False)
 
 
 def test_a_photo_that_vanishes_in_the_middle(album, run, monkeypatch):
