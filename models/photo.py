@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import stat
 import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -13,7 +16,7 @@ from cv2.utils import logging  # pyright: ignore[reportMissingImports] (the stub
 
 from ..engine.errors import BadImage
 from .header import Header, read_header
-from .native import overheard
+from .native import heard
 
 MAX_BYTES = 2**28
 MAX_PIXELS = 2**27
@@ -21,6 +24,8 @@ MAX_PIXELS = 2**27
 _MAX_DENSITY = 2**14
 # What libjpeg calls corrupt though no pixel is: cameras leave a few bytes before the end.
 _PADDING = re.compile(r": [1-8] extraneous bytes before marker 0xd9")
+_COUNTING = threading.Lock()
+_silent: list[int] = []  # the level of OpenCV's log before, and once more for each thread that wants none
 _TURN = {
     2: lambda x: x[:, ::-1],
     3: lambda x: x[::-1, ::-1],
@@ -87,9 +92,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
         raise BadImage(
             f"{name}: {len(data)} bytes cannot hold {header.width}x{header.height} pixels: damaged"
         )
-    with overheard("Corrupt JPEG data: ", "Premature end of JPEG file") as said:
-        pixels = _pixels(header)
-    damage = [line for line in said if not _PADDING.search(line)]
+    pixels, damage = _pixels(header)
     if damage:
         raise BadImage(
             f"{name}: the JPEG file is damaged ({damage[0].removeprefix('Corrupt JPEG data: ')}); "
@@ -107,15 +110,39 @@ def decode(data: bytes, name: str) -> np.ndarray:
     return np.ascontiguousarray(_TURN.get(header.orientation, lambda x: x)(photo))
 
 
-def _pixels(header: Header) -> np.ndarray | None:
-    """What OpenCV decodes, as it is stored: any depth, 1, 3 or 4 channels in BGR(A) order, not turned."""
-    before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)  # the error says what there is to say
+def _pixels(header: Header) -> tuple[np.ndarray | None, list[str]]:
+    """What OpenCV decodes, as it is stored: any depth, 1, 3 or 4 channels in BGR(A) order, not turned; and
+    what libjpeg found damaged in it.
+    """
+    data = np.frombuffer(header.data, np.uint8)
+
+    def decoded() -> np.ndarray | None:
+        try:
+            return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        except cv2.error:
+            return None
+
+    with _silence():  # the error says what there is to say
+        if header.kind not in ("JPEG", "TIFF"):  # inside a TIFF there may be a JPEG
+            return decoded(), []
+        pixels, said = heard(decoded, "Corrupt JPEG data: ", "Premature end of JPEG file")
+    return pixels, [line for line in said if not _PADDING.search(line)]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """OpenCV's log is switched off while any thread is in here."""
+    with _COUNTING:
+        if not _silent:
+            _silent.append(logging.setLogLevel(logging.LOG_LEVEL_SILENT))
+        _silent.append(_silent[0])
     try:
-        return cv2.imdecode(np.frombuffer(header.data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        return None
+        yield
     finally:
-        logging.setLogLevel(before)
+        with _COUNTING:
+            _silent.pop()
+            if len(_silent) == 1:
+                logging.setLogLevel(_silent.pop())
 
 
 def _opaque_rgb(pixels: np.ndarray, premultiplied: bool) -> np.ndarray:

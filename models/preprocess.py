@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 
 from ..engine.errors import BadImage, BadRequest, nearest
+from ..kernels.planes import planes
 
 Box = tuple[float, float, float, float]
 
 FITS = ("crop", "stretch", "letterbox")
 CHANNELS = {"rgb": 3, "bgr": 3, "grey": 1}
+_ORDER = {"rgb": (0, 1, 2), "bgr": (2, 1, 0), "grey": (0,)}
 LAYOUTS = ("nchw", "nhwc")
 INTERPOLATIONS = {
     "linear": cv2.INTER_LINEAR,
@@ -87,12 +89,15 @@ class Preprocess:
         if rows * columns > _MAX_RESIZED:
             raise BadImage(f"a {width}x{height} photo is too long and thin to crop; letterbox or stretch it")
         resized = _resize(photo, rows, columns, INTERPOLATIONS[self.interpolation])
+        if self.channels == "grey":
+            resized = cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY)[..., None]
+        order, last = _ORDER[self.channels], self.layout == "nhwc"
+        if out is None:
+            out = np.empty((1, h, w, len(order)) if last else (1, len(order), h, w), np.float32)
         # Where the window starts on the resized photo: above 0 it crops, below 0 it pads.
-        top, left = int((rows - h) / 2), int((columns - w) / 2)
-        ys, xs = slice(max(top, 0), min(top + h, rows)), slice(max(left, 0), min(left + w, columns))
-        window = np.full((h, w, 3), self.fill, np.uint8)
-        window[ys.start - top : ys.stop - top, xs.start - left : xs.stop - left] = resized[ys, xs]
-        return self._normalised(window, out), self.box(height, width)
+        corner = int((rows - h) / 2), int((columns - w) / 2)
+        planes(resized, corner, _tones(self), self.fill, order, out[0], last)
+        return out, self.box(height, width)
 
     def box(self, height: int, width: int) -> Box:
         """The part of a photo of this size that the input covers, (y0, x0, y1, x1) in photo pixels."""
@@ -115,19 +120,6 @@ class Preprocess:
         # The longer side is rounded down, as torchvision and Hugging Face do.
         short = min(height, width)
         return self.resize * height // short, self.resize * width // short
-
-    def _normalised(self, window: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-        if self.channels == "grey":
-            planes = [cv2.cvtColor(window, cv2.COLOR_RGB2GRAY)]
-        else:
-            planes = cv2.split(window)[:: -1 if self.channels == "bgr" else 1]
-        h, w = self.size
-        if out is None:
-            shape = (len(planes), h, w) if self.layout == "nchw" else (h, w, len(planes))
-            out = np.empty((1, *shape), np.float32)
-        for c, (plane, values) in enumerate(zip(planes, _values(self), strict=True)):
-            (out[0, c] if self.layout == "nchw" else out[0, ..., c])[:] = cv2.LUT(plane, values)
-        return out
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
         """Model inputs (N, C, h, w) or (N, h, w, C) back to pictures (N, h, w, 3) uint8 RGB.
@@ -157,7 +149,7 @@ class Preprocess:
 
 
 @lru_cache(maxsize=16)
-def _values(p: Preprocess) -> np.ndarray:
+def _tones(p: Preprocess) -> np.ndarray:
     """What each of the 256 tones becomes in each channel, (C, 256) float32: a photo has no others."""
     x = np.arange(256, dtype=np.float32)[:, None] * np.float32(p.scale)
     x = x.repeat(CHANNELS[p.channels], 1)
@@ -168,6 +160,8 @@ def _values(p: Preprocess) -> np.ndarray:
 
 def _resize(photo: np.ndarray, rows: int, columns: int, interpolation: int) -> np.ndarray:
     """Shrink along the axes that shrink by averaging areas, then enlarge along the others."""
+    if photo.shape[:2] == (rows, columns):
+        return photo
     if interpolation != cv2.INTER_NEAREST:
         smaller = min(columns, photo.shape[1]), min(rows, photo.shape[0])
         photo = cv2.resize(photo, smaller, interpolation=cv2.INTER_AREA)

@@ -1,18 +1,22 @@
 import base64
 import os
 import struct
+import threading
 import zlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import cv2
 import numpy as np
 import pytest
+from cv2.utils import logging  # pyright: ignore[reportMissingImports] (the stubs lack it)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxlens.engine.errors import BadImage
 from onnxlens.models import photo
-from onnxlens.models.native import overheard
+from onnxlens.models.native import heard, overheard
 from onnxlens.models.photo import decode, read_photo
 
 # Files that OpenCV cannot write; made with Pillow.
@@ -380,6 +384,45 @@ def test_what_others_print_meanwhile_is_passed_on(capfd):
     assert said == ["heard to the end"]
     os.write(2, b"open again")
     assert capfd.readouterr().err == "open again"
+
+
+def test_threads_decode_together_and_each_damage_is_found_where_it_is(capfd):
+    noise = np.random.default_rng(3).integers(0, 255, (60, 80, 3), np.uint8)
+    whole, level = jpeg(noise), logging.getLogLevel()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2 : len(whole) // 2 + 100] = bytes(100)
+
+    def outcome(i):
+        try:
+            decode(bytes(damaged) if i % 7 == 3 else whole, "x")
+        except BadImage as error:
+            return "damaged" in str(error)
+        return False
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(outcome, range(400)))
+    assert found == [i % 7 == 3 for i in range(400)]
+    assert logging.getLogLevel() == level
+    assert capfd.readouterr() == ("", "")
+
+
+def test_of_several_that_listen_together_those_repeat_their_work_that_may_have_spoken(capfd):
+    meeting, calls = threading.Barrier(2), Counter()
+
+    def work(name):
+        calls[name] += 1
+        if calls[name] == 1:
+            meeting.wait(10)
+        os.write(2, b"Corrupt\n" if name == "loud" else b"another word\n")
+        if calls[name] == 1:
+            meeting.wait(10)
+        return name
+
+    with ThreadPoolExecutor(2) as pool:
+        loud, calm = pool.map(lambda n: heard(lambda: work(n), "Corrupt"), ("loud", "calm"))
+    assert (loud, calm) == (("loud", ["Corrupt"]), ("calm", []))
+    assert calls["loud"] == 2
+    assert set(capfd.readouterr().err.splitlines()) == {"another word"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes block elsewhere")
