@@ -34,10 +34,12 @@ class Way(NamedTuple):
 _WAYS: WeakKeyDictionary[Network, dict[tuple[str, str], Way]] = WeakKeyDictionary()
 
 
-def is_sound(map_: np.ndarray) -> bool:
-    """True for a map that shows something: finite, and not the same everywhere."""
-    low, high = map_.min(), map_.max()
-    return bool(np.isfinite(low) and np.isfinite(high) and high - low > 1e-6 * max(abs(low), abs(high)))
+def sound(maps: np.ndarray) -> list[bool]:
+    """Which of the maps (N, h, w) show something: finite, and not the same everywhere."""
+    low, high = maps.min((1, 2)), maps.max((1, 2))
+    with np.errstate(invalid="ignore"):
+        spread = high - low > 1e-6 * np.maximum(abs(low), abs(high))
+    return (spread & np.isfinite(low) & np.isfinite(high)).tolist()
 
 
 def diagnose(network: Network, score: str, layer: str, feeds: Mapping[str, np.ndarray], target: int) -> str:

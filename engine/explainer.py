@@ -9,7 +9,7 @@ import numpy as np
 from onnx import ModelProto
 
 from .anatomy import checked_layer, score_name
-from .diagnosis import diagnose, is_sound
+from .diagnosis import diagnose, sound
 from .errors import BadRequest, nearest
 from .explainers import EXPLAINERS
 from .gradient import inside
@@ -97,22 +97,23 @@ class Explainer:
             raise BadRequest(f"the model's input {images!r} is missing, or has no batch axis")
         count = len(feeds[images])
         wish = np.full(count, PREDICTED) if targets is None else np.broadcast_to(targets, count)
-        for target in wish:
-            if not PREDICTED <= target < self.classes:
-                raise BadRequest(f"there is no class {target}: the model has classes 0 to {self.classes - 1}")
+        for target in wish[(wish < PREDICTED) | (wish >= self.classes)]:
+            raise BadRequest(f"there is no class {target}: the model has classes 0 to {self.classes - 1}")
         values = self._session({**feeds, self.target: wish})
         *maps, classes, scores, outputs = (values[name] for name in self.names)
+        shown = [sound(of_layer) for of_layer in maps]
+        classes, scores = classes.tolist(), scores.tolist()
         return [
             Explanation(
                 of_layer[i],
                 layer,
-                int(classes[i]),
-                float(scores[i]),
+                classes[i],
+                scores[i],
                 outputs[i],
-                "" if is_sound(of_layer[i]) else self._problem(layer, i, feeds, int(classes[i])),
+                "" if is_sound[i] else self._problem(layer, i, feeds, classes[i]),
             )
             for i in range(count)
-            for layer, of_layer in zip(self.layers, maps, strict=True)
+            for layer, of_layer, is_sound in zip(self.layers, maps, shown, strict=True)
         ]
 
     def _problem(self, layer: str, i: int, feeds: Mapping[str, np.ndarray], target: int) -> str:

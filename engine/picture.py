@@ -187,7 +187,8 @@ def encode_png(picture: np.ndarray) -> bytes:
 
 def encode_jpeg(picture: np.ndarray, quality: int = 90) -> bytes:
     """The bytes of a JPEG file that holds a picture, (H, W, 3) RGB or (H, W) grey, uint8."""
-    picture = picture[:, :, ::-1] if picture.ndim == 3 else picture
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()
 
 

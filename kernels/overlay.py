@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numba import float32, uint8, uint64
 
@@ -26,19 +28,22 @@ def overlay(photos: np.ndarray, maps: np.ndarray, lut: np.ndarray, alpha: float 
         raise ValueError(f"a colour map is (256, 3) uint8, not {lut.shape} {lut.dtype}")
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha {alpha} is not between 0 and 1")
-    # Opacities count in 256ths; entry 256 is transparent, for NaN. One word holds the three colours
-    # in lanes of 16 bits, so that a pixel is blended by one multiplication.
-    opacity = np.append(np.rint(np.linspace(0, 256 * alpha, 256)), 0).astype(np.uint64)
-    colours = np.vstack([lut, lut[:1]]) * opacity[:, None] + np.uint64(128)
     out = np.empty_like(photos)
-    _overlay(
-        photos.reshape(-1, 3),
-        maps.ravel(),
-        np.bitwise_or.reduce(colours << _LANES, axis=1),
-        256 - opacity,
-        out.reshape(-1, 3),
-    )
+    _overlay(photos.reshape(-1, 3), maps.ravel(), *_words(lut.tobytes(), float(alpha)), out.reshape(-1, 3))
     return out
+
+
+@lru_cache(16)
+def _words(lut: bytes, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """What each step of heat adds, and by what it multiplies the photo: (257,) uint64 both.
+
+    Opacities count in 256ths; entry 256 is transparent, for NaN. One word holds the three colours in lanes
+    of 16 bits, so that a pixel is blended by one multiplication.
+    """
+    opacity = np.append(np.rint(np.linspace(0, 256 * alpha, 256)), 0).astype(np.uint64)
+    table = np.frombuffer(lut, np.uint8).reshape(256, 3)
+    colours = np.vstack([table, table[:1]]) * opacity[:, None] + np.uint64(128)
+    return np.bitwise_or.reduce(colours << _LANES, axis=1), 256 - opacity
 
 
 @compiled(view(uint8, 2), view(float32, 1), view(uint64, 1), view(uint64, 1), uint8[:, ::1])

@@ -6,7 +6,9 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -91,6 +93,7 @@ class Job:
         self._batched = {n: batched(self.lens, n, *about) for n in names if n in EXPLAINERS}
         self._single = {n: single(self.lens, n, *about, **patch) for n in names if n not in EXPLAINERS}
         self._truths = label_by_name(self.lens.labels)
+        self._rooms: deque[np.ndarray] = deque()
 
     @property
     def serial(self) -> bool:
@@ -113,16 +116,14 @@ class Job:
         """
         start = time.perf_counter()
         rows: dict[str, list[Row]] = {}
-        shots, inputs = [], []
-        for name in names:
-            try:
-                shot, x = self._shot(name)
-            except (OnnxlensError, MemoryError, cv2.error) as error:
-                rows[name] = [failed(text(name), _reason(error, name))]
-            else:
-                shots.append(shot)
-                inputs.append(x)
-        found = self._explained(shots, np.concatenate(inputs)) if shots else []
+        shots: list[Shot] = []
+        with self._room(len(names)) as room:
+            for name in names:
+                try:
+                    shots.append(self._shot(name, room[len(shots) :][:1]))
+                except (OnnxlensError, MemoryError, cv2.error) as error:
+                    rows[name] = [failed(text(name), _reason(error, name))]
+            found = self._explained(shots, room[: len(shots)]) if shots else []
         for shot, result in zip(shots, found, strict=True):
             if isinstance(result, OnnxlensError):
                 rows[shot.name] = [failed(text(shot.name), _reason(result, shot.name))]
@@ -131,16 +132,26 @@ class Job:
         seconds = round((time.perf_counter() - start) / max(len(names), 1), 6)
         return [row if row["error"] else {**row, "seconds": seconds} for n in names for row in rows[n]]
 
-    def _shot(self, name: str) -> tuple[Shot, np.ndarray]:
-        """A photo as the model's input, and what the methods find that take one photo at a time."""
+    @contextmanager
+    def _room(self, count: int) -> Iterator[np.ndarray]:
+        """Memory for so many inputs, which is used again: it takes long to get from the system."""
+        room = self._rooms.pop() if self._rooms else np.empty((0,))
+        room = room if len(room) >= count else self.lens.preprocess.room(count)
+        try:
+            yield room
+        finally:
+            self._rooms.append(room)
+
+    def _shot(self, name: str, out: np.ndarray) -> Shot:
+        """A photo, made the model's input in `out`, with what the methods find that take one at a time."""
         data = self.read(name)
         photo = decode(data, name)
-        x, box = self.lens.preprocess(photo)
+        _, box = self.lens.preprocess(photo, out)
         small = shrunk(photo, self.spec.side)
         found = [laid_on(f, small) for find in self._single.values() for f in find(photo)]
         size = photo.shape[0], photo.shape[1]
         mark = hashlib.sha256(data).hexdigest()
-        return Shot(name, mark, size, box, small, scaled(box, photo, small), found), x
+        return Shot(name, mark, size, box, small, scaled(box, photo, small), found)
 
     def _explained(self, shots: Sequence[Shot], x: np.ndarray) -> list[list[Found] | OnnxlensError]:
         """What the methods find in each photo; where a batch fails, each photo has its own chance."""

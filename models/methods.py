@@ -21,7 +21,6 @@ from .projection import project
 from .row import Found
 
 NAMES = (*EXPLAINERS, "occlusion", *METHODS)
-BEST = 5  # predictions that a map remembers
 # A photo, what it is for the model, and where that lies on it, to what is found: one by one, or many at once.
 Single = Callable[[np.ndarray], list[Found]]
 Batched = Callable[[Sequence[np.ndarray], np.ndarray, Sequence[Box]], list[list[Found]]]
@@ -34,11 +33,12 @@ def batched(lens: Lens, method: str, targets: Sequence[Target], layer: str | Non
     """
     explainer = lens.explainer(method, layer)
     wishes = [lens.wish(t) for t in targets]
+    most = max(1, -min(wishes))
 
     def find(photos: Sequence[np.ndarray], x: np.ndarray, boxes: Sequence[Box]) -> list[list[Found]]:
         first = _explained(lens, explainer, x, None)
         chances = [probabilities(np.ravel(e.output)) for e in first]
-        orders = [np.argsort(-p, kind="stable").tolist() for p in chances]
+        orders = [_order(p, most) for p in chances]
         wanted = [_classes(wishes, order) for order in orders]
         found: list[list[Found]] = [[] for _ in photos]
         for rank in range(max(map(len, wanted))):
@@ -47,9 +47,8 @@ def batched(lens: Lens, method: str, targets: Sequence[Target], layer: str | Non
             explained = first if is_first else _explained(lens, explainer, x, classes)
             for i, e in enumerate(explained):
                 if rank < len(wanted[i]):
-                    best = [_prediction(lens, chances[i], c) for c in orders[i][:BEST]]
-                    target = _prediction(lens, chances[i], e.target)
-                    found[i].append(_heat(photos[i], boxes[i], e, target, best, method))
+                    target, best = (_prediction(lens, chances[i], c) for c in (e.target, orders[i][0]))
+                    found[i].append(_heat(photos[i], boxes[i], e, target, [best], method))
         return found
 
     return find
@@ -94,10 +93,17 @@ def _explained(
     size = lens.batch if isinstance(fixed, int) else len(x)
     found: list[Explanation] = []
     for start in range(0, len(x), size):
-        at = np.minimum(np.arange(start, start + size), len(x) - 1)
-        wish = None if classes is None else [classes[i] for i in at]
-        found += explainer({lens.input: x[at]}, wish)[: len(x) - start]
+        part, wish = x[start : start + size], None if classes is None else [*classes[start : start + size]]
+        if (missing := size - len(part)) > 0:
+            part = np.concatenate([part, part[-1:].repeat(missing, 0)])
+            wish = wish and wish + wish[-1:] * missing
+        found += explainer({lens.input: part}, wish)[: len(x) - start]
     return found
+
+
+def _order(chances: np.ndarray, most: int) -> list[int]:
+    """The `most` most probable classes, best first; of equal ones the first."""
+    return [int(chances.argmax())] if most == 1 else np.argsort(-chances, kind="stable")[:most].tolist()
 
 
 def _classes(wishes: Sequence[int], order: list[int]) -> list[int]:

@@ -91,13 +91,18 @@ class Preprocess:
         resized = _resize(photo, rows, columns, INTERPOLATIONS[self.interpolation])
         if self.channels == "grey":
             resized = cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY)[..., None]
-        order, last = _ORDER[self.channels], self.layout == "nhwc"
-        if out is None:
-            out = np.empty((1, h, w, len(order)) if last else (1, len(order), h, w), np.float32)
+        out = self.room(1) if out is None else out
         # Where the window starts on the resized photo: above 0 it crops, below 0 it pads.
         corner = int((rows - h) / 2), int((columns - w) / 2)
-        planes(resized, corner, _tones(self), self.fill, order, out[0], last)
+        planes(resized, corner, _tones(self), self.fill, _ORDER[self.channels], out[0], self.layout == "nhwc")
         return out, self.box(height, width)
+
+    def room(self, count: int) -> np.ndarray:
+        """Memory for so many inputs: zeros, (N, C, h, w) or (N, h, w, C) float32."""
+        (h, w), channels = self.size, CHANNELS[self.channels]
+        return np.zeros(
+            (count, channels, h, w) if self.layout == "nchw" else (count, h, w, channels), np.float32
+        )
 
     def box(self, height: int, width: int) -> Box:
         """The part of a photo of this size that the input covers, (y0, x0, y1, x1) in photo pixels."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any
 
 import numpy as np
 
 from ..engine.signals import tones
+from ..kernels.summary import summary
 from .heatmap import HeatMap
 from .preprocess import Box
 from .projection import Projection
@@ -87,25 +88,20 @@ def statistics(map_: np.ndarray, box: Box, size: tuple[int, int]) -> dict[str, f
     The peak is the centre of the cell of the greatest value, the first in reading order, in pixels of a
     photo of `size` that has the map in the `box`; where that lies in a letterbox's edge, the pixel nearest.
     """
-    if not np.isfinite(map_).all():
+    found = summary(map_)
+    if found is None:
         return {}
-    values = {
-        "map_min": rounded(map_.min()),
-        "map_max": rounded(map_.max()),
-        "map_mean": rounded(map_.mean(dtype=np.float64)),
-    }
-    above = np.maximum(map_, 0).astype(np.float64)
-    total = above.sum()
-    if total <= 0:
+    values = {"map_min": found.least, "map_max": found.most, "map_mean": found.mean}
+    values = {name: rounded(value) for name, value in values.items()}
+    if isnan(found.entropy):
         return values
-    shares = above[above > 0] / total
-    y, x = divmod(int(map_.argmax()), map_.shape[1])
+    y, x = divmod(found.peak, map_.shape[1])
     y0, x0, y1, x1 = box
     peak_y = y0 + (y + 0.5) * (y1 - y0) / map_.shape[0]
     peak_x = x0 + (x + 0.5) * (x1 - x0) / map_.shape[1]
     return {
         **values,
-        "map_entropy": rounded(max(0.0, -(shares * np.log(shares)).sum())),
+        "map_entropy": rounded(found.entropy),
         "map_peak_y": min(max(int(peak_y), 0), size[0] - 1),
         "map_peak_x": min(max(int(peak_x), 0), size[1] - 1),
     }

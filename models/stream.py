@@ -16,7 +16,7 @@ from ..engine.units.peaks import Peaks
 from ..engine.units.strongest import Strongest
 from .lens import Lens
 from .photo import read_photo
-from .preprocess import CHANNELS, Box
+from .preprocess import Box
 
 BATCH = 16  # photos at a time, on each core
 NAMED = 1000  # unreadable files that are remembered by name
@@ -37,7 +37,8 @@ def tallied(
     `batch` photos at a time. `progress` is called with the number of photos that are done.
     """
     workers = lens.network.threads or cores()
-    buffers = deque(_buffer(lens, batch) for _ in range(workers))
+    fixed = -(-batch // lens.batch) * lens.batch  # as many as a model of a fixed batch takes them in
+    buffers = deque(lens.preprocess.room(fixed) for _ in range(workers))
     table, errors, failed = Strongest.empty(len(peaks.rows), k), [], 0
     for group in ahead(lambda g: Seen.of(lens, peaks, g, buffers), groups(paths, batch), workers):
         if group.paths:
@@ -77,15 +78,6 @@ class Seen:
             np.concatenate([f[i] for f in found])[: len(paths)] if found else np.empty((0, 0)) for i in (0, 1)
         )
         return cls(paths, boxes, scores, places, errors)
-
-
-def _buffer(lens: Lens, batch: int) -> np.ndarray:
-    """Room for a batch of inputs, and for as many as a model of a fixed batch takes them in."""
-    (h, w), channels = lens.preprocess.size, CHANNELS[lens.preprocess.channels]
-    count = -(-batch // lens.batch) * lens.batch
-    return np.zeros(
-        (count, *((channels, h, w) if lens.preprocess.layout == "nchw" else (h, w, channels))), np.float32
-    )
 
 
 def _batches(buffer: np.ndarray, count: int, lens: Lens) -> Iterator[np.ndarray]:
