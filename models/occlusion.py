@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..engine.errors import BadRequest, NoMap
 from ..engine.occlusions.coarse import coarse_to_fine
-from ..engine.occlusions.occlusion import Answer, answer, asking, how, plainly, watched
+from ..engine.occlusions.occlusion import Ask, asking, how, plainly, watched
 from ..engine.occlusions.places import Places, places
 from .fill import fill_named, filler
 from .heatmap import HeatMap, Prediction, probabilities, ranked
@@ -20,7 +20,6 @@ from .preprocess import Box
 
 PATCHES = 7  # of the default size, side by side along the input's shorter side
 Progress = Callable[[int, int], None]  # positions done, in all
-Ask = Callable[[np.ndarray], Iterator[Answer]]
 TOLERANCE = 0.1  # of the score's range: by how much the corners of a cell differ that is refined
 CHECKED = 16  # places at which an approximation is compared with the exact answers
 Pair = int | tuple[int, int]
@@ -154,11 +153,12 @@ def occlusion(
     feeds, box = lens.feeds(photo)
     image = feeds[lens.input][:1]
     under = filler(image, lens.preprocess, fill)
-    clean = answer(lens.network, layer, feeds)
+    given = lens.network, layer, image[0], under[0], spots, lens.preprocess.layout == "nhwc"
+    unhidden, ask = asking(*given, narrow)
+    clean = unhidden()
     order = ranked(_finite(clean.output[0]), lens.labels)
     chosen = order[0] if wish < 0 else next(p for p in order if p.index == wish)
     channel = int(clean.totals[0].argmax()) if clean.totals.size else None
-    given = lens.network, layer, image[0], under[0], spots, lens.preprocess.layout == "nhwc"
     done = 0
 
     def values(ask: Ask, numbers: np.ndarray) -> np.ndarray:
@@ -173,7 +173,7 @@ def occlusion(
                 progress(min(done, len(spots)), len(spots))
         return np.array(found, np.float64).reshape(-1, 4)
 
-    compute = partial(values, asking(*given, narrow))
+    compute = partial(values, ask)
     if coarse:
         grids, computed = coarse_to_fine(spots.shape, compute, TOLERANCE, labels=1)
     else:

@@ -105,6 +105,17 @@ class Incremental:
             sums.update({name: maps[name].sum((1, 2), dtype=np.float64) for name in stage.inner})
         return Kept(maps, sums)
 
+    def clean(self, kept: Kept) -> dict[str, np.ndarray]:
+        """What the network answers, by name, to the photo as it is, (1, ...) each."""
+        last = kept.maps[self._last]
+        if self._pooled:
+            mean = kept.sums[self._last] / np.prod(last.shape[1:])
+            last = mean.astype(np.float32).reshape(self._shape)
+        found = self._finish(1, lambda _: last[None])
+        return found | {
+            total: kept.sums[layer][None].astype(np.float32) for total, layer in self._totals.items()
+        }
+
     def answers(self, kept: Kept, filler: np.ndarray, numbers: np.ndarray) -> dict[str, np.ndarray]:
         """What the network answers, by name, for a patch of `filler` (C, h, w) at these of the places."""
         spots = np.divmod(numbers, self._columns)

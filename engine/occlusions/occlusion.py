@@ -42,9 +42,12 @@ class Answer(NamedTuple):
     totals: np.ndarray
 
 
+Ask = Callable[[np.ndarray], Iterator[Answer]]  # answers for some of the places, by their numbers (n,)
+
+
 def answer(network: Network, layer: str | None, feeds: Mapping[str, np.ndarray]) -> Answer:
     """What the network answers to these inputs; `layer` as in `watched`."""
-    return _watch(network, layer)(feeds)
+    return _watch(network, layer).whole(network, feeds)
 
 
 def answers(
@@ -63,7 +66,7 @@ def answers(
     core, which is all that is held of them; its length is what the model asks for, or else fits a
     processor's cache.
     """
-    return asking(network, layer, image, filler, places, last)(np.arange(len(places)))
+    return asking(network, layer, image, filler, places, last)[1](np.arange(len(places)))
 
 
 def asking(
@@ -74,26 +77,26 @@ def asking(
     places: Places,
     last: bool = False,
     share: float = 1,
-) -> Callable[[np.ndarray], Iterator[Answer]]:
-    """A function that gives the answers for some of the places, by their numbers (n,), a batch at a time.
+) -> tuple[Callable[[], Answer], Ask]:
+    """Two functions: of the answer to the image as it is, and of those for some of the places.
 
     As `answers`; with a `share` below 1 approximately, as `Incremental` says.
     """
-    watch, plain = _watch(network, layer), plainly(network, layer, image, filler, places, last)
+    watch = _watch(network, layer)
     chw = (np.ascontiguousarray(np.moveaxis(x, -1, 0) if last else x, np.float32) for x in (image, filler))
     photo, under = chw
-    once = np.arange(len(places))[: watch.fixed or BATCH]
-    way = watch.plan(
-        network, photo, under, places, share, lambda: sum(len(a.scores) for a in plain(once))
-    ).way
+    way = watch.plan(network, photo, under, places, share).way
     if way is None:
-        return plain
+        feeds = {network.graph.inputs[0]: np.repeat(image[None], watch.fixed or 1, 0)}
+        clean = lambda: Answer(*(values[:1] for values in watch.whole(network, feeds)))
+        return clean, plainly(network, layer, image, filler, places, last)
     kept = way.keep(photo)
 
     def staged(some: np.ndarray) -> Answer:
         return watch.answer(way.answers(kept, under, some))
 
-    return lambda numbers: ahead(staged, _parts(numbers, TOGETHER), workers(network))
+    clean = lambda: watch.answer(way.clean(kept))
+    return clean, lambda numbers: ahead(staged, _parts(numbers, TOGETHER), workers(network))
 
 
 def plainly(
@@ -103,8 +106,8 @@ def plainly(
     filler: np.ndarray,
     places: Places,
     last: bool = False,
-) -> Callable[[np.ndarray], Iterator[Answer]]:
-    """As `asking`, by whole runs of the network."""
+) -> Ask:
+    """The function that gives the answers for some of the places by whole runs of the network."""
     watch = _watch(network, layer)
     size = watch.fixed or (BATCH if network.provider == "cpu" else BATCH_ON_GPU)
     buffers = local()
@@ -114,7 +117,7 @@ def plainly(
             buffers.batch = np.repeat(image[None].astype(np.float32), size, axis=0)
         count = len(some)
         tile(image, filler, places.corners_of(some), places.patch, buffers.batch[:count], last)
-        found = watch({network.graph.inputs[0]: buffers.batch[: watch.fixed or count]})
+        found = watch.whole(network, {network.graph.inputs[0]: buffers.batch[: watch.fixed or count]})
         return Answer(*(values[:count] for values in found))
 
     return lambda numbers: ahead(whole, _parts(numbers, size), workers(network))
@@ -145,7 +148,7 @@ def watched(network: Network, layer: str | None = None) -> str | None:
 
 
 class _Watch:
-    """A network compiled to answer with an Answer; `fixed` is the only batch that it takes, or None."""
+    """A network that is to answer with an Answer; `fixed` is the only batch that it takes, or None."""
 
     def __init__(self, network: Network, layer: str | None):
         self.graph = graph = network.graph.copy()
@@ -164,11 +167,14 @@ class _Watch:
         # A model may take any batch and yet have the size of one written into its head.
         sizes = [(graph[name].shape or (None,))[0] for name in (graph.inputs[0], *self.names)]
         self.fixed = next((n for n in sizes if isinstance(n, int)), None)
-        one = 1 if network.provider == "cpu" else None
-        self._session: Session = network.compile(graph, list(dict.fromkeys(self.names)), threads=one)
+        self._session: Session | None = None  # a network in stages does without: it would hold all weights
         self.plans: dict[tuple[Key, float], Plan] = {}
 
-    def __call__(self, feeds: Mapping[str, np.ndarray]) -> Answer:
+    def whole(self, network: Network, feeds: Mapping[str, np.ndarray]) -> Answer:
+        """The answer of the whole network, which is compiled the first time."""
+        if self._session is None:
+            one = 1 if network.provider == "cpu" else None
+            self._session = network.compile(self.graph, list(dict.fromkeys(self.names)), threads=one)
         return self.answer(self._session(feeds))
 
     def answer(self, values: Mapping[str, np.ndarray]) -> Answer:
@@ -177,18 +183,12 @@ class _Watch:
         return Answer(found[0], found[1], found[2] if self.layer else found[0][:, :0])
 
     def plan(
-        self,
-        network: Network,
-        image: np.ndarray,
-        filler: np.ndarray,
-        places: Places,
-        share: float,
-        plain: Callable[[], int],
+        self, network: Network, image: np.ndarray, filler: np.ndarray, places: Places, share: float
     ) -> Plan:
         """The quickest way to the answers for a patch at these places; made once, the last few are kept."""
         key = places.key, share
         found = self.plans.pop(key, None) or plan(
-            network, self.graph, self.names, self.layer, places.ranges, image, filler, plain, share
+            network, self.graph, self.names, self.layer, places.ranges, image, filler, share
         )
         self.plans[key] = found
         while len(self.plans) > PLANS:

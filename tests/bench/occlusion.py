@@ -70,7 +70,7 @@ def main(
     if plan.way is None:
         return
     size = occlusion._watch(slow, None).fixed or occlusion.BATCH
-    batches = max(1, 8 // size)
+    batches = max(1, 8 // size) * occlusion.workers(quick)
     plain = plainly(slow, None, image, filler, spots)
     for a, b in zip(next(plain(np.arange(size))), first, strict=True):
         error = np.abs(a - b[: len(a)]).max() / np.abs(a).max()
@@ -81,8 +81,8 @@ def main(
     options.intra_op_num_threads = threads
     bare = onnxruntime.InferenceSession(source.SerializeToString(), options)
     x = np.repeat(image[None], size, axis=0).astype(quick.graph[name].dtype)
-    ask = asking(quick, None, image, filler, spots)
-    together = np.arange(occlusion.TOGETHER)
+    _, ask = asking(quick, None, image, filler, spots)
+    together = np.arange(2 * occlusion.TOGETHER * occlusion.workers(quick))
     begun = np.linspace(0, len(spots) - len(together), parts).astype(int)
     ways: dict[str, tuple[int, Callable[[int], object]]] = {
         "bare forward": (size * batches, lambda _: [bare.run(None, {name: x}) for _ in range(batches)]),
@@ -90,7 +90,7 @@ def main(
         "incremental": (len(together), lambda at: list(ask(at + together))),
     }
     if narrow:
-        near = asking(quick, None, image, filler, spots, share=narrow)
+        _, near = asking(quick, None, image, filler, spots, share=narrow)
         ways[f"narrowed to {narrow}"] = len(together), lambda at: list(near(at + together))
         print(f"narrowed to {narrow}: {how(quick, None, spots, narrow)}")
         exact, close = (

@@ -363,7 +363,7 @@ def test_the_wider_a_change_may_be_the_nearer_the_answers_come(eager):
     exact = np.concatenate([a.scores for a in answers(network, None, image, filler, spots)])
     errors = []
     for share in (0.2, 0.5, 1):
-        ask = occlusion.asking(network, None, image, filler, spots, share=share)
+        _, ask = occlusion.asking(network, None, image, filler, spots, share=share)
         found = np.concatenate([a.scores for a in ask(np.arange(len(spots)))])
         errors.append(np.abs(found - exact).max() / np.ptp(exact, axis=0).max())
     assert errors[0] > errors[1] > errors[2]
