@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+import io
+from pathlib import PurePosixPath
 from typing import Any
 
 from ..engine.errors import BadImage
 from ..models.album import name_of
+from ..models.files import Bucket, Disk
 from ..models.store import reader
 
 # How a whole file begins and ends: PNG, chapters 5.2 and 11.2.5; JPEG (T.81), annex B.1.1.3; NPY 1.0.
@@ -18,18 +20,19 @@ ENDS = {
 }
 
 
-def broken(path: Path) -> str:
-    """Why a picture or a map is not whole; empty where it is."""
+def broken(run: Disk | Bucket, name: str) -> str:
+    """Why a picture or a map of a run is not whole; empty where it is."""
     try:
-        data = path.read_bytes()
+        data = run.read(name)
     except FileNotFoundError:
         return "is not there"
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    start, end = ENDS.get(path.suffix, (b"", b""))
+        return f"cannot be read: {error.strerror or error}"
+    ending = PurePosixPath(name).suffix
+    start, end = ENDS.get(ending, (b"", b""))
     if not data or not data.startswith(start) or not data.endswith(end):
         return "is cut short or no such file"
-    return _broken_map(path, len(data)) if path.suffix == ".npy" else ""
+    return _broken_map(data) if ending == ".npy" else ""
 
 
 def changed(root: str, row: dict[str, Any]) -> str:
@@ -47,11 +50,12 @@ def changed(root: str, row: dict[str, Any]) -> str:
     return "" if hashlib.sha256(data).hexdigest() == row["sha256"] else "the photo has changed since"
 
 
-def _broken_map(path: Path, size: int) -> str:
+def _broken_map(data: bytes) -> str:
     import numpy as np
 
+    stream = io.BytesIO(data)
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError):
+        array = np.load(stream, allow_pickle=False)
+    except (ValueError, OSError, EOFError, MemoryError):
         return "is cut short"
-    return "" if array.nbytes < size <= array.nbytes + 2**16 else "has a length that is not its array's"
+    return "" if stream.tell() == len(data) and array.size else "has a length that is not its array's"

@@ -35,10 +35,10 @@ class Worker:
 
         from ..models.job import Job
         from ..models.store import reader
-        from .runfolder import RunFolder
+        from .runfolder import run_at
 
         cv2.setNumThreads(1)
-        self.job: Job = Job(spec, reader(root), RunFolder(Path(output), {}).write)
+        self.job: Job = Job(spec, reader(root), run_at(output, {}).write)
 
     def __call__(self, batches: Words) -> dict[str, list[str]]:
         """Rows as JSON: their nulls and numbers come through any table as they are."""
@@ -55,13 +55,13 @@ def room(spec: Spec) -> int:
 
 
 def rows_of(
-    spec: Spec, root: str, output: Path, batches: Iterable[Sequence[str]], workers: int
+    spec: Spec, root: str, output: Path | str, batches: Iterable[Sequence[str]], workers: int
 ) -> Iterator[list[Row]]:
     """The rows of batches of photos below `root`, batch by batch as they are done, in no order.
 
     Raises Unavailable where the cluster does not do its work, and what a Job raises.
     """
-    about = spec, root, str(output.absolute())
+    about = spec, root, str(output.absolute()) if isinstance(output, Path) else output
     needs = needs_of(spec.provider, spec.threads)
     for rows in found(Worker, about, batches, needs, workers, TOGETHER):
         yield json.loads(rows)

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ..engine.errors import OnnxlensError
+from ..models.files import Bucket, Disk
 from ..models.shards import Row, read_rows
-from .runfolder import RunFolder, files
+from .runfolder import RunFolder, files_of
 
 SHARD = 10_000  # rows in a file
 
 
-def joined(folder: RunFolder, runs: Sequence[Path], manifests: Sequence[dict[str, Any]]) -> None:
+def joined(folder: RunFolder, runs: Sequence[Disk | Bucket], manifests: Sequence[dict[str, Any]]) -> None:
     """Fill a run's folder with the rows and files of others, whose identities are the same."""
-    owners: dict[str, Path] = {}  # the run of each image; the rows themselves are held once, at the end
+    owners: dict[str, Disk | Bucket] = {}  # the run of each image; the rows are held once, at the end
     rows: list[Row] = []
     for run in runs:
         for row in read_rows(run):
             if owners.setdefault(row["path"], run) is run:
                 rows.append(row)
     rows.sort(key=lambda row: os.fsencode(row["path"]))  # stable: methods and targets stay in their order
-    folder.begin({k: v for k, v in manifests[0].items() if k not in ("identity", "state", "counts")})
+    folder.begin(
+        {k: v for k, v in manifests[0].items() if k not in ("identity", "state", "counts", "writer")}
+    )
     start = 0
     while start < len(rows):
         end = min(start + SHARD, len(rows))
         while end < len(rows) and rows[end]["path"] == rows[end - 1]["path"]:
             end += 1
         for row in rows[start:end]:
-            for name in files(row):
+            for name in files_of(row):
                 folder.write(name, _file(owners[row["path"]], name))
         folder.add(rows[start:end])
         start = end
@@ -39,13 +41,10 @@ def joined(folder: RunFolder, runs: Sequence[Path], manifests: Sequence[dict[str
     folder.end("done" if whole else "interrupted", images=folder.counts["images"], seconds=sum(seconds))
 
 
-def _file(run: Path, name: str) -> bytes:
-    path = (run / name).resolve()
-    if not path.is_relative_to(run.resolve()):
-        raise OnnxlensError(f"{run}: a row names {name}, which is outside the run")
+def _file(run: Disk | Bucket, name: str) -> bytes:
     try:
-        return path.read_bytes()
+        return run.read(name)
     except OSError as error:
         raise OnnxlensError(
-            f"{path}: {error.strerror}; `onnxlens runs verify {run}` lists what is missing"
+            f"{run}/{name}: {error.strerror or error}; `onnxlens runs verify {run}` lists what is missing"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.errors import BadRequest
+from ..models.addresses import is_address
 from .options import exit_zero, stacked
 
 if TYPE_CHECKING:
@@ -35,6 +37,19 @@ class Part(click.ParamType):
         return int(first), int(last)
 
 
+class Place(click.Path):
+    """A folder as a Path, or an address such as s3://bucket/run as it is."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        """What is no address is a path as click has it."""
+        if isinstance(value, str) and is_address(value):
+            return value
+        return Path(os.fsdecode(super().convert(value, param, ctx)))
+
+
+folder = Place(path_type=Path, file_okay=False)
 argument = click.argument("places", metavar="PLACE...", nargs=-1)
 lists = click.option(
     "--input-list",
@@ -65,7 +80,7 @@ def photos_too(function: Callable[..., Any]) -> Callable[..., Any]:
 def photos_of(places: Sequence[str], lists: Sequence[Path] = ()) -> Album:
     """The photos that places and lists name. Raises BadRequest for what is not there, and for none."""
     from ..models.album import album
-    from ..models.store import album_at, is_address
+    from ..models.store import album_at
 
     contents = [_read(path) for path in lists]
     if LIST in places:

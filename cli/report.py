@@ -10,15 +10,16 @@ from ..engine.errors import BadRequest, Unavailable
 from . import options
 from .console import counting, emit, say
 from .folder import check_writable, write_whole
+from .places import folder
 
 
 @options.command("report")
-@click.argument("run", metavar="RUN_DIR", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN_DIR", type=folder)
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="The page.  [default: report.html in the folder of the run]",
+    help="The page.  [default: report.html in the folder of the run, or here for one at an address]",
 )
 @click.option("--limit", type=click.IntRange(1), help="Show only so many images, those most worth a look.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier page.")
@@ -26,13 +27,13 @@ from .folder import check_writable, write_whole
 @options.quiet
 @options.debug
 def command(
-    run: Path, output: Path | None, limit: int | None, overwrite: bool, as_json: bool, quiet: bool
+    run: Path | str, output: Path | None, limit: int | None, overwrite: bool, as_json: bool, quiet: bool
 ) -> None:
     """Show a run in a browser: all images and maps, with filters, as one page.
 
-    RUN_DIR is the folder that `onnxlens run` wrote. First come the images that the model got wrong and was
-    sure of, where the photos' folders are called after the classes, then the shakiest maps. The page needs
-    nothing but a browser: the pictures are inside it, and nothing is loaded from elsewhere.
+    RUN_DIR is the folder that `onnxlens run` wrote, or its address in a store. First come the images that the
+    model got wrong and was sure of, where the photos' folders are called after the classes, then the shakiest
+    maps. The page needs nothing but a browser: the pictures are inside it, and none is loaded.
 
     \b
     onnxlens report maps
@@ -40,7 +41,7 @@ def command(
     """
     from ..models.report import report
 
-    path = output or run / "report.html"
+    path = output or (run if isinstance(run, Path) else Path()) / "report.html"
     if path.exists() and not overwrite:
         raise BadRequest(f"{path} is there already; say --overwrite or another file with -o")
     with counting("drawing", quiet) as progress:

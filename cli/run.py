@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from ..engine.errors import BadRequest, nearest
 from . import options
-from .places import Part, are_many, argument, choice, part_of, photos_of
+from .places import Part, are_many, argument, choice, folder, part_of, photos_of
 from .running import Plan, perform, rehearse, specified
 
 output = click.option(
@@ -22,8 +22,8 @@ output = click.option(
     "--output",
     default="onnxlens-run",
     show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the run: manifest.json, rows, pictures and maps.",
+    type=folder,
+    help="Folder of the run, or its address in a store: manifest.json, rows, pictures and maps.",
 )
 # What `gradcam` and the others have as well, for when they are given folders.
 SHARED = {"preset", "size", "layout", "labels", "output", "overwrite", "as_json", "quiet"}
@@ -179,7 +179,7 @@ def over_folders(
     limit: int | None,
     sample: int | None,
     seed: int,
-    output: Path,
+    output: Path | str,
     resume: bool,
     overwrite: bool,
     dry_run: bool,
@@ -206,8 +206,10 @@ def over_folders(
             raise BadRequest(f"there is no method {name!r}{nearest(name, NAMES)}")
     if resume and overwrite:
         raise BadRequest("--resume goes on with a run, --overwrite replaces it: say one of them")
-    if re.match(r"\w[\w+.-]+:/", str(output)):  # what a path makes of s3://bucket
-        raise BadRequest(f"{output} is no folder; a run is written to one, which may be a mounted store")
+    if isinstance(output, Path) and re.match(
+        r"\w[\w+.-]+:/", str(output)
+    ):  # what a path makes of s3://bucket
+        raise BadRequest(f"{output} is no folder; `onnxlens run --method {names[0]}` writes to addresses too")
     colour_map(given.get("colour", "turbo"))
     album = photos_of(places, lists).some(limit, sample, seed)
     album = part_of(album, part, batch) if part else album

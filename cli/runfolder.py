@@ -1,5 +1,7 @@
 """The folder of a run: held by one process at a time, and whole whenever that one is killed.
 
+A run in a store, see runstore.py, is one with another way to write and without the lock.
+
 manifest.json          what is run, with what; written first, and last with the counts
 rows/part-00000.jsonl  rows; every file that they name was on the disk before
 pictures/  maps/       the tree of the photos once more
@@ -14,17 +16,29 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from ..engine.errors import BadRequest, OnnxlensError, Unavailable
-from ..models.shards import ENDINGS, Row, encoded, read_shard, shards
+from ..models.files import Bucket, Disk, files_at
+from ..models.shards import ENDINGS, Row, encoded, number_of, read_shard, shards
 from .folder import MANIFEST, check_writable
 
 UNFINISHED, LOCK = ".unfinished", ".lock"
 MADE = ("rows", "pictures", "maps")
+
+
+def run_at(place: Path | str, *about: Any, **more: Any) -> RunFolder:
+    """The run in a folder or at an address; the rest is that of a RunFolder."""
+    files = files_at(place)
+    if isinstance(files, Disk):
+        return RunFolder(files, *about, **more)
+    from .runstore import RunStore
+
+    return RunStore(files, *about, **more)
 
 
 class RunFolder:
@@ -37,19 +51,20 @@ class RunFolder:
 
     def __init__(
         self,
-        path: Path,
+        files: Disk | Bucket,
         identity: dict[str, Any],
         resume: bool = False,
         overwrite: bool = False,
         kind: str = "jsonl",
     ):
-        self.path, self.identity, self.resume, self.overwrite, self.kind = (
-            path,
+        self.files, self.identity, self.resume, self.overwrite, self.kind = (
+            files,
             identity,
             resume,
             overwrite,
             kind,
         )
+        self.path = Path(str(files))
         self.done: set[str] = set()
         self.counts: Counter[str] = Counter()
         self._manifest: dict[str, Any] = {}
@@ -57,64 +72,82 @@ class RunFolder:
         self._numbers, self._mark = itertools.count(), os.urandom(8).hex()  # other machines may write too
 
     def __enter__(self) -> RunFolder:
-        check_writable(self.path)
-        with _said(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = lock(self.path)
+        self._hold()
         try:
             self._take_over()
         except BaseException:
-            self._lock.release()
+            self._release()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.path / UNFINISHED, ignore_errors=True)  # a lost machine may have left something
+        with suppress(Unavailable):
+            self._remove(UNFINISHED)  # a lost machine may have left something
+        self._release()
+
+    def _hold(self) -> None:
+        check_writable(self.path)
+        with _said(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = lock(self.path)
+
+    def _release(self) -> None:
         self._lock.release()
 
     def _take_over(self) -> None:
         """Look at what lies in the folder: leave it, go on with it, or clear it away."""
         earlier = self._earlier()
-        if earlier and not self.resume:
-            for name in MADE:
-                shutil.rmtree(self.path / name, ignore_errors=True)
-            (self.path / MANIFEST).unlink()
-        shutil.rmtree(self.path / UNFINISHED, ignore_errors=True)
+        self._remove(UNFINISHED, *(() if self.resume or not earlier else (*MADE, MANIFEST)))
+        self._begun(earlier)
+        if earlier and self.resume:
+            for name in shards(self.files):
+                self._keep(name)
+
+    def _begun(self, earlier: dict[str, Any]) -> None:
         with _said(self.path):
             (self.path / UNFINISHED).mkdir()
-        if earlier and self.resume:
-            for path in shards(self.path):
-                self._keep(path)
 
-    def _earlier(self) -> bool:
-        """Whether an earlier run lies here that this one may go on with or replace."""
-        if not (self.path / MANIFEST).exists():
-            if any((self.path / name).exists() for name in MADE):
+    def _remove(self, *names: str) -> None:
+        for path in (self.path / name for name in names):
+            if path.is_file():
+                path.unlink()
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _earlier(self) -> dict[str, Any]:
+        """The manifest of a run that this one may go on with or replace; empty where there is none."""
+        if self.files.size(MANIFEST) is None:
+            if self.files.names(*MADE):
                 raise BadRequest(
-                    f"{self.path} holds files, but no {MANIFEST} of a run; say another folder with -o"
+                    f"{self.files} holds files, but no {MANIFEST} of a run; say another folder with -o"
                 )
-            return False
-        manifest = read_manifest(self.path)
+            return {}
+        manifest = read_manifest(self.files)
         if self.resume:
-            differs(self.path, manifest["identity"], self.identity)
+            differs(str(self.files), manifest["identity"], self.identity)
         elif not self.overwrite:
             raise BadRequest(
-                f"{self.path} holds an earlier run; say --resume to go on with it, --overwrite to replace "
+                f"{self.files} holds an earlier run; say --resume to go on with it, --overwrite to replace "
                 "it, or another folder with -o"
             )
-        return True
+        return manifest
 
-    def _keep(self, path: Path) -> None:
-        """Take the images of a shard as done, but for those that a file is missing of."""
-        rows = read_shard(path)
-        lost = {row["path"] for row in rows if not all(_there(self.path / f) for f in files(row))}
-        if lost:
-            rows = [row for row in rows if row["path"] not in lost]
-            self.write(
-                f"rows/{path.name}", encoded(rows, path.suffix[1:]), safely=True
-            ) if rows else path.unlink()
-        self.done.update(row["path"] for row in rows)
+    def _keep(self, name: str) -> None:
+        """Take a shard's images as done, but for those that a file is missing of or another shard has."""
+        rows = read_shard(self.files, name)
+        kept = {row["path"] for row in rows} - self.done
+        kept -= {row["path"] for row in rows if not all(self._there(f) for f in files_of(row))}
+        if any(row["path"] not in kept for row in rows):
+            rows = [row for row in rows if row["path"] in kept]
+            if rows:
+                self.write(name, encoded(rows, name.rpartition(".")[2]), safely=True)
+            else:
+                self._remove(name)
+        self.done |= kept
         self._count(rows)
+
+    def _there(self, name: str) -> bool:
+        return bool(self.files.size(name))
 
     def begin(self, manifest: dict[str, Any]) -> None:
         """Write the manifest of a run that is not done."""
@@ -159,10 +192,12 @@ class RunFolder:
             return
         if hasattr(os, "sync"):
             os.sync()  # once for all of them: thousands of files, and each would wait for the disk
-        numbers = [int(p.stem.removeprefix("part-")) for p in shards(self.path)]
-        name = f"part-{max(numbers, default=-1) + 1:05}{ENDINGS[self.kind]}"
-        self.write(f"rows/{name}", encoded(rows, self.kind), safely=True)
+        self.write(f"{self._next()}{ENDINGS[self.kind]}", encoded(rows, self.kind), safely=True)
         self._count(rows)
+
+    def _next(self) -> str:
+        """The name of the next shard, without its ending."""
+        return f"rows/part-{max(map(number_of, shards(self.files)), default=-1) + 1:05}"
 
     def _count(self, rows: Iterable[Row]) -> None:
         rows = list(rows)
@@ -208,20 +243,20 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def read_manifest(run: Path) -> dict[str, Any]:
-    """What a run says of itself. Raises BadRequest where the folder holds none, OnnxlensError if damaged."""
+def read_manifest(run: Disk | Bucket) -> dict[str, Any]:
+    """What a run says of itself. Raises BadRequest where there is none, OnnxlensError if damaged."""
     try:
-        record = json.loads((run / MANIFEST).read_bytes())
+        record = json.loads(run.read(MANIFEST))
     except FileNotFoundError:
         raise BadRequest(f"{run} holds no run: there is no {MANIFEST} in it") from None
     except (ValueError, OSError) as error:
-        raise OnnxlensError(f"{run / MANIFEST} cannot be read: {error}") from error
+        raise OnnxlensError(f"{run}/{MANIFEST} cannot be read: {error}") from error
     if not isinstance(record, dict) or "identity" not in record:
         raise BadRequest(f"{run} holds no run over folders, which `onnxlens run` makes")
     return record
 
 
-def differs(run: Path, ours: Any, theirs: dict[str, Any]) -> None:
+def differs(run: str, ours: Any, theirs: dict[str, Any]) -> None:
     """Raise BadRequest, with the first difference, where two identities are not the same."""
     ours = ours if isinstance(ours, dict) else {}
     for key in (*theirs, *ours):
@@ -233,16 +268,9 @@ def differs(run: Path, ours: Any, theirs: dict[str, Any]) -> None:
             )
 
 
-def files(row: Row) -> list[str]:
+def files_of(row: Row) -> list[str]:
     """The files that a row names."""
     return [row[key] for key in ("picture", "map") if row.get(key)]
-
-
-def _there(path: Path) -> bool:
-    try:
-        return path.stat().st_size > 0
-    except OSError:
-        return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ from ..models.shards import import_arrow
 from .console import download, emit, note, say
 from .live import duration, live
 from .manifest import about, sha256
-from .runfolder import RunFolder
+from .runfolder import RunFolder, run_at
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -35,7 +35,7 @@ class Plan:
     """What a run is over and how: `batch` photos at a time on each of `workers`, `shard` rows in a file."""
 
     album: Album
-    output: Path
+    output: Path | str  # a folder, or an address in a store
     resume: bool = False
     overwrite: bool = False
     rows: str = "jsonl"
@@ -87,7 +87,7 @@ def perform(spec: Spec, plan: Plan, command: str) -> int:
     if job.serial and plan.workers > 1 and plan.engine == "local":
         raise BadRequest("occlusion takes one photo after the other, with all cores: leave --workers out")
     identity = {"root": plan.album.root, **job.identity()}
-    folder = RunFolder(plan.output, identity, plan.resume, plan.overwrite, plan.rows)
+    folder = run_at(plan.output, identity, plan.resume, plan.overwrite, plan.rows)
     with folder, _terminated():
         left = _left(plan.album, folder.done)
         _greet(job, plan, len(left))
@@ -243,7 +243,7 @@ def _record(job: Job, spec: Spec, plan: Plan, command: str) -> dict[str, Any]:
     return {**about(job.lens, command, arguments), **made}
 
 
-def _summary(counts: Any, output: Path) -> str:
+def _summary(counts: Any, output: Path | str) -> str:
     parts = [f"{counts['images']:,} images", f"{counts['rows']:,} rows"]
     parts += [f"{counts['problems']:,} without a map"] if counts["problems"] else []
     parts += [f"{counts['errors']:,} failed"] if counts["errors"] else []

@@ -9,14 +9,16 @@ from typing import Any
 import click
 
 from ..engine.errors import BadRequest
+from ..models.files import Bucket, Disk, files_at
 from ..models.shards import read_rows, read_shard, shards
 from . import options
 from .console import emit, note, say, table
 from .folder import MANIFEST
 from .live import duration
-from .runfolder import RunFolder, differs, files, is_held, read_manifest
+from .places import folder
+from .runfolder import UNFINISHED, differs, files_of, is_held, read_manifest, run_at
 
-run_folder = click.argument("run", type=click.Path(path_type=Path))
+run_folder = click.argument("run", type=folder)
 MOST = 5  # reasons that are shown
 
 
@@ -35,13 +37,13 @@ def command() -> None:
 @run_folder
 @options.as_json
 @options.debug
-def show(run: Path, as_json: bool) -> None:
+def show(run: Path | str, as_json: bool) -> None:
     """Show how far a run is and what came of it.
 
     \b
     onnxlens runs show run
     """
-    record = summary(run)
+    record = summary(files_at(run))
     if as_json:
         emit(record)
         return
@@ -51,13 +53,13 @@ def show(run: Path, as_json: bool) -> None:
         say(f"{count:,} x {reason}")
 
 
-def summary(run: Path) -> dict[str, Any]:
-    """A run in a few figures."""
+def summary(run: Disk | Bucket) -> dict[str, Any]:
+    """A run in a few figures. Whether one in a store still runs cannot be told from here."""
     manifest = read_manifest(run)
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    for path in shards(run):
-        rows = read_shard(path)
+    for name in shards(run):
+        rows = read_shard(run, name)
         counts["images"] += len({row["path"] for row in rows})
         counts["rows"] += len(rows)
         counts["failed"] += sum(bool(row.get("error")) for row in rows)
@@ -66,7 +68,8 @@ def summary(run: Path) -> dict[str, Any]:
         )
     state = manifest.get("state")
     if state != "done":
-        state = "running" if is_held(run) else "interrupted"
+        held = is_held(run.path) if isinstance(run, Disk) else None
+        state = {True: "running", False: "interrupted", None: "running or interrupted"}[held]
     return {
         "run": str(run),
         "state": state,
@@ -88,23 +91,24 @@ def summary(run: Path) -> dict[str, Any]:
 @click.option("--photos", is_flag=True, help="Also compare each photo with its SHA-256.")
 @options.as_json
 @options.debug
-def verify(run: Path, photos: bool, as_json: bool) -> int:
+def verify(run: Path | str, photos: bool, as_json: bool) -> int:
     """Check that a run is whole: every row once, every file that a row names, and no other.
 
     \b
     onnxlens runs verify run
     onnxlens runs verify run --photos
     """
-    wrong = list(faults(run, photos))
+    files = files_at(run)
+    wrong = list(faults(files, photos))
     for name, what in wrong:
         emit({"file": name, "fault": what}) if as_json else say(f"{name}: {what}")
     if not as_json:
-        rows = sum(1 for _ in read_rows(run)) if not wrong else 0
+        rows = sum(1 for _ in read_rows(files)) if not wrong else 0
         note(f"{len(wrong)} faults" if wrong else f"{run}: whole, {rows:,} rows")
     return 1 if wrong else 0
 
 
-def faults(run: Path, photos: bool = False) -> list[tuple[str, str]]:
+def faults(run: Disk | Bucket, photos: bool = False) -> list[tuple[str, str]]:
     """What is wrong in a run's folder: the file or image, and what."""
     from .checking import broken, changed
 
@@ -118,28 +122,20 @@ def faults(run: Path, photos: bool = False) -> list[tuple[str, str]]:
         seen[key] += 1
         if seen[key] == 2:
             wrong.append((row["path"], "stands there more than once"))
-        for name in files(row):
+        for name in files_of(row):
             named.add(name)
-            if fault := broken(run / name):
+            if fault := broken(run, name):
                 wrong.append((name, fault))
         if photos and (fault := changed(manifest.get("root", ""), row)):
             wrong.append((row["path"], fault))
-    there = {
-        p.relative_to(run).as_posix()
-        for d in ("pictures", "maps")
-        for p in (run / d).rglob("*")
-        if p.is_file()
-    }
-    wrong += [(name, "no row names it") for name in sorted(there - named)]
-    wrong += [(p.name, "unfinished") for p in (run / ".unfinished").glob("*")]
+    wrong += [(name, "no row names it") for name in run.names("pictures", "maps") if name not in named]
+    wrong += [(name.removeprefix(f"{UNFINISHED}/"), "unfinished") for name in run.names(UNFINISHED)]
     return wrong
 
 
 @command.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the joined run."
-)
+@click.argument("runs", nargs=-1, required=True, type=folder)
+@click.option("-o", "--output", required=True, type=folder, help="Folder of the joined run.")
 @click.option(
     "--rows",
     type=click.Choice(["jsonl", "parquet"]),
@@ -150,7 +146,9 @@ def faults(run: Path, photos: bool = False) -> list[tuple[str, str]]:
 @click.option("--overwrite", is_flag=True, help="Replace the run in the output folder.")
 @options.as_json
 @options.debug
-def merge(runs: tuple[Path, ...], output: Path, rows: str, overwrite: bool, as_json: bool) -> None:
+def merge(
+    runs: tuple[Path | str, ...], output: Path | str, rows: str, overwrite: bool, as_json: bool
+) -> None:
     """Join runs of one model with the same options over parts of the same photos.
 
     The rows come sorted by photo, and an image that stands in several runs is taken from the first.
@@ -160,18 +158,23 @@ def merge(runs: tuple[Path, ...], output: Path, rows: str, overwrite: bool, as_j
     """
     from .joining import joined
 
-    manifests = [read_manifest(run) for run in runs]
-    for run, manifest in zip(runs[1:], manifests[1:], strict=True):
-        differs(run, manifest["identity"], manifests[0]["identity"])
-    if output.resolve() in {run.resolve() for run in runs}:
+    parts = [files_at(run) for run in runs]
+    manifests = [read_manifest(part) for part in parts]
+    for part, manifest in zip(parts[1:], manifests[1:], strict=True):
+        differs(str(part), manifest["identity"], manifests[0]["identity"])
+    if _whole(output) in map(_whole, runs):
         raise BadRequest(f"{output} is one of the runs; say another folder with -o")
-    with RunFolder(output, manifests[0]["identity"], overwrite=overwrite, kind=rows) as folder:
-        joined(folder, runs, manifests)
-        counts = dict(folder.counts)
+    with run_at(output, manifests[0]["identity"], overwrite=overwrite, kind=rows) as joint:
+        joined(joint, parts, manifests)
+        counts = dict(joint.counts)
     if as_json:
         emit({"run": str(output), **counts})
     else:
         say(f"{counts.get('images', 0):,} images, {counts.get('rows', 0):,} rows -> {output}")
+
+
+def _whole(place: Path | str) -> str:
+    return place.rstrip("/") if isinstance(place, str) else str(place.resolve())
 
 
 def _text(value: Any) -> str:

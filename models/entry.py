@@ -17,11 +17,14 @@ from ..engine.signals.projection import METHODS
 from ..kernels.normalise import normalise
 from ..kernels.upsample import upsample
 from . import tally
+from .addresses import is_address
+from .files import Bucket, Disk, within
 from .pages import address
 from .photo import decode, read_file
 from .preprocess import Preprocess
-from .record import command, looking, part, read_map, within
+from .record import command, looking, part, read_map
 from .row import Row
+from .store import reader
 
 QUALITY = 72  # of a thumbnail's JPEG
 OF_IMAGE = "path", "width", "height", "sha256", "truth", "label", "probability", "error"
@@ -35,10 +38,10 @@ OF_MAP = (
 class Drawer:
     """Makes an image's entry of its rows, which know how "shaky" they are.
 
-    `folder` and `manifest` are those of the run; thumbnails have at most `side` pixels on their longer side.
+    `files` and `manifest` are those of the run; thumbnails have at most `side` pixels on their longer side.
     """
 
-    folder: Path
+    files: Disk | Bucket
     manifest: Mapping[str, Any]
     side: int
 
@@ -69,12 +72,17 @@ class Drawer:
         if row["error"] is not None:
             return None, ""
         try:
-            data = read_file(within(Path(str(self.manifest.get("root", ""))), row["path"]))
+            data = self._file(row["path"])
             if hashlib.sha256(data).hexdigest() != row["sha256"]:
                 return None, "the photo has changed since the run"
             return self._thumbnail(data, row["path"]), ""
         except OnnxlensError:
             return None, "the photo is not there any more"
+
+    def _file(self, name: str) -> bytes:
+        """A photo's bytes, from where it was."""
+        root = str(self.manifest.get("root", ""))
+        return reader(root)(name) if is_address(root) else read_file(within(Path(root), name))
 
     def _heat(self, row: Row) -> str | None:
         """The map that the run wrote, on the pixels of the photo's thumbnail, as the run's picture has it:
@@ -84,9 +92,9 @@ class Drawer:
         if not row["map"] or row["problem"] is not None or None in sides or min(sides) < 1:
             return None
         try:
-            map_ = read_map(read_file(within(self.folder, row["map"])))
+            map_ = read_map(self.files.read(row["map"]))
             box = Preprocess.from_dict(part(self.manifest, "preprocess")).box(*sides)
-        except OnnxlensError:
+        except (OnnxlensError, OSError):
             return None
         share = min(1, self.side / max(sides))
         height, width = (max(1, round(side * share)) for side in sides)
@@ -101,8 +109,8 @@ class Drawer:
         """The thumbnail of the picture that the run wrote of a map, if it did."""
         name = row["picture"]
         try:
-            return name and self._thumbnail(read_file(within(self.folder, name)), name)
-        except OnnxlensError:
+            return name and self._thumbnail(self.files.read(name), name)
+        except (OnnxlensError, OSError):
             return None
 
     def _thumbnail(self, data: bytes, name: str) -> str:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..engine.errors import BadRequest
+from .addresses import is_address
 from .album import safe
+from .files import Bucket, Disk
 from .row import FIELDS, Row
 from .shards import read_rows
 
@@ -22,35 +24,24 @@ LONGEST = 4096  # characters of a text in a row
 OPTIONS = {"layer": None, "patch": None, "stride": None, "fill": "mean", "colour": "turbo", "alpha": 0.7}
 
 
-def read_run(folder: Path) -> tuple[dict[str, Any], list[Row]]:
+def read_run(files: Disk | Bucket) -> tuple[dict[str, Any], list[Row]]:
     """The manifest of a run and its rows, with every field, each of its kind or None.
 
-    Raises BadRequest where the folder holds no run, and what `read_rows` does.
+    Raises BadRequest where there is no run, and what `read_rows` does.
     """
-    path = folder / "manifest.json"
+    place = f"{files}/manifest.json"
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(files.read("manifest.json"))
     except FileNotFoundError:
-        raise BadRequest(f"{folder} holds no run: there is no {path.name} in it") from None
+        raise BadRequest(f"{files} holds no run: there is no manifest.json in it") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise BadRequest(f"{path} cannot be read: {str(error)[:200]}") from None
+        raise BadRequest(f"{place} cannot be read: {str(error)[:200]}") from None
     if not isinstance(manifest, dict):
-        raise BadRequest(f"{path} is not that of a run")
-    rows = [{key: _plain(row.get(key), kind) for key, kind in FIELDS.items()} for row in read_rows(folder)]
+        raise BadRequest(f"{place} is not that of a run")
+    rows = [{key: _plain(row.get(key), kind) for key, kind in FIELDS.items()} for row in read_rows(files)]
     if not rows:
-        raise BadRequest(f"{folder} holds no rows of a run")
+        raise BadRequest(f"{files} holds no rows of a run")
     return manifest, rows
-
-
-def within(folder: Path, name: str) -> Path:
-    """The file `name` of a folder. Raises BadRequest where the name leads out of it, or is none."""
-    try:
-        path = (folder / name).resolve()
-        if path.is_relative_to(folder.resolve()):
-            return path
-    except (OSError, ValueError, RuntimeError):  # a NUL, a name too long, a loop of links
-        pass
-    raise BadRequest(f"{name} leads out of {folder}")
 
 
 def read_map(data: bytes) -> np.ndarray:
@@ -64,8 +55,10 @@ def read_map(data: bytes) -> np.ndarray:
     return found
 
 
-def looking(manifest: Mapping[str, Any], row: Row) -> str:
-    """The command line that says what the model takes the photo of a row for."""
+def looking(manifest: Mapping[str, Any], row: Row) -> str | None:
+    """The command line that says what the model takes the photo of a row for; None at an address."""
+    if is_address(str(manifest.get("root", ""))):
+        return None
     settings = part(part(manifest, "arguments"), "settings")
     return shlex.join(["onnxlens", "predict", *_photo(manifest, row), *_options(settings)])
 
@@ -84,8 +77,9 @@ def command(manifest: Mapping[str, Any], row: Row) -> str:
 
 def _photo(manifest: Mapping[str, Any], row: Row) -> list[str]:
     """The model and the photo, as a command line names them."""
-    image = Path(str(manifest.get("root", "")), row["path"])
-    return [str(part(manifest, "model").get("path", "MODEL")), str(image)]
+    root = str(manifest.get("root", ""))
+    image = f"{root}/{row['path']}" if is_address(root) else str(Path(root, row["path"]))
+    return [str(part(manifest, "model").get("path", "MODEL")), image]
 
 
 def _options(given: Mapping[str, Any]) -> list[str]:

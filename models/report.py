@@ -17,7 +17,9 @@ from ..engine.ahead import ahead, cores
 from ..engine.errors import BadRequest
 from ..engine.picture import colour_map
 from . import tally
+from .addresses import is_address
 from .entry import Drawer
+from .files import files_at
 from .pages import as_it_stands, rendered
 from .record import encodable, part, read_run
 from .row import Row
@@ -71,21 +73,21 @@ def report(
     limit: int | None = None,
     progress: Callable[[int, int], object] = lambda done, count: None,
 ) -> Report:
-    """The report of a run's folder; of its images the `limit` most worth a look, or all.
+    """The report of a run in a folder or at an address; of its images the `limit` most worth a look, or all.
 
     First come the wrong predictions, the surest of them first, then the shakiest maps. `progress`: images
     done, and how many there are. Raises BadRequest where the folder holds no run, and where the page would
     have more than MOST bytes.
     """
-    folder = Path(folder)
-    manifest, rows = read_run(folder)
+    files = files_at(folder)
+    manifest, rows = read_run(files)
     for row, shaky in zip(rows, tally.shakiness(rows), strict=True):
         row["shaky"] = shaky
     images: dict[str, list[Row]] = {}
     for row in rows:
         images.setdefault(row["path"], []).append(row)
     shown = sorted(images.values(), key=_interest)[:limit]
-    drawer = Drawer(folder, manifest, next((side for n, side in SIDES.items() if len(shown) <= n), SIDE))
+    drawer = Drawer(files, manifest, next((side for n, side in SIDES.items() if len(shown) <= n), SIDE))
     _check_size(drawer, shown)
     drawn = []
     for entry in ahead(drawer, shown, cores()):
@@ -102,9 +104,9 @@ def report(
     }
     return Report(
         title=_title(manifest, len(images)),
-        facts=_facts(manifest, folder),
+        facts=_facts(manifest, str(files)),
         notes=_notes(manifest, len(images), len(drawn)),
-        commands=_commands(manifest, folder, limit),
+        commands=_commands(manifest, str(files), limit),
         colours=_colours(manifest),
         data=data,
     )
@@ -140,11 +142,11 @@ def _title(manifest: Mapping[str, Any], count: int) -> str:
     return f"{encodable(model)} looks at {count:,} image{'s' * (count != 1)}"
 
 
-def _facts(manifest: Mapping[str, Any], folder: Path) -> list[str]:
+def _facts(manifest: Mapping[str, Any], place: str) -> list[str]:
     """The line below the title."""
     methods = part(manifest, "arguments").get("methods")
     facts = {
-        "folder ": folder.absolute().name,
+        "folder ": place if is_address(place) else Path(place).absolute().name,
         "": ", ".join(map(str, methods)) if isinstance(methods, list) else None,
         "model ": str(part(manifest, "model").get("sha256", ""))[:12],
         "opset ": part(manifest, "model").get("opset"),
@@ -164,10 +166,10 @@ def _notes(manifest: Mapping[str, Any], count: int, shown: int) -> list[str]:
     return notes
 
 
-def _commands(manifest: Mapping[str, Any], folder: Path, limit: int | None) -> dict[str, str]:
+def _commands(manifest: Mapping[str, Any], place: str, limit: int | None) -> dict[str, str]:
     """The command lines that made the run, if it says so, and this page, by what they make."""
     words, few = manifest.get("command_line"), [] if limit is None else ["--limit", str(limit)]
-    lines = {"This page": ["report", str(folder), *few]}
+    lines = {"This page": ["report", place, *few]}
     if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
         lines = {"This run": words, **lines}
     return {what: encodable(shlex.join(["onnxlens", *line])) for what, line in lines.items()}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..engine.errors import BadRequest, OnnxlensError, Unavailable
+from .files import Bucket, Disk
 
+SHARD = re.compile(r"rows/part-(\d+)(-[0-9a-f]+)?\.(jsonl|parquet)")  # a number; in a store, who wrote it
 ENDINGS = {"jsonl": ".jsonl", "parquet": ".parquet"}
 Row = dict[str, Any]
 
@@ -39,34 +41,41 @@ def import_arrow() -> None:
         raise Unavailable("Parquet needs pyarrow: pip install 'onnxlens[parquet]'") from None
 
 
-def shards(run: Path) -> list[Path]:
-    """The files of rows of a run, in their order."""
-    found = (p for p in (run / "rows").glob("part-*") if p.suffix in ENDINGS.values())
-    return sorted(found, key=lambda p: (len(p.stem), p.name))  # 100000 comes after 99999
+def shards(files: Disk | Bucket) -> list[str]:
+    """The names of the files of rows of a run, in their order."""
+    found = [name for name in files.names("rows") if SHARD.fullmatch(name)]
+    return sorted(found, key=lambda name: (number_of(name), name))  # 100000 comes after 99999
 
 
-def read_shard(path: Path) -> list[Row]:
+def number_of(name: str) -> int:
+    """Which one of a run a file of rows is."""
+    match = SHARD.fullmatch(name)
+    return int(match[1]) if match else -1
+
+
+def read_shard(files: Disk | Bucket, name: str) -> list[Row]:
     """The rows of one file. Raises OnnxlensError where it is not what a run writes."""
     try:
-        if path.suffix == ENDINGS["jsonl"]:
-            rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+        data = files.read(name)
+        if name.endswith(ENDINGS["jsonl"]):
+            rows = [json.loads(line) for line in data.splitlines()]
         else:
             import_arrow()
             import pyarrow.parquet  # pyright: ignore[reportMissingImports]
 
-            rows = pyarrow.parquet.ParquetFile(path).read().to_pylist()
+            rows = pyarrow.parquet.ParquetFile(io.BytesIO(data)).read().to_pylist()
     except (ValueError, OSError) as error:  # those of pyarrow are among them
         if isinstance(error, FileNotFoundError):
-            raise BadRequest(f"{path}: no such file") from None
+            raise BadRequest(f"{files}/{name}: no such file") from None
         raise OnnxlensError(
-            f"{path}: no whole file of rows ({' '.join(str(error).split())[:200]})"
+            f"{files}/{name}: no whole file of rows ({' '.join(str(error).split())[:200]})"
         ) from error
     if not all(isinstance(row, dict) and isinstance(row.get("path"), str) for row in rows):
-        raise OnnxlensError(f"{path}: a row in it names no photo")
+        raise OnnxlensError(f"{files}/{name}: a row in it names no photo")
     return rows
 
 
-def read_rows(run: Path) -> Iterator[Row]:
+def read_rows(files: Disk | Bucket) -> Iterator[Row]:
     """The rows of a run, one file after the other."""
-    for path in shards(run):
-        yield from read_shard(path)
+    for name in shards(files):
+        yield from read_shard(files, name)

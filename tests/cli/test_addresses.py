@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 fsspec = pytest.importorskip("fsspec")
+pytest.importorskip("fsspec.implementations.local")
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_what_vanishes_is_a_row(store, run, monkeypatch):
         (["memory://bucket/photos", "red.png"], 2, "stands alone"),
         (["memory://bucket/nothing"], 2, "no photo below memory://bucket/nothing"),
         (["nonsense://bucket"], 1, "nonsense://bucket: Protocol not known"),
-        (["red.png", "-o", "s3://bucket/run"], 2, "is no folder"),
+        (["red.png", "-o", "nonsense://bucket/run"], 1, "nonsense://bucket/run: Protocol not known"),
     ],
 )
 def test_addresses_that_lead_nowhere(store, run, words, code, said):
@@ -80,4 +81,145 @@ def test_addresses_that_lead_nowhere(store, run, words, code, said):
     assert (done.code, said in done.err) == (code, True), done.err
     assert len(done.err.splitlines()) == 1
     assert not Path("out").exists()
-    assert not Path("s3:").exists()
+    assert not Path("nonsense:").exists()
+
+
+# -- runs that are written to a store --------------------------------------------------------------------
+
+OUT = "memory://bucket/out"
+
+
+class Renaming(fsspec.implementations.local.LocalFileSystem):
+    """A store that shows files while they are written, and renames them: as SFTP does."""
+
+    protocol = "renaming"
+
+
+fsspec.register_implementation("renaming", Renaming, clobber=True)
+
+
+def objects(folder):
+    """Every file of a run in a store but the manifest, by name; rows without what a clock says."""
+    files, path = fsspec.core.url_to_fs(folder)
+    found = {str(n).removeprefix(path).lstrip("/"): files.cat_file(n) for n in files.find(path)}
+    return {n: data for n, data in found.items() if n.split("/")[0] not in ("rows", "manifest.json", ".lock")}
+
+
+def table(folder):
+    files, path = fsspec.core.url_to_fs(folder)
+    lines = [line for n in files.find(f"{path}/rows") for line in files.cat_file(n).decode().splitlines()]
+    kept = [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    return sorted(kept, key=lambda row: row["path"])
+
+
+@pytest.mark.parametrize("kind", ["memory://bucket/out", "renaming://{place}/out", "file://{place}/out"])
+def test_a_run_in_a_store_is_that_in_a_folder(store, run, place, kind):
+    out = kind.format(place=place)
+    assert run("run", "model.onnx", "album", "-o", "folder").code == 1
+    words = ["run", "model.onnx", "album", "-o", out, "--batch", 1, "--shard", 1]
+    assert run(*words, "--limit", 2).code == 1  # the second is broken
+    assert run(*words).code == 2  # there is one already
+    done = run(*words, "--resume")
+    assert (done.code, "2 of them done before" in done.err) == (1, True)
+    assert table(out) == table("folder")
+    assert objects(out) == objects("folder")
+    assert run("runs", "verify", out, "--photos").code == 0
+    assert "5" in run("runs", "show", out).out
+    assert "5 images" in run("report", out, "-o", "page.html").out
+    assert "heat" in Path("page.html").read_text()
+    assert run("runs", "merge", out, "folder", "-o", "joined").code == 0
+    assert run("runs", "merge", out, "-o", f"{out}-too").code == 0
+    assert table("joined") == table(f"{out}-too") == table("folder")
+    assert objects("joined") == objects(f"{out}-too") == objects("folder")
+    assert run(*words, "--overwrite", "--limit", 1).code == 0
+    assert len(objects(out)) == 2
+
+
+def test_from_a_store_to_a_store_without_a_disk(store, run):
+    words = ["run", "model.onnx", "memory://bucket/photos", "-o", OUT, "--rows", "parquet"]
+    pytest.importorskip("pyarrow")
+    assert run(*words).code == 1
+    assert run("runs", "verify", OUT, "--photos").code == 0
+    assert run("report", OUT, "--json").records[0]["page"] == "report.html"
+    page = Path("report.html").read_text()
+    assert "onnxlens run" in page
+    assert "not there any more" not in page
+    one = run("run", "model.onnx", "memory://bucket/photos/a/x.png", "-o", "one")
+    assert one.code == 0, one.err
+    assert [r["path"] for r in rows("one")] == ["x.png"]
+
+
+def test_what_lost_an_object_is_done_again(store, run):
+    words = ["run", "model.onnx", "album", "-o", OUT, "--shard", 2]
+    run(*words)
+    before, there = table(OUT), objects(OUT)
+    store.rm(f"/bucket/out/{sorted(there)[0]}")
+    store.pipe("/bucket/out/pictures/stray.jpg", b"x")
+    done = run("runs", "verify", OUT)
+    assert done.code == 1
+    assert {line.split(": ")[1] for line in done.out.splitlines()} == {"is not there", "no row names it"}
+    store.rm("/bucket/out/pictures/stray.jpg")
+    assert run(*words, "--resume").code == 1
+    assert (table(OUT), objects(OUT)) == (before, there)
+
+
+def test_of_two_runs_at_once_the_later_one_goes_on(store, run, monkeypatch):
+    """The second begins while the first is about to write its second shard, and does all."""
+    from onnxlens.cli.runstore import RunStore
+
+    run("run", "model.onnx", "album", "-o", "folder")
+    words = ["run", "model.onnx", "album", "-o", OUT, "--batch", 1, "--shard", 1]
+    add, calls = RunStore.add, []
+
+    def adding(self, found):
+        calls.append(found)
+        if len(calls) == 2:
+            assert run(*words, "--resume").code == 1
+        add(self, found)
+
+    monkeypatch.setattr(RunStore, "add", adding)
+    first = run(*words)
+    assert first.code == 1
+    assert "another run has taken over memory://bucket/out" in first.err.splitlines()[-1]
+    assert table(OUT) == table("folder")
+    assert run("runs", "verify", OUT).code == 0
+
+
+def test_rows_that_two_runs_wrote_stand_there_once_after_all(store, run):
+    words = ["run", "model.onnx", "album", "-o", OUT]
+    run(*words)
+    before = table(OUT)
+    (shard,) = store.find("/bucket/out/rows")
+    store.pipe("/bucket/out/rows/part-00000-ffff.jsonl", store.cat_file(shard))
+    assert "stands there more than once" in run("runs", "verify", OUT).out
+    assert run(*words, "--resume").code == 1
+    assert table(OUT) == before
+    assert run("runs", "verify", OUT).code == 0
+
+
+@pytest.mark.parametrize("after", range(0, 12, 3))
+def test_a_store_that_refuses_ends_the_run_and_it_goes_on_later(store, run, monkeypatch, after):
+    run("run", "model.onnx", "album", "-o", "folder")
+    words = ["run", "model.onnx", "album", "-o", OUT, "--batch", 1, "--shard", 1, "--workers", 1]
+    real, count = type(store).pipe_file, []
+
+    def refusing(self, path, value, **more):
+        count.append(path)
+        if len(count) > after:
+            raise PermissionError("quota exceeded")
+        return real(self, path, value, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "pipe_file", refusing)
+        done = run(*words)
+    assert done.code == 1
+    assert done.err.splitlines()[-1].startswith(f"onnxlens: cannot write {OUT}/")
+    assert "quota exceeded" in done.err
+    assert run(*words, "--resume").code == 1
+    assert (table(OUT), objects(OUT)) == (table("folder"), objects("folder"))
+
+
+def test_commands_of_single_photos_write_to_folders_only(place, run):
+    for words in (["gradcam", "model.onnx", "."], ["occlusion", "model.onnx", "."]):
+        done = run(*words, "-o", "memory://bucket/out")
+        assert (done.code, "`onnxlens run --method" in done.err) == (2, True), done.err

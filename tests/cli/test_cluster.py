@@ -148,6 +148,21 @@ def test_a_cluster_reads_an_address_and_goes_on_where_it_stopped(desk, cluster):
 
 
 @on_ray
+def test_a_cluster_writes_to_an_address(desk, cluster):
+    store = (
+        f"simplecache::file://{desk}/store"  # what fsspec reaches from every process, and is no folder to us
+    )
+    words = ["run", "scenes", "photos/a", "-o", store, "--engine", "ray", "--batch", "4", "--target", "top2"]
+    code, said = ended(desk, *words, RAY_ADDRESS=cluster.address)
+    assert code == 0, said
+    assert ended(desk, "runs", "verify", store)[0] == 0
+    code, said = ended(desk, "run", "scenes", "photos/a", "-o", "folder", "--batch", "4", "--target", "top2")
+    assert code == 0, said
+    assert table(desk / "store") == table(desk / "folder")
+    assert tree(desk / "store") == tree(desk / "folder")
+
+
+@on_ray
 def test_what_goes_wrong_there_is_one_line_here(desk, cluster):
     words = ["run", "scenes", "photos/a", "-o", "full", "--engine", "ray", "--resume"]
     assert ended(desk, *words, "--limit", "1", RAY_ADDRESS=cluster.address)[0] == 0

@@ -1,0 +1,94 @@
+"""A run at an address: what a store that has neither a lock nor a way to rename can promise of it.
+
+An object is there as a whole or not at all, and rows come after all files that they name. Of two runs at
+once the one that began later has the manifest; the other sees that before it writes more rows, and stops.
+Rows that both wrote stand there twice until --resume, which keeps the first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine.errors import BadRequest, Unavailable
+from ..models.files import Bucket
+from ..models.shards import Row
+from .runfolder import MADE, UNFINISHED, RunFolder, read_manifest
+
+# Stores whose objects are there as a whole or not at all. Into others a file is written under another name.
+WHOLE = {"abfs", "abfss", "adl", "az", "gcs", "gs", "memory", "oci", "oss", "s3", "s3a"}
+
+
+class RunStore(RunFolder):
+    """A RunFolder at an address. `add` and `end` raise Unavailable too where another run took over."""
+
+    files: Bucket
+
+    def _hold(self) -> None:
+        self._known: set[str] | None = None
+
+    def _release(self) -> None: ...
+
+    def _remove(self, *names: str) -> None:
+        for name in names:
+            self.files.asked("write", name, self._clear)
+
+    def _begun(self, earlier: dict[str, Any]) -> None:
+        if earlier and self.resume:  # from here on an earlier one that lives writes no more rows
+            self.begin(earlier)
+
+    def _there(self, name: str) -> bool:
+        if self._known is None:  # one list in place of a question for each of millions
+            self._known = set(self.files.names(*MADE[1:]))
+        return name in self._known
+
+    def begin(self, manifest: dict[str, Any]) -> None:
+        """Write the manifest of a run that is not done, as the one that holds it from now on."""
+        super().begin({**manifest, "writer": self._mark})
+
+    def end(self, state: str, **more: Any) -> None:
+        """Write the manifest once more, with its counts, if this run still holds it."""
+        self._check()
+        super().end(state, **more)
+
+    def write(self, name: str, data: bytes, safely: bool = False) -> None:
+        """Write an object, which is safe when it is there; any thread may. Raises Unavailable."""
+        self.files.asked("write", name, lambda path: self._put(path, data))
+
+    def add(self, rows: list[Row]) -> None:
+        """Write rows as the next shard, which has a name that no other run gives."""
+        if rows:
+            self._check()
+            super().add(rows)
+
+    def _next(self) -> str:
+        return f"{super()._next()}-{self._mark}"
+
+    def _put(self, path: str, data: bytes) -> None:
+        store, kinds = self.files.store, self.files.store.protocol
+        if not WHOLE.isdisjoint([kinds] if isinstance(kinds, str) else kinds):
+            store.pipe_file(path, data)
+            return
+        other = f"{self.files.path}/{UNFINISHED}/{self._mark}-{next(self._numbers)}"
+        for place in (path, other):
+            store.makedirs(place.rpartition("/")[0], exist_ok=True)
+        try:
+            store.pipe_file(other, data)
+            store.mv(other, path)
+        except BaseException:
+            self._clear(other)
+            raise
+
+    def _clear(self, path: str) -> None:
+        store = self.files.store
+        store.invalidate_cache()
+        if store.exists(path):
+            store.rm(path, recursive=True)
+
+    def _check(self) -> None:
+        """Raise Unavailable where another run holds the manifest now."""
+        try:
+            writer = read_manifest(self.files).get("writer")
+        except BadRequest:
+            writer = None
+        if writer != self._mark:
+            raise Unavailable(f"another run has taken over {self.files}, and does the rest")

@@ -1,0 +1,109 @@
+"""The files of a run by their names: in a folder, or at an address that fsspec knows."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..engine.errors import BadRequest, Unavailable
+from .addresses import is_address, opened, said
+
+
+class Disk:
+    """A folder. Names are those below it, with / between folders."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes. Raises OSError where there is no regular one, BadRequest where `name` leads out."""
+        path = within(self.path, name)
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            raise OSError("not a regular file")
+        return path.read_bytes()
+
+    def size(self, name: str) -> int | None:
+        """A file's size in bytes; None where there is none."""
+        try:
+            return os.stat(f"{self.path}/{name}").st_size  # noqa: PTH116 (there are millions of them)
+        except OSError:
+            return None
+
+    def names(self, *folders: str) -> list[str]:
+        """The names of all files in some folders and below, sorted."""
+        found = (p for folder in folders for p in (self.path / folder).rglob("*") if p.is_file())
+        return sorted(p.relative_to(self.path).as_posix() for p in found)
+
+
+class Bucket:
+    """A place in a store that fsspec knows, `path` in its words, with what a Disk has.
+
+    Raises Unavailable where the store cannot be reached or refuses.
+    """
+
+    def __init__(self, address: str):
+        self.address = address.rstrip("/")
+        self.store, path = opened(address)
+        self.path: str = path.rstrip("/")
+
+    def __str__(self) -> str:
+        return self.address
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes. Raises as `Disk.read` does."""
+        return self.asked("read", name, self.store.cat_file)
+
+    def size(self, name: str) -> int | None:
+        """A file's size in bytes; None where there is none."""
+        try:
+            return self.asked("read", name, self.store.info)["size"]
+        except FileNotFoundError:
+            return None
+
+    def names(self, *folders: str) -> list[str]:
+        """The names of all files in some folders and below, sorted."""
+        found = [f for folder in folders for f in self.asked("read", folder, self._found)]
+        return sorted(str(f).removeprefix(f"{self.path}/") for f in found)
+
+    def _found(self, path: str) -> list[str]:
+        self.store.invalidate_cache()
+        return self.store.find(path)
+
+    def asked(self, what: str, name: str, ask: Callable[[str], Any]) -> Any:
+        """What `ask` gives for a name's path in the store. Its errors, each store has its own, become ours;
+        FileNotFoundError stays what it is.
+        """
+        if ".." in name.split("/"):
+            raise BadRequest(f"{name} leads out of {self}")
+        try:
+            return ask(f"{self.path}/{name}")
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise Unavailable(f"cannot {what} {self}/{name}: {said(error)}") from error
+
+
+def files_at(place: str | os.PathLike[str]) -> Disk | Bucket:
+    """The files below a folder or an address; file:///folder is the folder."""
+    if isinstance(place, str) and is_address(place):
+        if place.startswith(("file://", "local://")):
+            return Disk(Path(opened(place)[1]))
+        return Bucket(place)
+    return Disk(Path(place))
+
+
+def within(folder: Path, name: str) -> Path:
+    """The file `name` of a folder. Raises BadRequest where the name leads out of it, or is none."""
+    try:
+        path = (folder / name).resolve()
+        if path.is_relative_to(folder.resolve()):
+            return path
+    except (OSError, ValueError, RuntimeError):  # a NUL, a name too long, a loop of links
+        pass
+    raise BadRequest(f"{name} leads out of {folder}")
