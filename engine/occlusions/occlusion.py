@@ -21,6 +21,7 @@ from ..gradient import inside
 from ..maps import feature_map
 from ..network import Network
 from ..session import Session
+from .masks import CORNERS, IMAGE, PATCH, UNDER, masked
 from .places import Key, Places, places
 from .plans import Plan, plan
 
@@ -108,9 +109,10 @@ def plainly(
     last: bool = False,
 ) -> Ask:
     """The function that gives the answers for some of the places by whole runs of the network."""
+    if network.provider != "cpu":
+        return on_device(network, layer, image, filler, places, last)
     watch = _watch(network, layer)
-    size = watch.fixed or (BATCH if network.provider == "cpu" else BATCH_ON_GPU)
-    buffers = local()
+    size, buffers = watch.fixed or BATCH, local()
 
     def whole(some: np.ndarray) -> Answer:
         if not hasattr(buffers, "batch"):
@@ -121,6 +123,30 @@ def plainly(
         return Answer(*(values[:count] for values in found))
 
     return lambda numbers: ahead(whole, _parts(numbers, size), workers(network))
+
+
+def on_device(
+    network: Network,
+    layer: str | None,
+    image: np.ndarray,
+    filler: np.ndarray,
+    places: Places,
+    last: bool = False,
+) -> Ask:
+    """As `plainly`, with the patches a part of the graph: only their corners go to the device."""
+    watch = _watch(network, layer)
+    size = watch.fixed or BATCH_ON_GPU
+    graph = masked(watch.graph, image.shape, last)
+    session = network.compile(graph, list(dict.fromkeys(watch.names)))
+    feeds = {IMAGE: image.astype(np.float32), UNDER: filler.astype(np.float32)}
+    feeds[PATCH] = np.array(places.patch)
+
+    def whole(some: np.ndarray) -> Answer:
+        corners = places.corners_of(np.resize(some, watch.fixed or len(some)))
+        found = watch.answer(session(feeds | {CORNERS: corners}))
+        return Answer(*(values[: len(some)] for values in found))
+
+    return lambda numbers: map(whole, _parts(numbers, size))
 
 
 def workers(network: Network) -> int:

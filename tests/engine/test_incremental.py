@@ -291,6 +291,18 @@ def test_answers_are_those_of_plain_batches(eager, given, layer):
     assert wanted[2].shape[1] == {"early": 8, "left": 6, "right": 4}.get(layer, 8)
 
 
+@pytest.mark.parametrize("given", [{}, {"batch": 1}, {"batch": 5}, {"last": True}], ids=str)
+def test_patches_in_the_graph_hide_what_patches_in_a_buffer_do(given):
+    network, last = toy(**given), "last" in given
+    image, filler = np.random.default_rng(2).standard_normal((2, 3, 40, 48)).astype(np.float32)
+    if last:
+        image, filler = (np.moveaxis(x, 0, 2) for x in (image, filler))
+    run, numbers = (network, None, image, filler, SPOTS, last), np.arange(len(SPOTS))[::-1]
+    got = [np.concatenate(v) for v in zip(*occlusion.on_device(*run)(numbers), strict=True)]
+    wanted = [np.concatenate(v) for v in zip(*plainly(*run), strict=True)]
+    assert_same([w[::-1] for w in wanted], got)
+
+
 def test_half_precision_is_rounded_as_before(eager):
     network = toy(half=True)
     image, filler = np.random.default_rng(1).standard_normal((2, 3, 40, 48)).astype(np.float32)
