@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 from oracles.browser import available, browser, opened, requests
-from oracles.runs import row, written
+from oracles.runs import bomb, row, written
 
 from onnxlens.engine.picture import overlay
+from onnxlens.models import store
 from onnxlens.models.embedded.scenes import CLASSES, TEST_SEEDS, scene
 from onnxlens.models.report import report
 
@@ -396,29 +397,60 @@ def test_a_folder_of_trouble_is_run_and_reported_with_every_reason(chromium, run
     monkeypatch.chdir(tmp_path)
     photos = tmp_path / "photos" / "cat"
     photos.mkdir(parents=True)
-    good = cv2.imencode(".jpg", scene(TEST_SEEDS[3]).image[..., ::-1])[1].tobytes()
-    huge = cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()
-    huge = huge[:16] + (30_000).to_bytes(4, "big") * 2 + huge[24:]
-    bad = {"cut.jpg": good[:900], "empty.jpg": b"", "text.png": b"no picture", "huge.png": huge}
-    names = ["a b.jpg", "quote'\".jpg", "line\nbreak.jpg", "<script>hit=1<", "n" * 251 + ".jpg"]
-    names[3] += "script>.jpg"
-    for name, data in {**bad, **dict.fromkeys(names, good)}.items():
-        (photos / name).write_bytes(data)
-    assert run("run", "scenes", "photos", "-o", "run").code == 1
-    assert run("report", "run").code == 0
-    images = report("run").data["images"]
-    assert {i["path"].removeprefix("cat/") for i in images if i["error"]} == set(bad)
-    assert all(i["photo"] and i["maps"][0]["heat"] for i in images if not i["error"])
-    opened(chromium, Path("run/report.html"))
-    assert status(chromium) == f"{len(bad) + len(names)} images"
-    chromium.execute_script("look({ state: 'error' })")
-    reasons = {i["error"] for i in images if i["error"]}
-    shown = chromium.execute_script(
-        "return [...document.querySelectorAll('.cards p')].map((p) => p.textContent)"
-    )
-    assert set(shown) == reasons
-    assert chromium.execute_script("return window.hit") is None
-    assert requests(chromium) == []
+    image = scene(TEST_SEEDS[3]).image[..., ::-1]
+    good = cv2.imencode(".jpg", image)[1].tobytes()
+    with listener() as (at, asked):
+        bad = {
+            "cut.jpg": (good[: len(good) // 2], "cut short"),
+            "empty.png": (b"", "the file is empty"),
+            "text.png": (b"<svg onload=hit=1>", "not a picture"),
+            "bomb.png": (bomb(30_000), "million pixels"),
+            "vanishes.jpg": (good, "no such file"),
+        }
+        names = [
+            "two words.jpg",
+            'it\'s "quoted".jpg',
+            "line\nbreak.jpg",
+            "<script>hit=1<script>.jpg",
+            f'"><img src={at.replace("/", "∕")} onerror=hit=1>.jpg',
+            "n" * 251 + ".jpg",
+        ]
+        for name, data in {**{n: d for n, (d, _) in bad.items()}, **dict.fromkeys(names, good)}.items():
+            (photos / name).write_bytes(data)
+        assert len(names[-1].encode()) == 255
+        assert (photos / "bomb.png").stat().st_size < 1100
+        cv2.imwritemulti(str(photos / "moving.gif"), [image, image[::-1], image[:, ::-1]])
+        read = store.read_file
+
+        def vanishing(path):
+            (photos / "vanishes.jpg").unlink(missing_ok=True)  # listed, and gone when its turn comes
+            return read(path)
+
+        monkeypatch.setattr(store, "read_file", vanishing)
+        words = ["--batch", 4, "--workers", 1, "--method", "gradcam,saliency"]
+        done = run("run", "scenes", "photos", *words, "-o", "run")
+        assert (done.code, "Traceback" in done.err) == (1, False)
+        assert run("runs", "verify", "run").code == 0
+        assert run("report", "run").code == 0
+        images = {i["path"].removeprefix("cat/"): i for i in report("run").data["images"]}
+        assert set(images) == {*bad, *names, "moving.gif"}
+        for name, (_, reason) in bad.items():
+            assert reason in images[name]["error"]
+        for name in (*names, "moving.gif"):
+            assert images[name]["error"] is None
+            assert images[name]["photo"]
+            assert [m["method"] for m in images[name]["maps"]] == ["gradcam", "saliency"]
+            assert all(m["heat"] for m in images[name]["maps"])
+        opened(chromium, Path("run/report.html"))
+        assert status(chromium) == f"{len(images)} images"
+        for i in range(len(images)):
+            chromium.execute_script("show(arguments[0])", i)
+        chromium.execute_script("document.getElementById('dialog').close(); look({ state: 'error' })")
+        shown = "return [...document.querySelectorAll('.cards p')].map((p) => p.textContent)"
+        assert set(chromium.execute_script(shown)) == {i["error"] for i in images.values() if i["error"]}
+        assert chromium.execute_script("return window.hit") is None
+        assert requests(chromium) == []
+        assert asked == []
     assert chromium.get_log("browser") == []
 
 

@@ -6,16 +6,15 @@ import os
 import random
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
-import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from oracles.runs import bomb
 from oracles.toys import blob
 
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
@@ -368,19 +367,6 @@ def test_a_strangers_folder_is_no_run(album, run):
 # -- hostile folders -------------------------------------------------------------------------------------
 
 
-def png(width, height, data=b"\0"):
-    def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(data))
-        + chunk(b"IEND", b"")
-    )
-
-
 NAMES = [
     *("two words.png", 'it\'s "quoted".png', "line\nbreak.png", "<script>alert(1)<script>.png", "-o.png"),
     *("é" * 120 + ".png", "n" * 251 + ".png", "..png", "$(touch x).png", "%s.png"),
@@ -398,7 +384,7 @@ def hostile(place):
     (folder / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     (folder / "empty.png").touch()
     (folder / "text.png").write_text("this is no picture")
-    (folder / "bomb.png").write_bytes(png(30_000, 30_000, b"\0" * 900_000))
+    (folder / "bomb.png").write_bytes(bomb(30_000))
     assert (folder / "bomb.png").stat().st_size < 1100
     cv2.imwritemulti(str(folder / "moving.gif"), [blob(at=(20, x))[..., ::-1] for x in (20, 50, 70)])
     (folder / "vanishes.png").symlink_to(folder / "gone.png")

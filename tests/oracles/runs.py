@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -66,3 +68,15 @@ def _drawn(path: Path, picture: np.ndarray) -> str | None:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except (OSError, ValueError):
         return None
+
+
+def bomb(side: int) -> bytes:
+    """A PNG file of about 1 kB that says it is a square of so many pixels on a side, and begins like one."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    data = zlib.compress(bytes(900_000))
+    parts = chunk(b"IHDR", head), chunk(b"IDAT", data), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
