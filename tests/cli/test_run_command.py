@@ -552,52 +552,115 @@ def started(*words):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def stopped(process, run_folder, after, how):
-    """Stop a run so many seconds after it has begun to write; whether it was still there."""
-    deadline = time.monotonic() + 60
-    while (
-        process.poll() is None and not (run_folder / ".unfinished").exists() and time.monotonic() < deadline
-    ):
-        time.sleep(0.01)
-    try:
-        process.wait(after)
-    except subprocess.TimeoutExpired:
-        process.send_signal(how)
+def made(run_folder):
+    """How many maps of a run are there by now."""
+    return len(list(run_folder.glob("maps/*")))
+
+
+def killed(process, run_folder, more):
+    """Kill a run when it has made so many maps more; for 0 of them while it starts. Whether it still ran."""
+    before, deadline = made(run_folder), time.monotonic() + 60
+    if not more:
+        time.sleep(random.Random(before).uniform(0, 0.3))
+    while process.poll() is None and made(run_folder) < before + more and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.kill()
     process.communicate(timeout=60)
-    return process.returncode != 1 and process.returncode != 0
+    return process.returncode == -signal.SIGKILL
 
 
-def survives(tmp_path, photos, kills, seconds):
+def survives(tmp_path, photos, kills, most):
     words = ["scenes", photos, "--batch", 4, "--shard", 16, "--provider", "cpu", "-q"]
     whole, out = tmp_path / "whole", tmp_path / "out"
     process = started(*words, "-o", whole)
     process.communicate(timeout=600)
     assert process.returncode == 1  # for the broken one
     chance = random.Random(kills)
-    hits = 0
     for _ in range(kills):
-        hits += stopped(
-            started(*words, "-o", out, "--resume"), out, chance.uniform(0, seconds), signal.SIGKILL
-        )
-    assert hits
+        assert killed(started(*words, "-o", out, "--resume"), out, chance.randint(0, most))
+        assert not out.exists() or manifest_of(out) != "done"
     process = started(*words, "-o", out, "--resume")
     _, said = process.communicate(timeout=600)
     assert process.returncode == 1, said
     assert table(out) == table(whole)
     assert tree(out) == tree(whole)
     assert manifest(out)["counts"] == manifest(whole)["counts"]
-    return hits
+
+
+def manifest_of(folder):
+    """The state that a run says, if it has said one."""
+    return manifest(folder)["state"] if Path(folder, "manifest.json").exists() else None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_killed_and_resumed(tmp_path):
-    survives(tmp_path, drawn(tmp_path / "photos", 90), 3, 0.25)
+    survives(tmp_path, drawn(tmp_path / "photos", 120), 4, 20)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_killed_at_twenty_moments(tmp_path):
-    assert survives(tmp_path, drawn(tmp_path / "photos", 3000), 20, 0.6) == 20
+    survives(tmp_path, drawn(tmp_path / "photos", 3000), 20, 130)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_second_process_on_the_same_folder_is_refused(tmp_path):
+    photos, out = drawn(tmp_path / "photos", 400), tmp_path / "out"
+    words = ["scenes", photos, "-o", out, "--batch", 4, "--provider", "cpu"]
+    first = started(*words)
+    deadline = time.monotonic() + 60
+    while made(out) < 20 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    first.send_signal(signal.SIGSTOP)  # it lives, however fast it is
+    for more in ("--resume", "--overwrite"):
+        second = started(*words, more)
+        _, said = second.communicate(timeout=60)
+        assert second.returncode == 2
+        assert f"another run is writing into {out}" in said
+    first.send_signal(signal.SIGCONT)
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 1, said  # for the broken one
+    assert len(table(out)) == 401
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own that can be made larger."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def sized(kilobytes, *more):
+        options = ",".join([f"size={kilobytes}k", *more])
+        line = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        return subprocess.run(line, capture_output=True, check=False).returncode == 0
+
+    if sys.platform != "linux" or not sized(400):
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        yield place, sized
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full(tmp_path, small_disk):
+    photos, (disk, sized) = drawn(tmp_path / "photos", 120), small_disk
+    words = ["scenes", photos, "--batch", 4, "--shard", 8, "--provider", "cpu", "-q"]
+    whole, out = tmp_path / "whole", disk / "out"
+    started(*words, "-o", whole).communicate(timeout=600)
+    for size in (500, 700):
+        process = started(*words, "-o", out, "--resume")
+        _, said = process.communicate(timeout=600)
+        assert process.returncode == 1
+        assert "No space left on device" in said.splitlines()[-1]
+        for row in rows(out):
+            assert row["error"] or all(Path(out, row[k]).stat().st_size for k in ("picture", "map"))
+        assert sized(size, "remount")
+    assert sized(20_000, "remount")
+    process = started(*words, "-o", out, "--resume")
+    _, said = process.communicate(timeout=600)
+    assert (process.returncode, "No space" in said) == (1, False)  # for the broken one
+    assert table(out) == table(whole)
+    assert tree(out) == tree(whole)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
