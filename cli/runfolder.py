@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from ..engine.errors import BadRequest, OnnxlensError, Unavailable
 from ..models.files import Bucket, Disk, files_at
-from ..models.shards import ENDINGS, Row, encoded, number_of, read_shard, shards
+from ..models.shards import ENDINGS, Row, encoded, number_of, read_rows, read_shard, shards
 from .folder import MANIFEST, check_writable
 
 UNFINISHED, LOCK = ".unfinished", ".lock"
@@ -131,6 +131,14 @@ class RunFolder:
                 "it, or another folder with -o"
             )
         return manifest
+
+    def finished(self) -> set[str]:
+        """The images that an earlier run has rows of, which this one would go on with; nothing is written.
+
+        Raises BadRequest where entering would, but for a run that is going on.
+        """
+        earlier = self._earlier()
+        return {row["path"] for row in read_rows(self.files)} if earlier and self.resume else set()
 
     def _keep(self, name: str) -> None:
         """Take a shard's images as done, but for those that a file is missing of or another shard has."""

@@ -9,7 +9,6 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +85,7 @@ def perform(spec: Spec, plan: Plan, command: str) -> int:
     job = Job(spec, reader(plan.album.root), lambda name, data: folder.write(name, data))
     if job.serial and plan.workers > 1 and plan.engine == "local":
         raise BadRequest("occlusion takes one photo after the other, with all cores: leave --workers out")
-    identity = {"root": plan.album.root, **job.identity()}
-    folder = run_at(plan.output, identity, plan.resume, plan.overwrite, plan.rows)
+    folder = _folder(job, plan)
     with folder, _terminated():
         left = _left(plan.album, folder.done)
         _greet(job, plan, len(left))
@@ -111,6 +109,12 @@ def perform(spec: Spec, plan: Plan, command: str) -> int:
     if state == "stopped":
         note(f"stopped at the first image that failed; to go on: {going_on()}")
     return 1 if counts["errors"] > (before if plan.fail_fast else 0) else 0
+
+
+def _folder(job: Job, plan: Plan) -> RunFolder:
+    """Where a run is written to."""
+    identity = {"root": plan.album.root, **job.identity()}
+    return run_at(plan.output, identity, plan.resume, plan.overwrite, plan.rows)
 
 
 def _explained(job: Job, plan: Plan, names: Sequence[str]) -> Generator[list[dict[str, Any]], None, None]:
@@ -159,7 +163,10 @@ def _collect(folder: RunFolder, plan: Plan, batches: Iterator[list[dict[str, Any
 
 
 def rehearse(spec: Spec, plan: Plan) -> None:
-    """Say what a run would do, and from its first batches how long and how much that would be."""
+    """Say what a run would do, and from its first batches how long and how much that would be.
+
+    Raises BadRequest where the run would be refused for what lies in its folder.
+    """
     from ..engine.ahead import ahead
     from ..models.job import Job
     from ..models.store import reader
@@ -167,7 +174,8 @@ def rehearse(spec: Spec, plan: Plan) -> None:
 
     sizes: list[int] = []
     job = Job(spec, reader(plan.album.root), lambda _, data: sizes.append(len(data)))
-    names = list(islice(plan.album.names, WARM * plan.workers * plan.batch))
+    left = _left(plan.album, _folder(job, plan).finished())
+    names = (left or plan.album.names)[: WARM * plan.workers * plan.batch]
     first = names[: plan.workers * plan.batch]
     list(ahead(job, groups(first, plan.batch), plan.workers))
     sizes.clear()
@@ -175,11 +183,12 @@ def rehearse(spec: Spec, plan: Plan) -> None:
     timed = names[len(first) :] or first
     rows = [row for part in ahead(job, groups(timed, plan.batch), plan.workers) for row in part]
     each = (time.perf_counter() - start) / len(timed)
-    count = len(plan.album.names)
+    count = len(left)
     record = {
         "model": spec.model,
         "root": plan.album.root,
-        "images": count,
+        "images": len(plan.album.names),
+        "done_before": len(plan.album.names) - count,
         "methods": list(spec.methods),
         "rows": round(len(rows) / len(timed) * count),
         "provider": job.lens.network.why,
@@ -198,7 +207,7 @@ def rehearse(spec: Spec, plan: Plan) -> None:
         return
     shown = {
         **{k: v for k, v in record.items() if not k.endswith("bytes") and k != "seconds"},
-        "memory": f"about {(record['memory_bytes'] or 0) / 1e6:.0f} MB",
+        "memory": f"about {peak / 1e6:.0f} MB" if (peak := record["memory_bytes"]) else "unknown",
         "output": f"{plan.output}, about {record['output_bytes'] / 1e6:.1f} MB",
         "time": f"about {duration(record['seconds'])} ({1 / each:.3g} images/s)",
     }

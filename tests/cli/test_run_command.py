@@ -198,6 +198,26 @@ def test_a_dry_run_writes_nothing(album, run):
     assert sorted(Path().rglob("*")) == before
 
 
+def test_a_dry_run_of_a_run_that_was_begun_is_of_what_is_left(album, run):
+    words = ["run", "model.onnx", album, "-o", "out"]
+    run(*words, "--limit", 2)
+    before = {p: p.stat().st_mtime_ns for p in Path("out").rglob("*")}
+    (plan,) = run(*words, "--resume", "--dry-run", "--json").records
+    assert (plan["images"], plan["done_before"], plan["rows"]) == (6, 2, 4)
+    for more, said in (
+        ((), "--overwrite to replace"),
+        (("--resume", "--alpha", "0.1"), "was begun with alpha"),
+    ):
+        done = run(*words, *more, "--dry-run")
+        assert (done.code, said in done.err) == (2, True)
+    (plan,) = run(*words, "--overwrite", "--dry-run", "--json").records
+    assert (plan["done_before"], plan["rows"]) == (0, 6)
+    assert {p: p.stat().st_mtime_ns for p in Path("out").rglob("*")} == before
+    run(*words, "--resume")
+    (plan,) = run(*words, "--resume", "--dry-run", "--json").records
+    assert (plan["done_before"], plan["rows"], plan["seconds"], plan["output_bytes"]) == (6, 0, 0, 0)
+
+
 def test_several_parts_merged_are_one_run(album, run):
     words = ["run", "model.onnx", album, "--batch", 2, "--target", "top2"]
     run(*words, "-o", "whole")

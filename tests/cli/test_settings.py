@@ -159,6 +159,8 @@ def offered(*words):
 def test_what_a_shell_is_offered(place):
     assert set(offered("")) == set(COMMANDS)
     assert offered("runs", "m") == ["merge"]
+    assert "show" in offered("runs", "no-such", "")  # and nothing is said of it
+    assert "resnet50-v1-7" in offered("zoo", "fetch", "resnet50")
     assert offered("gradcam", "scen") == ["scenes"]
     assert "squeezenet1.1-7" in offered("gradcam", "squeeze")
     assert offered("run", "model.onnx", "--method", "gradcam,occ") == ["gradcam,occlusion"]
