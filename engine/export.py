@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from .external import is_external, mapped, set_place
+from .external import PAGE, is_external, set_place, stored
 from .graph import Graph
 from .types import array_of
 
 LIMIT = 2**31 - 1  # bytes of one protobuf message
-PAGE = 4096  # bytes; weights begin at pages, so that a runtime can map them
 
 
 def is_too_large(graph: Graph) -> bool:
@@ -52,7 +50,7 @@ def _pieces(weights: Sequence[TensorProto]) -> Iterator[memoryview]:
 def _stored(tensor: TensorProto) -> memoryview:
     """The bytes of a tensor's numbers, as ONNX stores them."""
     if is_external(tensor):
-        return mapped(tensor).reshape(-1).view(np.uint8).data
+        return stored(tensor).data
     if not tensor.HasField("raw_data"):
         tensor = numpy_helper.from_array(array_of(tensor))
     return memoryview(tensor.raw_data)

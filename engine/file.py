@@ -10,6 +10,7 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from .errors import BadModel
 from .external import attach, is_attached
+from .light import FILE, light_model
 
 Source = str | os.PathLike[str] | ModelProto
 
@@ -17,8 +18,9 @@ Source = str | os.PathLike[str] | ModelProto
 def read_model(source: Source) -> ModelProto:
     """The model in a file; a ModelProto is returned as it is.
 
-    Large weights in files of their own stay there, for `types.array_of` to map: the model is not to be
-    written out as it is. Raises BadModel for a file that is missing, not ONNX, truncated or without a graph.
+    Large weights of large files, and those in files of their own, stay there for `types.array_of` to map:
+    the model is not to be written out as it is. Raises BadModel for a file that is missing, not ONNX,
+    truncated or without a graph.
     """
     if isinstance(source, ModelProto):
         model, where = source, "the model"
@@ -27,7 +29,8 @@ def read_model(source: Source) -> ModelProto:
         if not path.is_file():
             raise BadModel(f"{path}: {'is a folder, not an ONNX file' if path.is_dir() else 'no such file'}")
         try:
-            model = onnx.load(path, load_external_data=False)
+            large = path.stat().st_size >= FILE
+            model = light_model(path) if large else onnx.load(path, load_external_data=False)
             attach(model, path.parent)
         except Exception as error:  # protobuf and the external data reader raise several kinds
             reason = " ".join(str(error).split())[:200]

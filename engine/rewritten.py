@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from onnx import NodeProto, TypeProto
 
+from .aside import set_aside, temporary
+from .external import MAPPED
 from .graph import Graph, Tensor, op
 from .nodes import attributes
 
@@ -25,7 +29,8 @@ BOUNDED = {"Sigmoid", "HardSigmoid", "Tanh", "Softmax"}
 class Rewritten(Graph):
     """The graph that takes the place of another, with its inputs and constants and none of its nodes yet.
 
-    It knows which of its values lie in `blocked` form and which are `unbounded`: may be infinite.
+    It knows which of its values lie in `blocked` form and which are `unbounded`: may be infinite. Large
+    constants that are made on the way lie in a temporary file for as long as it lives.
     """
 
     def __init__(self, graph: Graph):
@@ -33,11 +38,21 @@ class Rewritten(Graph):
         self.blocked: set[str] = set()
         self.unbounded: set[str] = set()
         self._names.update(graph.value_names())  # which are to come
+        self._aside: Path | None = None
         for tensor in graph.constants.values():
             self.add_constant(tensor)
         for name in graph.inputs:
             self.declare_input(name, graph.types[name])
         self.outputs, self.metadata, self.twins = list(graph.outputs), graph.metadata, graph.twins
+
+    def constant(self, value: Any, dtype: Any = None) -> Tensor:
+        """As in any Graph, a large one in a file, from which the runtime takes it without another copy."""
+        array = np.asarray(value, dtype)
+        if array.nbytes >= MAPPED and array.dtype == np.float32:
+            with suppress(OSError):  # no room on the disk: it stays in memory
+                self._aside = self._aside or temporary(self)
+                return self.add_constant(set_aside(array, self.fresh("constant"), self._aside))
+        return super().constant(array)
 
     def add(self, node: NodeProto, declared: dict[str, TypeProto] | None = None) -> None:
         """Append a node, and note what is known of its outputs."""

@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from math import prod
 
 import numpy as np
 
 from ..errors import BadRequest, nearest
+from ..graph import Graph
 from ..network import Network
 from .projector import STRONGEST, Projector, Signal, shows_nothing
 
 STEPS = 50  # as in both papers
-BATCH = 4  # inputs at once: on CPUs, where more leave the cache, more take longer
+BATCH = 4  # inputs at once, at most: on CPUs more take longer
+HELD = 2**25  # numbers that the inputs of a batch make on their way: the way back holds on to them
 BATCH_ON_GPU = 64
 NOISE = 0.15  # standard deviation over the range of the image: Smilkov et al. 2017, section 4
 SEED = 0
@@ -75,7 +78,7 @@ class Averaged(Projector):
             raise BadRequest(f"at least 1 step, not {steps}")
         super().__init__(network, "saliency", layer)
         self.method, self.steps, self._baseline = method, steps, baseline
-        self._most = self.batch or (BATCH if network.provider == "cpu" else BATCH_ON_GPU)
+        self._most = self.batch or (at_once(network.graph) if network.provider == "cpu" else BATCH_ON_GPU)
 
     def __call__(
         self,
@@ -124,6 +127,13 @@ class Averaged(Projector):
     def _with(unit: Signal, array: np.ndarray) -> Signal:
         array = array.astype(np.float32)
         return replace(unit, array=array, problem=shows_nothing(array, unit.value))
+
+
+def at_once(graph: Graph) -> int:
+    """How many inputs of a network go through it and back at once on a CPU; open sizes count as one."""
+    shapes = (graph[o].shape or () for n in graph.nodes for o in n.output if o)
+    numbers = sum(prod(d for d in shape if isinstance(d, int)) for shape in shapes)
+    return max(1, min(BATCH, HELD // max(1, numbers)))
 
 
 def _same_unit(a: Signal, b: Signal) -> bool:

@@ -62,7 +62,7 @@ def peaks(network: str, folder: Path) -> dict[str, Any]:
         words = [sys.executable, str(HERE / "peaks.py"), method, path, str(batch)]
         return float(subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
-    batches = {m: peaks.BATCHES.get(m, 1) for m in peaks.METHODS if m != "forward"}
+    batches = {m: peaks.batch(m, path) for m in peaks.METHODS if m != "forward"}
     bare = {n: peak("forward", n) for n in sorted(set(batches.values()))}
     methods = {m: [peak(m, n), bare[n]] for m, n in batches.items()}
     return {"network": network, "row": MEMORY, "batch": 1, "threads": 0, "peaks": methods}
