@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from ..kernels import overlay as kernel
+from ..kernels.lay import lay
 from .errors import BadRequest, nearest
 
 COLOURS: dict[str, Any] = {
@@ -53,6 +54,18 @@ def overlay(photo: np.ndarray, heat: np.ndarray, colour: str = "turbo", alpha: f
     if not 0 <= alpha <= 1:
         raise BadRequest(f"alpha is an opacity from 0 to 1, not {alpha}")
     return kernel.overlay(photo, heat, colour_map(colour), alpha)
+
+
+def laid(
+    photo: np.ndarray, map_: np.ndarray, box: Any, colour: str = "turbo", alpha: float = 0.7
+) -> np.ndarray:
+    """Lay a map (h, w) of any range over the `box` (y0, x0, y1, x1) of a photo (H, W, 3) that it covers.
+
+    It is stretched from the least to the greatest value on the photo; else as `overlay`.
+    """
+    if not 0 <= alpha <= 1:
+        raise BadRequest(f"alpha is an opacity from 0 to 1, not {alpha}")
+    return lay(photo, map_, box, colour_map(colour), alpha)
 
 
 def grid(

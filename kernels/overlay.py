@@ -24,22 +24,26 @@ def overlay(photos: np.ndarray, maps: np.ndarray, lut: np.ndarray, alpha: float 
     maps = np.ascontiguousarray(maps, dtype=np.float32)
     if photos.dtype != np.uint8 or photos.ndim not in (3, 4) or photos.shape != (*maps.shape, 3):
         raise ValueError(f"maps {maps.shape} do not fit photos {photos.shape} {photos.dtype}")
+    out = np.empty_like(photos)
+    _overlay(photos.reshape(-1, 3), maps.ravel(), *words(lut, alpha), out.reshape(-1, 3))
+    return out
+
+
+def words(lut: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """What each step of heat adds, and by what it multiplies the photo: (257,) uint64 both.
+
+    Opacities count in 256ths; entry 256 is transparent, for NaN. One word holds the three colours in lanes
+    of 16 bits, so that a pixel is blended by one multiplication. Raises ValueError as `overlay` does.
+    """
     if lut.shape != (256, 3) or lut.dtype != np.uint8:
         raise ValueError(f"a colour map is (256, 3) uint8, not {lut.shape} {lut.dtype}")
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha {alpha} is not between 0 and 1")
-    out = np.empty_like(photos)
-    _overlay(photos.reshape(-1, 3), maps.ravel(), *_words(lut.tobytes(), float(alpha)), out.reshape(-1, 3))
-    return out
+    return _words(lut.tobytes(), float(alpha))
 
 
 @lru_cache(16)
 def _words(lut: bytes, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """What each step of heat adds, and by what it multiplies the photo: (257,) uint64 both.
-
-    Opacities count in 256ths; entry 256 is transparent, for NaN. One word holds the three colours in lanes
-    of 16 bits, so that a pixel is blended by one multiplication.
-    """
     opacity = np.append(np.rint(np.linspace(0, 256 * alpha, 256)), 0).astype(np.uint64)
     table = np.frombuffer(lut, np.uint8).reshape(256, 3)
     colours = np.vstack([table, table[:1]]) * opacity[:, None] + np.uint64(128)

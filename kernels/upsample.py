@@ -30,11 +30,18 @@ def upsample(
         raise ValueError(f"maps have shape {maps.shape}, not (N, h, w)")
     if height < 1 or width < 1:
         raise ValueError(f"cannot resize to {height}x{width}")
-    y0, x0, y1, x1 = (0.0, 0.0, float(height), float(width)) if box is None else map(float, box)
-    count, h, w = maps.shape
-    out = np.empty((count, height, width), np.float32)
-    _upsample(maps, *_axis(h, height, y0, y1), *_axis(w, width, x0, x1), np.float32(outside), out)
+    out = np.empty((len(maps), height, width), np.float32)
+    places = axes(maps.shape[1:], (height, width), (0, 0, height, width) if box is None else box)
+    _upsample(maps, *places, np.float32(outside), out)
     return out
+
+
+def axes(
+    source: tuple[int, ...], target: tuple[int, ...], box: tuple[float, float, float, float]
+) -> tuple[int | np.ndarray, ...]:
+    """What `_upsample` is to know of both axes: where the pixels of `target` lie in a map of `source`."""
+    y0, x0, y1, x1 = map(float, box)
+    return *_axis(source[0], target[0], y0, y1), *_axis(source[1], target[1], x0, x1)
 
 
 @lru_cache(64)  # photos of a run often have one size; this takes as long as the rest for a small map
@@ -49,10 +56,10 @@ def _axis(source: int, target: int, start: float, end: float) -> tuple[int, int,
     return first, last, index, (at - index).astype(np.float32)
 
 
-_AXIS = (intp, intp, view(intp, 1), view(float32, 1))
+AXES = 2 * (intp, intp, view(intp, 1), view(float32, 1))
 
 
-@compiled(view(float32, 3), *_AXIS, *_AXIS, float32, float32[:, :, ::1])
+@compiled(view(float32, 3), *AXES, float32, float32[:, :, ::1])
 def _upsample(maps, top, bottom, y_index, y_weight, left, right, x_index, x_weight, outside, out):
     # Across first, on the few rows of the map; then down, in loops that the compiler vectorises.
     count, h, w = maps.shape

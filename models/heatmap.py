@@ -9,7 +9,6 @@ import numpy as np
 
 from ..engine import picture
 from ..engine.errors import NoMap
-from ..kernels.normalise import normalise
 from ..kernels.upsample import upsample
 from .preprocess import Box
 
@@ -52,7 +51,7 @@ class HeatMap:
         """The photo with the map over it, (H, W, 3) uint8. Raises NoMap, with the reason, if it is none."""
         if self.problem:
             raise NoMap(self.problem)
-        return picture.overlay(self.photo, normalise(self.at_photo()[None])[0], colour, alpha)
+        return picture.laid(self.photo, self.map, self.box, colour, alpha)
 
 
 def side_by_side(heats: Sequence[HeatMap], colour: str = "turbo", alpha: float = 0.7) -> np.ndarray:

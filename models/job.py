@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -135,7 +137,10 @@ class Job:
     @contextmanager
     def _room(self, count: int) -> Iterator[np.ndarray]:
         """Memory for so many inputs, which is used again: it takes long to get from the system."""
-        room = self._rooms.pop() if self._rooms else np.empty((0,))
+        try:
+            room = self._rooms.pop()
+        except IndexError:  # asked first, another thread could take the last one in between
+            room = np.empty((0,))
         room = room if len(room) >= count else self.lens.preprocess.room(count)
         try:
             yield room
@@ -188,10 +193,16 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _npy(array: np.ndarray) -> bytes:
+def _npy(map_: np.ndarray) -> bytes:
+    """The bytes of a .npy file that holds a map (h, w) float32."""
+    return _npy_header(map_.shape) + map_.astype("<f4", copy=False).tobytes()
+
+
+@lru_cache(64)  # a run has maps of few shapes, and this takes longer than all else about a file
+def _npy_header(shape: tuple[int, ...]) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-    return buffer.getvalue()
+    np.save(buffer, np.zeros(shape, "<f4"), allow_pickle=False)
+    return buffer.getvalue()[: buffer.tell() - 4 * math.prod(shape)]
 
 
 def _reason(error: Exception, name: str) -> str:
