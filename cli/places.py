@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +82,7 @@ def photos_of(places: Sequence[str], lists: Sequence[Path] = ()) -> Album:
     from ..models.album import album
     from ..models.store import album_at
 
-    contents = [_read(path) for path in lists]
+    contents = [read_bytes(path) for path in lists]
     if LIST in places:
         contents.append(sys.stdin.buffer.read())
     places = [p for p in places if p != LIST]
@@ -100,6 +100,29 @@ def photos_of(places: Sequence[str], lists: Sequence[Path] = ()) -> Album:
     if not found.names:
         raise BadRequest("the list names no photo")
     return found
+
+
+def some_of(
+    places: Sequence[str],
+    lists: Sequence[Path] = (),
+    limit: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    part: tuple[int, int] | None = None,
+    batch: int = 1,
+) -> Iterable[str]:
+    """The paths of photos as they are named, one after the other; of a part of them or a choice, at once."""
+    from ..models.album import Album, photos
+
+    if lists or LIST in places or not places:
+        album = photos_of(places, lists)
+        paths: Iterable[str] = [str(Path(album.root, name)) for name in album.names]
+    else:
+        paths = photos(places)
+    if limit is sample is part is None:
+        return paths
+    album = Album("", list(dict.fromkeys(paths))).some(limit, sample, seed)
+    return (part_of(album, part, batch) if part else album).names
 
 
 def are_many(places: Sequence[str], lists: Sequence[Path] = ()) -> bool:
@@ -130,8 +153,9 @@ def _is_pattern(place: str) -> bool:
     return not Path(place).exists() and glob.has_magic(place)
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """A file that the command line names. Raises BadRequest where it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadRequest(f"cannot read the list {path}: {error.strerror or error}") from error
+        raise BadRequest(f"cannot read {path}: {error.strerror or error}") from error

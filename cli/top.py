@@ -16,7 +16,8 @@ from ..engine.errors import BadRequest
 from . import options
 from .console import emit, note, say
 from .folder import Folder
-from .manifest import finite
+from .manifest import finite, sha256
+from .places import Part, argument, choice, read_bytes, some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
     from ..models.lens import Lens
     from ..models.top import Hit, Top
 
+TABLE = "top.npz"
 SHOWN = 16  # channels of a layer, where none are named, and on one page
 
 
 @options.command("top")
 @options.model
-@click.argument("places", metavar="FOLDER...", nargs=-1, required=True)
+@argument
 @click.option(
     "--layer",
     "layers",
@@ -47,7 +49,9 @@ SHOWN = 16  # channels of a layer, where none are named, and on one page
 @click.option(
     "--batch", default=16, show_default=True, type=click.IntRange(1, 4096), help="Photos at a time, per core."
 )
-@options.output("Folder for pictures, top.jsonl and manifest.json.")
+@choice
+@click.option("--part", type=Part(), help="Only the I-th of N parts, as 1/4; the tables of all are one.")
+@options.output("Folder for pictures, top.jsonl, the table top.npz and manifest.json.")
 @options.exit_zero
 @options.cluster
 @options.photos
@@ -62,28 +66,37 @@ def command(
     k: int,
     deconv: bool,
     batch: int,
+    part: tuple[int, int] | None,
     output: Path,
     overwrite: bool,
     engine: str,
     workers: int | None,
     as_json: bool,
     quiet: bool,
+    lists: tuple[Path, ...],
+    limit: int | None,
+    sample: int | None,
+    seed: int,
     **settings: Any,
 ) -> int:
     """Find the photos that each channel answers to most, and show what it saw of them.
 
-    FOLDER is a folder of photos, with all below it, or a photo. Every photo is looked at once, however many
-    there are. Each layer gives pages of channels (.png), each with its crops, strongest first; top.jsonl
-    has a line for every layer, channel and rank: photo, score, position and crop.
+    PLACE is a folder of photos, with all below it, a photo, a pattern, or - for a list on standard input; or
+    the top.npz of an earlier run over other photos, which counts as if they were looked at again. Every photo
+    is looked at once, however many there are. Each layer gives pages of channels (.png), each with its crops,
+    strongest first; top.jsonl has a line for every layer, channel and rank: photo, score, position and crop.
 
     \b
     onnxlens top model.onnx photos --preset imagenet
     onnxlens top model.onnx photos --layer "fire?/concat*" --channels 0,3,7-12 --deconv
     onnxlens top scenes photos -k 4 --json
+    onnxlens top model.onnx parts/*/top.npz
     """
+    from functools import partial
+
     from ..engine.signals.projector import Projector
-    from ..models.album import photos
     from ..models.stream import tallied
+    from ..models.tables import encoded, identified, joined
     from ..models.top import chosen, top
     from .manifest import manifest
 
@@ -91,7 +104,9 @@ def command(
     lens = options.open_lens(model, quiet, **settings)
     names = chosen(lens, layers)
     projectors = {name: Projector(lens.network, "deconvnet", name) if deconv else None for name in names}
-    paths = photos(places)
+    tables = [place for place in places if place.endswith(TABLE) and Path(place).is_file()]
+    places = tuple(place for place in places if place not in tables)
+    paths = some_of(places, lists, limit, sample, seed, part, batch) if places or lists or not tables else ()
     tally = tallied
     if engine == "ray":
         from .tallying import tally_of
@@ -99,6 +114,8 @@ def command(
         tally = tally_of(model, settings, workers)
     elif workers:
         raise BadRequest("--workers is for --engine ray; on one machine say --threads")
+    same = partial(identified, sha256(lens.path))
+    tally = joined(tally, {name: read_bytes(Path(name)) for name in tables}, same) if tables else tally
     with _progress(quiet) as progress:
         found = top(lens, paths, names, channels, k, batch, progress, tally)
     for error in found.errors:
@@ -111,6 +128,7 @@ def command(
         results.append(_layer(folder, lens, found, layer, shown, projectors[layer]))
     lines = (json.dumps(_record(hit)) + "\n" for hit in found)
     folder.write("top.jsonl", "".join(lines).encode())
+    folder.write(TABLE, encoded(found, same(lens.preprocess, list(found.rows), k)))
     arguments = {
         "places": list(places),
         "layers": list(layers),

@@ -303,7 +303,7 @@ def test_commands_that_make_no_runs_take_folders_too(album, run):
         (["--part", "3/2"], "no part such as"),
         (["--method", "guided", "--layer", "relu"], "leave --layer out"),
         (["--method", "occlusion", "--workers", "2"], "leave --workers out"),
-        (["--input-list", "nowhere.txt"], "cannot read the list"),
+        (["--input-list", "nowhere.txt"], "cannot read nowhere.txt"),
         (["nowhere"], "no such file or folder"),
         (["nowhere/*.png"], "is called like that"),
     ],

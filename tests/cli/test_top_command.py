@@ -1,4 +1,6 @@
+import io
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -78,3 +80,91 @@ def test_bad_requests_are_one_line_and_write_nothing(run, album, arguments, word
     assert words in done.err
     assert done.err.count("\n") == 1
     assert not (album.parent / "out").exists()
+
+
+# -- parts and choices -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(place):
+    """Twelve photos of which several answer equally."""
+    (place / "many").mkdir()
+    for i in range(12):
+        picture = blob(at=(20 + 3 * (i % 4), 30), colour=i % 3)[..., ::-1]
+        cv2.imwrite(str(place / f"many/{i:02}.png"), picture)
+    (place / "many/05.png").write_bytes(b"\x89PNG")
+    return place / "many"
+
+
+def seen(folder):
+    """All that was found: the table, and the manifest's counts."""
+    about = json.loads(Path(folder, "manifest.json").read_text())
+    return Path(folder, "top.jsonl").read_bytes(), about["photos"], about["failed"], about["errors"]
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
+def test_tables_of_parts_are_that_of_the_whole(run, many, order):
+    words = ["top", "model.onnx", "many", "-k", 3, "--layer", "[rp]*", "--batch", 2]
+    assert run(*words, "-o", "whole").code == 1
+    for i in order:
+        assert run(*words, "--part", f"{i}/3", "-o", f"parts/{i}").code == (1 if i == 2 else 0)
+    assert sum(seen(f"parts/{i}")[1] for i in order) == 11
+    tables = [f"parts/{i}/top.npz" for i in order]
+    done = run("top", "model.onnx", *tables, "-k", 3, "--layer", "[rp]*", "-o", "joined")
+    assert done.code == 1, done.err
+    assert seen("joined") == seen("whole")
+    assert Path("joined/relu-top.png").read_bytes() == Path("whole/relu-top.png").read_bytes()
+    # A table and the photos that it lacks, and one that is named twice but for the counts.
+    some = [f"many/{i:02}.png" for i in range(4)]
+    rest = [f"many/{i:02}.png" for i in range(4, 12)]
+    run(*words[:2], *some, *words[3:], "-o", "some")
+    run(*words[:2], *rest, "some/top.npz", *words[3:], "-o", "grown")
+    assert seen("grown") == seen("whole")
+    run(*words[:2], *tables, tables[0], *words[3:], "-o", "twice")
+    assert seen("twice")[0] == seen("whole")[0]
+
+
+def test_tables_that_do_not_belong_together(run, many):
+    words = ["top", "model.onnx", "many", "-k", 3]
+    run(*words, "-o", "one")
+    for more, key in ((["-k", 2], "k"), (["--channels", "0"], "rows"), (["--preset", "raw"], "preprocess")):
+        done = run(*words[:2], "one/top.npz", "-k", 3, *more, "-o", "out")
+        assert (done.code, f"was made with {key}" in done.err) == (2, True), done.err
+    whole = Path("one/top.npz").read_bytes()
+    with np.load("one/top.npz") as held:
+        parts = dict(held)
+    for damaged in (
+        whole[:-30],
+        b"",
+        b"PK",
+        parts | {"owners": parts["owners"] + 100},
+        {"about": parts["about"]},
+    ):
+        Path("bad").mkdir(exist_ok=True)
+        if isinstance(damaged, dict):
+            np.savez("bad/top.npz", **damaged)
+        else:
+            Path("bad/top.npz").write_bytes(damaged)
+        done = run("top", "model.onnx", "bad/top.npz", "-k", 3, "-o", "out")
+        assert (done.code, "is no whole table" in done.err) == (2, True), done.err
+    assert not Path("out").exists()
+
+
+def test_lists_limits_and_samples(run, many, monkeypatch):
+    words = ["top", "model.onnx", "-k", 20, "--channels", "0", "-q"]
+
+    def photos(folder):
+        return [Path(json.loads(line)["photo"]).name for line in seen(folder)[0].splitlines()]
+
+    assert run(*words, "many", "--limit", 3, "-o", "few").code == 0
+    assert sorted(photos("few")) == ["00.png", "01.png", "02.png"]
+    Path("list.txt").write_text("many/07.png\nmany/01.png\n")
+    assert run(*words, "--input-list", "list.txt", "-o", "listed").code == 0
+    assert sorted(photos("listed")) == ["01.png", "07.png"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"many/03.png\0many/04.png")))
+    assert run(*words, "-", "-o", "piped").code == 0
+    assert sorted(photos("piped")) == ["03.png", "04.png"]
+    run(*words, "many", "--sample", 4, "--seed", 3, "-o", "drawn")
+    run(*words, "many", "--sample", 4, "--seed", 3, "-o", "again")
+    assert seen("drawn") == seen("again")
+    assert run(*words, "-o", "none").code == 2
