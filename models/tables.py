@@ -40,7 +40,7 @@ def encoded(found: Top, identity: Identity) -> bytes:
     }
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     buffer = io.BytesIO()
-    np.savez(buffer, about=text, **{name: getattr(table, name) for name in PARTS})
+    np.savez_compressed(buffer, about=text, **{name: getattr(table, name) for name in PARTS})
     return buffer.getvalue()
 
 
