@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from threading import Thread
+from typing import Any, NamedTuple
 
 import numpy as np
 from onnx import NodeProto
@@ -18,7 +20,20 @@ from .rewrites.pools import POOL
 from .rewritten import KERNELS
 from .session import Session, one_line
 
-ENOUGH = 2**18  # elements that are worth a thread of their own
+ENOUGH = 2**18  # elements that are worth a thread of their own: to wake it takes as long as half of them
+SHARE = 2**17  # elements of a task, of which each thread does one after the other
+
+Begun = tuple[
+    np.ndarray, list[Callable[[], None]]
+]  # a result that is still empty, and the tasks that fill it
+
+
+class Kernel(NamedTuple):
+    """A node of the domain KERNELS: the names of what it makes and reads, and how it begins on arrays."""
+
+    output: str
+    inputs: list[str]
+    begin: Callable[..., Begun]
 
 
 class Chain(Session):
@@ -44,11 +59,11 @@ class Chain(Session):
             first, by_kernel = max((piece[i] for i in _read([node])), default=0), node.domain == KERNELS
             parts[first, by_kernel].append(node)
             piece.update(dict.fromkeys(node.output, first + by_kernel))
-        self._steps: list[Session | list[NodeProto]] = []
+        self._steps: list[Session | list[Kernel]] = []
         for key in sorted(parts):
             others = [n for k, nodes in parts.items() if k != key for n in nodes]
             wanted = _read(others).union(self.outputs)
-            self._steps.append(parts[key] if key[1] else self._piece(graph, parts[key], wanted))
+            self._steps.append(_kernels(parts[key]) if key[1] else self._piece(graph, parts[key], wanted))
 
     def _piece(self, graph: Graph, nodes: list[NodeProto], wanted: set[str]) -> Session:
         """The session of some nodes, for what of theirs is wanted."""
@@ -66,38 +81,77 @@ class Chain(Session):
             if isinstance(step, Session):
                 values.update(step(values))
                 continue
-            for node in step:
-                values[node.output[0]] = self._kernel(node, values)
+            values.update(self._by_kernels(step, values))
         return {name: values[name] for name in self.outputs}
 
-    def _kernel(self, node: NodeProto, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _by_kernels(
+        self, kernels: Sequence[Kernel], values: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """What some kernels make, which share out their work among the threads."""
+        found, work = {}, []
         try:
-            threads = self._threads or os.cpu_count() or 1
-            return KERNEL[key_of(node)](node, threads, *(values[i] for i in node.input))
+            for kernel in kernels:
+                found[kernel.output], tasks = kernel.begin(*(values[i] for i in kernel.inputs))
+                work += tasks
         except ValueError as error:
             raise BadRequest(f"inputs do not fit together: {one_line(error)}") from error
+        most = 1 + sum(a.size for a in found.values()) // ENOUGH
+        _done(work, min(self._threads or os.cpu_count() or 1, most))
+        return found
+
+
+def _done(tasks: list[Callable[[], None]], threads: int) -> None:
+    """Do tasks in several threads, each of which takes the next as soon as it is free."""
+
+    def work() -> None:
+        while tasks:
+            try:
+                task = tasks.pop()
+            except IndexError:  # another thread was faster
+                return
+            task()
+
+    helpers = [Thread(target=work) for _ in range(threads - 1)]
+    for thread in helpers:
+        thread.start()
+    work()
+    for thread in helpers:
+        thread.join()
+
+
+def _kernels(nodes: Sequence[NodeProto]) -> list[Kernel]:
+    return [Kernel(n.output[0], list(n.input), KERNEL[key_of(n)](attributes(n))) for n in nodes]
 
 
 def _read(nodes: Sequence[NodeProto]) -> set[str]:
     return {i for n in nodes for i in (*n.input, *subgraph_inputs(n)) if i}
 
 
-def _max_pool(node: NodeProto, threads: int, x: np.ndarray, g: np.ndarray) -> np.ndarray:
-    if g.shape[:2] != x.shape[:2]:
-        raise ValueError(f"maps {x.shape} and the gradient of their pooling {g.shape}")
-    attrs = attributes(node)
+def _max_pool(attrs: dict[str, Any]) -> Callable[..., Begun]:
+    """Of `channels`, from one to before another, of pooled maps and of the gradient of their pooling."""
     windows = [attrs[k] for k in ("kernel_shape", "strides", "pads", "dilations", "rectified")]
-    out = np.empty_like(x)
-    planes = [a.reshape(-1, 1, *a.shape[2:]) for a in (x, g, out)]
-    count = min(threads, 1 + x.size // ENOUGH)
-    shares = zip(*(np.array_split(a, count) for a in planes), strict=True)
-    run = [Thread(target=unpool, args=(x, g, *windows, out)) for x, g, out in shares]
-    for thread in run[1:]:
-        thread.start()
-    run[0].run()
-    for thread in run[1:]:
-        thread.join()
-    return out
+    start, end = attrs["channels"]
+
+    def begin(x: np.ndarray, g: np.ndarray) -> Begun:
+        if g.shape[:2] != x.shape[:2]:
+            raise ValueError(f"maps {x.shape} and the gradient of their pooling {g.shape}")
+        out = np.empty((len(x), end - start, *x.shape[2:]), np.float32)
+        step = max(1, SHARE // (x.shape[2] * x.shape[3]))
+        cuts = [slice(c, min(c + step, end)) for c in range(start, end, step)]
+        tasks = [
+            partial(
+                unpool,
+                x[n : n + 1, c],
+                g[n : n + 1, c],
+                *windows,
+                out[n : n + 1, c.start - start : c.stop - start],
+            )
+            for n in range(len(x))
+            for c in cuts
+        ]
+        return out, tasks
+
+    return begin
 
 
-KERNEL = {POOL: _max_pool}
+KERNEL: dict[str, Callable[[dict[str, Any]], Callable[..., Begun]]] = {POOL: _max_pool}

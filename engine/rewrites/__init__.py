@@ -9,14 +9,17 @@ from .constants import ARITHMETIC, arithmetic, constant
 from .gates import gate
 from .linear import convolution, parts, total
 from .means import mean, weighed
-from .pools import max_pool
+from .pools import max_pool, pieces
+from .spots import row
 
 REWRITES: dict[str, Rewrite] = {
     "ConvTranspose": convolution,
     "Where": gate,
     "Sum": total,
-    "Split": parts,
+    "Split": lambda graph, node: pieces(graph, node) or parts(graph, node),
     "Reshape": lambda graph, node: constant(graph, node) or max_pool(graph, node),
+    "Gemm": row,
+    "MatMul": row,
     "ReduceMean": mean,
     "ReduceSum": weighed,
     **dict.fromkeys(ARITHMETIC, arithmetic),

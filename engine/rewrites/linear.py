@@ -10,6 +10,7 @@ from onnx import NodeProto
 from ..graph import Tensor, op
 from ..nodes import attributes
 from ..rewritten import Rewritten
+from .spots import spread
 
 PLAIN: dict[str, Any] = {"strides": [1, 1], "dilations": [1, 1], "pads": [0, 0, 0, 0], "group": 1}
 
@@ -29,6 +30,9 @@ def convolution(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     reach = [(k - 1) * d for k, d in zip(w.shape[2:], attrs["dilations"], strict=True)]
     pads = [r - p for r, p in zip(reach * 2, attrs["pads"], strict=True)]
     if {*attrs["strides"]} == {1} and not any(attrs["output_padding"]) and min(pads) >= 0:
+        single = w.shape[2:] == (1, 1) and attrs["group"] == 1 and not any(pads)
+        if single and (product := spread(graph, g, scaled[..., 0, 0])) is not None:
+            return [product]
         kernel = graph.constant(turned(scaled, attrs["group"]))
         return [op.Conv(g, kernel, pads=pads, dilations=attrs["dilations"], group=attrs["group"])]
     return None if scaled is w else [op.ConvTranspose(g, graph.constant(scaled), **attrs)]
@@ -54,11 +58,19 @@ def _unscaled(graph: Rewritten, g: Tensor, w: np.ndarray) -> tuple[Tensor, np.nd
 def parts(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     """The pieces of a convolution's result, each as a convolution with its share of the kernels.
 
-    Split does not know the blocks; behind Concat's gradient it would cost two copies of each piece.
+    Split does not know the blocks; behind Concat's gradient it would cost two copies of each piece. Of a
+    product with what is the same for all channels, the other factor is taken to pieces.
     """
     conv = graph.producer(node.input[0])
     sizes = graph.known(node.input[1]) if len(node.input) > 1 else None
-    if conv is None or conv.op_type != "Conv" or sizes is None or attributes(node).get("axis") != 1:
+    if conv is None or sizes is None or attributes(node).get("axis") != 1:
+        return None
+    if conv.op_type == "Mul":
+        same, each = (Tensor(graph, i) for i in conv.input)
+        if (same.shape or ())[1:2] != (1,) or (each.shape or ())[1:2] != (sizes.sum(),):
+            return None
+        return [same * part for part in op.Split(each, sizes, axis=1, outputs=len(sizes))]
+    if conv.op_type != "Conv":
         return None
     attrs, w = PLAIN | attributes(conv), graph.known(conv.input[1])
     if attrs["group"] != 1 or w is None or w.ndim != 4 or len(conv.input) > 2:

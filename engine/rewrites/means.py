@@ -16,6 +16,7 @@ def mean(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     Behind a layer with a linear head, Grad-CAM's weights are then found without a map of gradients:
 
         mean(Expand(a)) = a        mean(Expand(a) · m) = a · mean(m)        mean(w ∗ g) = w ∗ mean(g)
+        mean(a · m) = a · mean(m)  for numbers a (N, K, 1, 1)
     """
     if not _is_over(graph, node, [2, 3]) or not attributes(node).get("keepdims", 1):
         return None
@@ -35,6 +36,9 @@ def _mean(graph: Rewritten, name: str) -> Tensor | None:
             factor = _spread(graph, x)
             if factor is not None and Tensor(graph, other).shape == Tensor(graph, x).shape:
                 return factor * op.GlobalAveragePool(Tensor(graph, other))
+            numbers, maps = Tensor(graph, x), Tensor(graph, other)
+            if (numbers.shape or ())[2:] == (1, 1) and len(maps.shape or ()) == 4:
+                return numbers * op.GlobalAveragePool(maps)
     if node.op_type == "Conv" and len(node.input) == 2:
         w, attrs = Tensor(graph, node.input[1]), PLAIN | attributes(node)
         if w.spatial == [1, 1] and attrs == PLAIN | {"group": attrs["group"]}:

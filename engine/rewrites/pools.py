@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from ..graph import Tensor, op
 from ..nodes import attributes, key_of
@@ -30,28 +30,50 @@ def max_pool(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     if pool is None or pool.op_type != "MaxPool" or pool.output[1] != where.input[0]:
         return None
     x = Tensor(graph, pool.input[0])
-    if x.dtype != np.float32 or len(x.shape or ()) != 4:
+    _, channels, *size = x.shape or (None, None)
+    if x.dtype != np.float32 or len(size) != 2 or not isinstance(channels, int):
         return None
     wanted = ("kernel_shape", "strides", "pads", "dilations")
     attrs = {k: v for k, v in attributes(pool).items() if k in wanted}
-    return [_gradient(graph, [x.name, g.input[0]], attrs | {"rectified": 0})]
+    return [_gradient(graph, [x.name, g.input[0]], attrs | {"rectified": 0, "channels": [0, channels]})]
+
+
+def pieces(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """The gradients of what was joined before a pooling, each by itself: nothing needs to be taken apart."""
+    pool = graph.producer(node.input[0])
+    sizes = graph.known(node.input[1]) if len(node.input) > 1 else None
+    if pool is None or key_of(pool) != POOL or sizes is None or attributes(node).get("axis") != 1:
+        return None
+    ends = np.cumsum(sizes).tolist()
+    each = [[e - s, e] for e, s in zip(ends, sizes.tolist(), strict=True)]
+    return [_gradient(graph, pool.input, attributes(pool) | {"channels": c}) for c in each]
 
 
 def rectified(graph: Rewritten, g: Tensor, y: Tensor) -> Tensor | None:
     """Where(y > 0, g, 0), where g is the gradient of pooling y, or of pooling what y was joined to."""
-    node = graph.producer(g.name)
-    split = node if node is not None and node.op_type == "Split" else None
-    pool = node if split is None else graph.producer(split.input[0])
-    if pool is None or key_of(pool) != POOL:
+    pool = graph.producer(g.name)
+    if pool is None or key_of(pool) != POOL or _pooled(graph, pool) != y.name:
         return None
-    attrs = attributes(pool) | {"rectified": 1}
-    if split is None:
-        return _gradient(graph, pool.input, attrs) if pool.input[0] == y.name else None
-    joined, i = graph.producer(pool.input[0]), list(split.output).index(g.name)
-    if joined is None or joined.op_type != "Concat" or joined.input[i] != y.name:
+    return _gradient(graph, pool.input, attributes(pool) | {"rectified": 1})
+
+
+def _pooled(graph: Rewritten, pool: NodeProto) -> str | None:
+    """The value that a POOL gives the gradient of: what was pooled, or the part of it with these channels."""
+    x, (start, end) = Tensor(graph, pool.input[0]), attributes(pool)["channels"]
+    joined = graph.producer(x.name)
+    if (x.shape or ())[1:2] == (end - start,):
+        return x.name
+    if joined is None or joined.op_type != "Concat" or attributes(joined)["axis"] != 1:
         return None
-    sizes = Tensor(graph, split.input[1])
-    return op.Split(_gradient(graph, pool.input, attrs), sizes, outputs=len(split.output), axis=1)[i]
+    at = 0
+    for name in joined.input:
+        count = (Tensor(graph, name).shape or (0, None))[1]
+        if not isinstance(count, int):
+            return None
+        if (at, at + count) == (start, end):
+            return name
+        at += count
+    return None
 
 
 def _gradient(graph: Rewritten, inputs: Sequence[str], attrs: dict[str, Any]) -> Tensor:
@@ -66,5 +88,7 @@ def _gradient(graph: Rewritten, inputs: Sequence[str], attrs: dict[str, Any]) ->
     for other in graph.nodes:
         if key_of(other) == POOL and other.input == node.input and other.attribute == node.attribute:
             return Tensor(graph, other.output[0])
-    graph.add(node, {node.output[0]: graph.types[inputs[0]]})
+    x, (start, end) = Tensor(graph, inputs[0]), attrs["channels"]
+    shape = [end - start if axis == 1 else d for axis, d in enumerate(x.shape or ())]
+    graph.add(node, {node.output[0]: helper.make_tensor_type_proto(TensorProto.FLOAT, shape)})
     return Tensor(graph, node.output[0])

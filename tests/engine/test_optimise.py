@@ -1,6 +1,7 @@
 """Rewrites: each against the graph before it, and the model's own answers to the bit."""
 
 import os
+import re
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ from onnx import numpy_helper
 from oracles.compositions import models
 from oracles.networks import parsed, randomised
 
+from onnxlens.engine.canonical import canonical
 from onnxlens.engine.chain import Chain
 from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.explainer import Explainer
@@ -22,6 +24,7 @@ from onnxlens.engine.graph import Graph, op
 from onnxlens.engine.network import Network
 from onnxlens.engine.optimise import optimised
 from onnxlens.engine.session import Session
+from onnxlens.engine.signals.projection import METHODS, chosen, projected, units
 from onnxlens.models import embedded
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
@@ -199,8 +202,8 @@ def test_gates_of_what_was_joined_before_a_pool_go_into_the_kernel():
     }"""
     graph = training_graph(model(body, w=drawn(3, 4, 1, 1), v=drawn(5, 4, 1, 1)))
     count = operators(compare(graph, exact="y"))
-    assert count["MaxPoolGradient"] == 1
-    assert count["Where"] == count["HardSigmoid"] == 0
+    assert count["MaxPoolGradient"] == 2  # one for each part, and nothing to take apart
+    assert count["Split"] == count["Where"] == count["HardSigmoid"] == 0
 
 
 def test_a_part_without_a_gate_keeps_its_gradient():
@@ -221,6 +224,51 @@ def test_a_joined_gradient_is_made_in_parts():
     graph = training_graph(model(body, w=drawn(16, 4, 1, 1), v=drawn(16, 4, 1, 1), u=drawn(8, 32, 3, 3)))
     count = operators(compare(graph, exact="y"))
     assert count["Split"] == count["ConvTranspose"] == 0
+
+
+# -- one class ---------------------------------------------------------------------------------------------
+
+
+HEADS = {
+    "conv": "a = Conv(f, u)  r = Relu(a)  m = GlobalAveragePool(r)  y = Flatten(m)",
+    "conv without a gate": "a = Conv(f, u)  m = GlobalAveragePool(a)  y = Flatten(m)",
+    "gemm": "m = GlobalAveragePool(f)  n = Flatten(m)  y = Gemm<transB=1>(n, v, b)",
+    "matmul": "m = GlobalAveragePool(f)  n = Flatten(m)  p = MatMul(n, t)  y = Add(p, b)",
+    "gated": "m = GlobalAveragePool(f)  n = Flatten(m)  p = MatMul(n, t)  y = Clip(p, , top)",
+}
+BODIES = {
+    "plain": "c = Conv(x, w)  f = Relu(c)",
+    "joined": "c = Conv(x, w1)  d = Relu(c)  e = Conv(x, w2)  g = Relu(e)  f = Concat<axis=1>(d, g)",
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("body", BODIES)
+def test_of_the_weights_of_the_classes_one_row_is_read(head, body):
+    text = f"{BODIES[body]}  {HEADS[head]}"
+    w = drawn(16, 4, 1, 1)
+    weights = {
+        "w": w,
+        "w1": w[:6],
+        "w2": w[6:],
+        "u": drawn(5, 16, 1, 1),
+        "v": drawn(5, 16),
+        "t": drawn(16, 5),
+    }
+    weights |= {"b": drawn(5), "top": 0.1}
+    used = {k: v for k, v in weights.items() if re.search(rf"\b{k}\b", text)}
+    graph = canonical(model(f"(float[N,4,7,6] x) => (float[N,5] y) {{ {text} }}", **used))
+    layer, maps = units(graph, None)
+    channel, position = (graph.input(name, np.int64, ["N"]) for name in ("channel", "position"))
+    _, *unit = chosen(maps, channel, position)
+    signal = projected(layer, maps, graph["x"], (unit[0], unit[1], unit[2]), METHODS["saliency"])
+    graph.outputs = []
+    graph.output(signal, "signal")
+    feeds = {"x": drawn(3, 4, 7, 6, seed=3), "channel": np.array([1, 4, -1]), "position": np.full(3, -1)}
+    count = operators(compare(graph, feeds))
+    by_conv = "conv" in head
+    assert count["Gemm"] + count["MatMul"] == (not by_conv)  # those of the way forward
+    assert count["Conv"] == 2 * (1 + (body == "joined")) + by_conv
 
 
 # -- means -------------------------------------------------------------------------------------------------
