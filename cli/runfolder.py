@@ -182,10 +182,11 @@ class RunFolder:
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
                 self._folders.add(folder)
             try:
-                with open(unfinished, "wb") as file:  # noqa: PTH123
-                    file.write(data)
+                with open(unfinished, "wb", buffering=0) as file:  # noqa: PTH123
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[file.write(rest) :]
                     if safely:
-                        file.flush()
                         os.fsync(file.fileno())
                 os.replace(unfinished, f"{self.path}/{name}")  # noqa: PTH105
             except BaseException:

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +83,7 @@ def perform(spec: Spec, plan: Plan, command: str) -> int:
         import_arrow()
     if plan.workers > 1:
         cv2.setNumThreads(1)  # every worker decodes on its own
-    job = Job(spec, reader(plan.album.root), lambda name, data: folder.write(name, data))
+    job = Job(spec, reader(plan.album.root), lambda name, data: folder.write(name, data), plan.workers)
     if job.serial and plan.workers > 1 and plan.engine == "local":
         raise BadRequest("occlusion takes one photo after the other, with all cores: leave --workers out")
     folder = _folder(job, plan)
@@ -129,7 +130,12 @@ def _explained(job: Job, plan: Plan, names: Sequence[str]) -> Generator[list[dic
             job.spec, plan.album.root, plan.output, list(groups(names, plan.batch)), plan.workers
         )
     else:
-        yield from ahead(job, groups(names, plan.batch), plan.workers)
+        yield from ahead(job, groups(names, plan.batch), _threads(job, plan))
+
+
+def _threads(job: Job, plan: Plan) -> int:
+    """One more than compute, where that can be: it has a batch ready when one of them is done."""
+    return plan.workers + job.overlaps
 
 
 def _collect(folder: RunFolder, plan: Plan, batches: Iterator[list[dict[str, Any]]], tell: Any) -> int:
@@ -137,29 +143,58 @@ def _collect(folder: RunFolder, plan: Plan, batches: Iterator[list[dict[str, Any
     held: list[dict[str, Any]] = []
     done = failed = 0
     since = time.monotonic()
-    try:
-        for rows in batches:
-            held += rows
-            done += len({row["path"] for row in rows})
-            bad = [row for row in rows if row["error"]]
-            failed += len(bad)
-            for row in bad[: max(0, 20 - failed + len(bad))]:
-                note(f"{row['path']}: {row['error']}")
-            tell(done, failed)
-            if plan.as_json:
-                for row in rows:
-                    emit(row)
-            if bad and plan.fail_fast:
-                break
-            if len(held) >= plan.shard or time.monotonic() - since > OFTEN:
-                folder.add(held)
-                held, since = [], time.monotonic()
-    except BaseException:
-        with suppress(Unavailable):  # what ends the run may be that nothing can be written
-            folder.add(held)
-        raise
-    folder.add(held)
+    with _Behind(folder) as shards:
+        try:
+            for rows in batches:
+                held += rows
+                done += len({row["path"] for row in rows})
+                bad = [row for row in rows if row["error"]]
+                failed += len(bad)
+                for row in bad[: max(0, 20 - failed + len(bad))]:
+                    note(f"{row['path']}: {row['error']}")
+                tell(done, failed)
+                if plan.as_json:
+                    for row in rows:
+                        emit(row)
+                if bad and plan.fail_fast:
+                    break
+                if len(held) >= plan.shard or time.monotonic() - since > OFTEN:
+                    shards.add(held)
+                    held, since = [], time.monotonic()
+        except BaseException:
+            with suppress(Unavailable):  # what ends the run may be that nothing can be written
+                shards.add(held)
+                shards.wait()
+            raise
+        shards.add(held)
+        shards.wait()
     return failed
+
+
+class _Behind:
+    """Rows on their way to the disk while the next ones are made: it takes long until their files are there.
+
+    Of one shard at a time. What goes wrong with it is raised by the next call.
+    """
+
+    def __init__(self, folder: RunFolder):
+        self._folder, self._pool = folder, ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> _Behind:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        self.wait()
+        self._last = self._pool.submit(self._folder.add, rows)
+
+    def wait(self) -> None:
+        last, self._last = self._last, None
+        if last:
+            last.result()
 
 
 def rehearse(spec: Spec, plan: Plan) -> None:
@@ -173,15 +208,15 @@ def rehearse(spec: Spec, plan: Plan) -> None:
     from ..models.stream import groups
 
     sizes: list[int] = []
-    job = Job(spec, reader(plan.album.root), lambda _, data: sizes.append(len(data)))
+    job = Job(spec, reader(plan.album.root), lambda _, data: sizes.append(len(data)), plan.workers)
     left = _left(plan.album, _folder(job, plan).finished())
     names = (left or plan.album.names)[: WARM * plan.workers * plan.batch]
     first = names[: plan.workers * plan.batch]
-    list(ahead(job, groups(first, plan.batch), plan.workers))
+    list(ahead(job, groups(first, plan.batch), _threads(job, plan)))
     sizes.clear()
     start = time.perf_counter()
     timed = names[len(first) :] or first
-    rows = [row for part in ahead(job, groups(timed, plan.batch), plan.workers) for row in part]
+    rows = [row for part in ahead(job, groups(timed, plan.batch), _threads(job, plan)) for row in part]
     each = (time.perf_counter() - start) / len(timed)
     count = len(left)
     record = {

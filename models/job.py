@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from threading import Semaphore
 from typing import Any, NamedTuple
 
 import cv2
@@ -80,12 +81,14 @@ class Job:
     """Names of photos to rows, with the files that the rows name written before.
 
     It holds one Lens, which several threads may use at once unless a method looks at places in turn (see
-    `serial`). Raises what Lens does, and BadRequest for methods, layers and targets that are not there and
-    for a model that is not the one of the spec any more.
+    `serial`). `at_once` of them compute at a time; the others read, draw and write meanwhile. Raises what
+    Lens does, and BadRequest for methods, layers and targets that are not there and for a model that is not
+    the one of the spec any more.
     """
 
-    def __init__(self, spec: Spec, read: Read, write: Write):
+    def __init__(self, spec: Spec, read: Read, write: Write, at_once: int = 1):
         self.spec, self.read, self.write = spec, read, write
+        self._computing = Semaphore(at_once)
         self.lens = Lens(spec.model, provider=spec.provider, threads=spec.threads, **spec.settings)
         if digest(self.lens.path) != spec.sha256:
             raise BadRequest(f"{spec.model} is not the model that this run was begun with")
@@ -101,6 +104,11 @@ class Job:
     def serial(self) -> bool:
         """True where a call must end before the next begins."""
         return "occlusion" in self.spec.methods
+
+    @property
+    def overlaps(self) -> bool:
+        """True where a batch may be read and written while others compute: all methods take batches."""
+        return not self._single
 
     def identity(self) -> dict[str, Any]:
         """What two runs must have in common for the rows of one to stand for those of the other."""
@@ -125,7 +133,8 @@ class Job:
                     shots.append(self._shot(name, room[len(shots) :][:1]))
                 except (OnnxlensError, MemoryError, cv2.error) as error:
                     rows[name] = [failed(text(name), _reason(error, name))]
-            found = self._explained(shots, room[: len(shots)]) if shots else []
+            with self._computing:
+                found = self._explained(shots, room[: len(shots)]) if shots else []
         for shot, result in zip(shots, found, strict=True):
             if isinstance(result, OnnxlensError):
                 rows[shot.name] = [failed(text(shot.name), _reason(result, shot.name))]

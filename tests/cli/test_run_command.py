@@ -523,17 +523,17 @@ def test_a_full_disk(album, run, monkeypatch):
 
         def write(self, data):
             nonlocal room
-            room -= len(data)
-            if room < 0:
-                self.file.write(data[: len(data) // 2])
+            if room <= 0:
                 raise OSError(28, "No space left on device")
-            self.file.write(data)
+            part = data[:room]
+            room -= len(part)
+            return self.file.write(part)
 
         def __getattr__(self, name):
             return getattr(self.file, name)
 
-    def opened(path, mode):
-        return Full(real(path, mode))
+    def opened(path, mode, **how):
+        return Full(real(path, mode, **how))
 
     for i, size in enumerate((0, 3000, 9000, 12000, 17000, 20000, 30000)):
         room = size

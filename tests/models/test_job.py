@@ -2,7 +2,10 @@
 
 import io
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from math import log
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -70,6 +73,33 @@ def test_batches_give_what_the_lens_gives_one_by_one(model, targets):
                 kept = np.load(io.BytesIO(written[row["map"]]))
                 np.testing.assert_allclose(kept, heat.map, rtol=1e-4, atol=1e-6)
     assert i == len(rows)
+
+
+def test_threads_give_what_one_gives_and_few_of_them_compute(model):
+    files, written, alone, together = photos(40), {}, {}, []
+    groups = [list(files)[i : i + 3] for i in range(0, 40, 3)]
+    whole = [row for group in groups for row in Job(spec_of(model), reader(files), alone.__setitem__)(group)]
+    job = Job(spec_of(model), reader(files), written.__setitem__, at_once=2)
+    explained, lock, computing = job._explained, Lock(), 0
+
+    def counted(*about):
+        nonlocal computing
+        with lock:
+            computing += 1
+            together.append(computing)
+        time.sleep(0.002)
+        try:
+            return explained(*about)
+        finally:
+            with lock:
+                computing -= 1
+
+    job._explained = counted
+    with ThreadPoolExecutor(6) as pool:
+        rows = [row for part in pool.map(job, groups) for row in part]
+    assert [r | {"seconds": 0} for r in rows] == [r | {"seconds": 0} for r in whole]
+    assert written == alone
+    assert max(together) <= 2
 
 
 def test_rows_have_all_fields_and_only_plain_values(model):
