@@ -38,13 +38,13 @@ class Worker:
         from .runfolder import run_at
 
         cv2.setNumThreads(1)
-        self.job: Job = Job(spec, reader(root), run_at(output, {}).write)
+        self.folder = run_at(output, {})
+        self.job: Job = Job(spec, reader(root), self.folder.write)
 
     def __call__(self, batches: Words) -> dict[str, list[str]]:
         """Rows as JSON: their nulls and numbers come through any table as they are."""
         rows = [self.job(names_in(names)) for names in batches["names"]]
-        if hasattr(os, "sync"):
-            os.sync()  # the files of a row are on the disk before the row is
+        self.folder.settle()  # the files of a row are there before the row is
         return {"found": [json.dumps(r, allow_nan=False) for r in rows]}
 
 

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ class RunFolder:
         self.counts: Counter[str] = Counter()
         self._manifest: dict[str, Any] = {}
         self._folders: set[str] = set()
+        self._shards: Iterator[int] | None = None
         self._numbers, self._mark = itertools.count(), os.urandom(8).hex()  # other machines may write too
 
     def __enter__(self) -> RunFolder:
@@ -199,14 +200,20 @@ class RunFolder:
         """Write rows as the next shard, when all files that they name are on the disk."""
         if not rows:
             return
-        if hasattr(os, "sync"):
-            os.sync()  # once for all of them: thousands of files, and each would wait for the disk
+        self.settle()
         self.write(f"{self._next()}{ENDINGS[self.kind]}", encoded(rows, self.kind), safely=True)
         self._count(rows)
 
+    def settle(self) -> None:
+        """Wait until all files that were written are safe. Raises Unavailable where one is not."""
+        if hasattr(os, "sync"):
+            os.sync()  # once for all of them: thousands of files, and each would wait for the disk
+
     def _next(self) -> str:
         """The name of the next shard, without its ending."""
-        return f"rows/part-{max(map(number_of, shards(self.files)), default=-1) + 1:05}"
+        if self._shards is None:
+            self._shards = itertools.count(max(map(number_of, shards(self.files)), default=-1) + 1)
+        return f"rows/part-{next(self._shards):05}"
 
     def _count(self, rows: Iterable[Row]) -> None:
         rows = list(rows)

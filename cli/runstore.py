@@ -7,6 +7,9 @@ Rows that both wrote stand there twice until --resume, which keeps the first.
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Semaphore
 from typing import Any
 
 from ..engine.errors import BadRequest, Unavailable
@@ -14,6 +17,7 @@ from ..models.files import Bucket
 from ..models.shards import Row
 from .runfolder import MADE, UNFINISHED, RunFolder, read_manifest
 
+WRITERS, AHEAD = 16, 256  # objects on their way at once, and those that may wait for that
 # Stores whose objects are there as a whole or not at all. Into others a file is written under another name.
 WHOLE = {"abfs", "abfss", "adl", "az", "gcs", "gs", "memory", "oci", "oss", "s3", "s3a"}
 
@@ -23,10 +27,18 @@ class RunStore(RunFolder):
 
     files: Bucket
 
-    def _hold(self) -> None:
+    def __init__(self, *about: Any, **more: Any):
+        super().__init__(*about, **more)
         self._known: set[str] | None = None
+        self._pool = ThreadPoolExecutor(WRITERS)  # a request is mostly waiting
+        self._waiting: deque[Future[None]] = deque()
+        self._room = Semaphore(AHEAD)
+        self._refusal: BaseException | None = None
 
-    def _release(self) -> None: ...
+    def _hold(self) -> None: ...
+
+    def _release(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
 
     def _remove(self, *names: str) -> None:
         for name in names:
@@ -51,19 +63,46 @@ class RunStore(RunFolder):
         super().end(state, **more)
 
     def write(self, name: str, data: bytes, safely: bool = False) -> None:
-        """Write an object, which is safe when it is there; any thread may. Raises Unavailable."""
-        self.files.asked("write", name, lambda path: self._put(path, data))
+        """Write an object; any thread may. If not `safely`, it is there after `settle`.
+
+        Raises Unavailable where that fails, and where an earlier one did.
+        """
+        if self._refusal:
+            raise self._refusal
+        if safely:
+            self._put(name, data)
+            return
+        self._room.acquire()
+        sent = self._pool.submit(self._put, name, data)
+        self._waiting.append(sent)
+        sent.add_done_callback(self._answered)
+
+    def settle(self) -> None:
+        """Wait until all objects are there. Raises Unavailable where one was refused, now or before."""
+        while self._waiting:
+            wait([self._waiting.popleft()])
+        if self._refusal:  # a row that names that object may be among those not written yet
+            raise self._refusal
+
+    def _answered(self, sent: Future[None]) -> None:
+        self._room.release()
+        if not sent.cancelled() and (error := sent.exception()):
+            self._refusal = self._refusal or error
 
     def add(self, rows: list[Row]) -> None:
         """Write rows as the next shard, which has a name that no other run gives."""
         if rows:
+            self.settle()
             self._check()
             super().add(rows)
 
     def _next(self) -> str:
         return f"{super()._next()}-{self._mark}"
 
-    def _put(self, path: str, data: bytes) -> None:
+    def _put(self, name: str, data: bytes) -> None:
+        self.files.asked("write", name, lambda path: self._sent(path, data))
+
+    def _sent(self, path: str, data: bytes) -> None:
         store, kinds = self.files.store, self.files.store.protocol
         if not WHOLE.isdisjoint([kinds] if isinstance(kinds, str) else kinds):
             store.pipe_file(path, data)

@@ -77,15 +77,15 @@ class Bucket:
 
     def asked(self, what: str, name: str, ask: Callable[[str], Any]) -> Any:
         """What `ask` gives for a name's path in the store. Its errors, each store has its own, become ours;
-        FileNotFoundError stays what it is.
+        FileNotFoundError stays what it is where something is read.
         """
         if ".." in name.split("/"):
             raise BadRequest(f"{name} leads out of {self}")
         try:
             return ask(f"{self.path}/{name}")
-        except FileNotFoundError:
-            raise
         except Exception as error:
+            if isinstance(error, FileNotFoundError) and what == "read":
+                raise
             raise Unavailable(f"cannot {what} {self}/{name}: {said(error)}") from error
 
 

@@ -1,6 +1,7 @@
 """Photos at an address, as of an object store; here in one that is held in memory."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,28 @@ def test_a_store_that_refuses_ends_the_run_and_it_goes_on_later(store, run, monk
     assert "quota exceeded" in done.err
     assert run(*words, "--resume").code == 1
     assert (table(OUT), objects(OUT)) == (table("folder"), objects("folder"))
+
+
+def test_no_row_is_written_before_its_files_however_slow_the_store_is(store, run, monkeypatch):
+    """Pictures and maps take their time; of each shard all must be there when it is."""
+    real, missing = type(store).pipe_file, []
+
+    def slow(self, path, value, **more):
+        if "/rows/" in path:
+            named = [json.loads(line) for line in value.splitlines()]
+            files = [row[key] for row in named for key in ("picture", "map") if row[key]]
+            missing.extend(f for f in files if not self.exists(f"/bucket/out/{f}"))
+        elif "manifest" not in path:
+            time.sleep(0.02)
+        return real(self, path, value, **more)
+
+    monkeypatch.setattr(type(store), "pipe_file", slow)
+    for ahead in (1, 256):
+        monkeypatch.setattr("onnxlens.cli.runstore.AHEAD", ahead)
+        words = ["run", "model.onnx", "album", "-o", OUT, "--batch", 1, "--shard", 2, "--overwrite"]
+        assert run(*words).code == 1
+        assert run("runs", "verify", OUT).code == 0
+    assert missing == []
 
 
 def test_commands_of_single_photos_write_to_folders_only(place, run):
