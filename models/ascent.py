@@ -15,6 +15,7 @@ from ..engine.file import read_model
 from ..engine.graph import Graph, Tensor, op
 from ..engine.resized import freed
 from ..engine.session import Session
+from ..kernels.climb import climb
 from .lens import Lens
 from .preprocess import Preprocess
 
@@ -77,10 +78,31 @@ class Ascent:
         raise BadRequest(f"diversity needs a batch of {count}, and this model takes {fixed} at a time")
 
     def _whole_step(self, shape: Shape, rate: float) -> PixelStep | None:
+        if shape[0] * shape[2] * shape[3] > WHOLE:
+            return None
+        return self._step_by_kernel(shape, rate) if self.priors == Priors() else self._step(shape, rate)
+
+    def _step_by_kernel(self, shape: Shape, rate: float) -> PixelStep | None:
+        """The same step with all but the gradient by a kernel: the graph has many passes over the pixels."""
+
+        def build(graph: Graph) -> Graph:
+            return gradient_graph(graph, self.lens.input, shape, self._entry, self._aim)
+
+        session = self._compiled(shape, build)
+        if session is None:
+            return None
+
+        def step(pixels: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            found = session({"pixels": np.roll(pixels, offset, (2, 3))})
+            return climb(pixels, found["gradient"], offset, rate), found["value"]
+
+        return step
+
+    def _step(self, shape: Shape, rate: float) -> PixelStep | None:
         def build(graph: Graph) -> Graph:
             return pixel_step(graph, self.lens.input, shape, self._entry, self._aim, self.priors, rate)
 
-        session = self._compiled(shape, build) if shape[0] * shape[2] * shape[3] <= WHOLE else None
+        session = self._compiled(shape, build)
         if session is None:
             return None
 

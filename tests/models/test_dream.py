@@ -52,6 +52,18 @@ def test_the_objective_rises_at_every_octave(lens: Lens, text: str):
     assert made.pictures.dtype == np.uint8
 
 
+@pytest.mark.parametrize("offset", [(0, 0), (5, -40)])
+@pytest.mark.parametrize("text", ["layer(pool3)", "channel(relu4, 12)", "odds(cat)"])
+def test_the_step_by_a_kernel_is_that_of_the_graph(lens: Lens, text: str, offset: tuple[int, int]):
+    shape, ascent = (2, 3, 96, 96), Ascent(lens, text)
+    pixels = np.random.default_rng(1).uniform(0, 255, shape).astype(np.float32)
+    fast, plain = ascent.pixel_step(shape, 1.5), ascent._step(shape, 1.5)
+    assert plain is not None
+    (found, value), (expected, rose) = (step(pixels, np.array(offset)) for step in (fast, plain))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_allclose(value, rose, rtol=1e-5)
+
+
 def test_a_seed_repeats_to_the_byte_and_another_does_not(lens: Lens):
     def run(seed: int) -> bytes:
         return dream(Ascent(lens, "layer(pool3)"), PHOTO, iterations=3, seed=seed).pictures.tobytes()
