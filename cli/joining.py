@@ -9,7 +9,8 @@ from typing import Any
 from ..engine.errors import OnnxlensError
 from ..models.files import Bucket, Disk
 from ..models.shards import Row, read_rows
-from .runfolder import RunFolder, files_of
+from .runfolder import RunFolder
+from .runrecord import files_of
 
 SHARD = 10_000  # rows in a file
 

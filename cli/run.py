@@ -15,7 +15,8 @@ from click.core import ParameterSource
 from ..engine.errors import BadRequest, nearest
 from . import options
 from .places import Part, are_many, argument, choice, folder, part_of, photos_of
-from .running import Plan, perform, rehearse, specified
+from .rehearsal import rehearse
+from .running import Plan, perform, specified
 
 output = click.option(
     "-o",

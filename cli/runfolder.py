@@ -20,14 +20,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from ..engine.errors import BadRequest, OnnxlensError, Unavailable
+from ..engine.errors import BadRequest, Unavailable
 from ..models.files import Bucket, Disk, files_at
 from ..models.shards import ENDINGS, Row, encoded, number_of, read_rows, read_shard, shards
 from .folder import MANIFEST, check_writable
+from .lock import lock
+from .runrecord import differs, files_of, read_manifest
 
-UNFINISHED, LOCK = ".unfinished", ".lock"
+UNFINISHED = ".unfinished"
 MADE = ("rows", "pictures", "maps")
 
 
@@ -234,59 +234,6 @@ class _said:  # noqa: N801 (a function that is a context)
     def __exit__(self, _: Any, error: Any, __: Any) -> None:
         if isinstance(error, OSError):
             raise Unavailable(f"cannot write {self.path}: {error.strerror or error}") from error
-
-
-def lock(path: Path) -> FileLock:
-    """The lock of a run's folder, taken; it goes with the process. Raises BadRequest where another has it."""
-    held = FileLock(path / LOCK)
-    try:
-        held.acquire(timeout=0)
-    except Timeout:
-        raise BadRequest(
-            f"another run is writing into {path}; wait for it, or say another folder with -o"
-        ) from None
-    return held
-
-
-def is_held(path: Path) -> bool:
-    """Whether a run is writing into a folder now."""
-    try:
-        lock(path).release()
-    except BadRequest:
-        return True
-    except OSError:  # a folder that we may not write to: nobody asks us
-        return False
-    return False
-
-
-def read_manifest(run: Disk | Bucket) -> dict[str, Any]:
-    """What a run says of itself. Raises BadRequest where there is none, OnnxlensError if damaged."""
-    try:
-        record = json.loads(run.read(MANIFEST))
-    except FileNotFoundError:
-        raise BadRequest(f"{run} holds no run: there is no {MANIFEST} in it") from None
-    except (ValueError, OSError) as error:
-        raise OnnxlensError(f"{run}/{MANIFEST} cannot be read: {error}") from error
-    if not isinstance(record, dict) or "identity" not in record:
-        raise BadRequest(f"{run} holds no run over folders, which `onnxlens run` makes")
-    return record
-
-
-def differs(run: str, ours: Any, theirs: dict[str, Any]) -> None:
-    """Raise BadRequest, with the first difference, where two identities are not the same."""
-    ours = ours if isinstance(ours, dict) else {}
-    for key in (*theirs, *ours):
-        if ours.get(key) != theirs.get(key):
-            one, other = (json.dumps(i.get(key))[:100] for i in (ours, theirs))
-            raise BadRequest(
-                f"{run} was begun with {key} {one}, and now it is {other}; say the same again, "
-                "or another folder with -o"
-            )
-
-
-def files_of(row: Row) -> list[str]:
-    """The files that a row names."""
-    return [row[key] for key in ("picture", "map") if row.get(key)]
 
 
 def _sync_folder(folder: Path) -> None:

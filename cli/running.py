@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine.errors import BadRequest, OnnxlensError, Unavailable
 from ..models.shards import import_arrow
 from .console import download, emit, note, say
-from .live import duration, live
+from .live import live
 from .manifest import about, sha256
 from .runfolder import RunFolder, run_at
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ..models.job import Job, Spec
 
 OFTEN = 60.0  # seconds after which rows are written, however few: what a power cut may cost
-WARM = 2  # batches of each worker that a dry run times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +85,9 @@ def perform(spec: Spec, plan: Plan, command: str) -> int:
     job = Job(spec, reader(plan.album.root), lambda name, data: folder.write(name, data), plan.workers)
     if job.serial and plan.workers > 1 and plan.engine == "local":
         raise BadRequest("occlusion takes one photo after the other, with all cores: leave --workers out")
-    folder = _folder(job, plan)
+    folder = folder_of(job, plan)
     with folder, _terminated():
-        left = _left(plan.album, folder.done)
+        left = left_of(plan.album, folder.done)
         _greet(job, plan, len(left))
         folder.begin(_record(job, spec, plan, command))
         before, start, state = folder.counts["errors"], time.monotonic(), "interrupted"
@@ -112,7 +111,7 @@ def perform(spec: Spec, plan: Plan, command: str) -> int:
     return 1 if counts["errors"] > (before if plan.fail_fast else 0) else 0
 
 
-def _folder(job: Job, plan: Plan) -> RunFolder:
+def folder_of(job: Job, plan: Plan) -> RunFolder:
     """Where a run is written to."""
     identity = {"root": plan.album.root, **job.identity()}
     return run_at(plan.output, identity, plan.resume, plan.overwrite, plan.rows)
@@ -130,10 +129,10 @@ def _explained(job: Job, plan: Plan, names: Sequence[str]) -> Generator[list[dic
             job.spec, plan.album.root, plan.output, list(groups(names, plan.batch)), plan.workers
         )
     else:
-        yield from ahead(job, groups(names, plan.batch), _threads(job, plan))
+        yield from ahead(job, groups(names, plan.batch), threads_of(job, plan))
 
 
-def _threads(job: Job, plan: Plan) -> int:
+def threads_of(job: Job, plan: Plan) -> int:
     """One more than compute, where that can be: it has a batch ready when one of them is done."""
     return plan.workers + job.overlaps
 
@@ -197,66 +196,14 @@ class _Behind:
             last.result()
 
 
-def rehearse(spec: Spec, plan: Plan) -> None:
-    """Say what a run would do, and from its first batches how long and how much that would be.
-
-    Raises BadRequest where the run would be refused for what lies in its folder.
-    """
-    from ..engine.ahead import ahead
-    from ..models.job import Job
-    from ..models.store import reader
-    from ..models.stream import groups
-
-    sizes: list[int] = []
-    job = Job(spec, reader(plan.album.root), lambda _, data: sizes.append(len(data)), plan.workers)
-    left = _left(plan.album, _folder(job, plan).finished())
-    names = (left or plan.album.names)[: WARM * plan.workers * plan.batch]
-    first = names[: plan.workers * plan.batch]
-    list(ahead(job, groups(first, plan.batch), _threads(job, plan)))
-    sizes.clear()
-    start = time.perf_counter()
-    timed = names[len(first) :] or first
-    rows = [row for part in ahead(job, groups(timed, plan.batch), _threads(job, plan)) for row in part]
-    each = (time.perf_counter() - start) / len(timed)
-    count = len(left)
-    record = {
-        "model": spec.model,
-        "root": plan.album.root,
-        "images": len(plan.album.names),
-        "done_before": len(plan.album.names) - count,
-        "methods": list(spec.methods),
-        "rows": round(len(rows) / len(timed) * count),
-        "provider": job.lens.network.why,
-        "workers": plan.workers,
-        "threads": spec.threads,
-        "batch": plan.batch,
-        "output": str(plan.output),
-        "failed_of_those_tried": sum(row["error"] is not None for row in rows),
-        "tried": len(timed),
-        "memory_bytes": _peak(),
-        "output_bytes": round(sum(sizes) / len(timed) * count),
-        "seconds": round(each * count, 3),
-    }
-    if plan.as_json:
-        emit(record)
-        return
-    shown = {
-        **{k: v for k, v in record.items() if not k.endswith("bytes") and k != "seconds"},
-        "memory": f"about {peak / 1e6:.0f} MB" if (peak := record["memory_bytes"]) else "unknown",
-        "output": f"{plan.output}, about {record['output_bytes'] / 1e6:.1f} MB",
-        "time": f"about {duration(record['seconds'])} ({1 / each:.3g} images/s)",
-    }
-    for key, value in shown.items():
-        say(f"{key.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else value}")
-
-
 def going_on() -> str:
     """The command line that goes on with this one."""
     words = [w for w in sys.argv[1:] if w not in ("--resume", "--overwrite")]
     return shlex.join(["onnxlens", *words, "--resume"])
 
 
-def _left(album: Album, done: set[str]) -> list[str]:
+def left_of(album: Album, done: set[str]) -> list[str]:
+    """The photos that are not done yet."""
     from ..models.album import text
 
     return [name for name in album.names if text(name) not in done] if done else album.names
@@ -292,16 +239,6 @@ def _summary(counts: Any, output: Path | str) -> str:
     parts += [f"{counts['problems']:,} without a map"] if counts["problems"] else []
     parts += [f"{counts['errors']:,} failed"] if counts["errors"] else []
     return f"{', '.join(parts)} -> {output}"
-
-
-def _peak() -> int | None:
-    """The most memory that this process has had, in bytes; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 @contextmanager

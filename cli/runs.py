@@ -15,8 +15,10 @@ from . import options
 from .console import emit, note, say, table
 from .folder import MANIFEST
 from .live import duration
+from .lock import is_held
 from .places import folder
-from .runfolder import UNFINISHED, differs, files_of, is_held, read_manifest, run_at
+from .runfolder import UNFINISHED, run_at
+from .runrecord import differs, files_of, read_manifest
 
 run_folder = click.argument("run", type=folder)
 MOST = 5  # reasons that are shown

@@ -15,7 +15,8 @@ from typing import Any
 from ..engine.errors import BadRequest, Unavailable
 from ..models.files import Bucket
 from ..models.shards import Row
-from .runfolder import MADE, UNFINISHED, RunFolder, read_manifest
+from .runfolder import MADE, UNFINISHED, RunFolder
+from .runrecord import read_manifest
 
 WRITERS, AHEAD = 16, 256  # objects on their way at once, and those that may wait for that
 # Stores whose objects are there as a whole or not at all. Into others a file is written under another name.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from oracles.runs import table, tree
 
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 
@@ -70,23 +71,6 @@ def begin(desk, output, engine, *words, **env):
         return subprocess.Popen(
             [sys.executable, "-m", "onnxlens", *words], cwd=desk, env=os.environ | env, stdout=log, stderr=log
         )
-
-
-def table(folder):
-    """The rows without what a clock says, sorted."""
-    rows = [json.loads(line) for p in (folder / "rows").iterdir() for line in p.read_text().splitlines()]
-    kept = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
-    return sorted(kept, key=lambda r: (r["path"], r["method"] or "", r["target"] or 0))
-
-
-def tree(folder):
-    """Every picture and map, and whatever else has no business in the folder of a run."""
-    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    return {
-        n: p.read_bytes()
-        for n, p in files.items()
-        if n.split("/")[0] not in ("rows", "manifest.json", ".lock")
-    }
 
 
 def ended(desk, *words, **env):

@@ -80,3 +80,34 @@ def bomb(side: int) -> bytes:
     data = zlib.compress(bytes(900_000))
     parts = chunk(b"IHDR", head), chunk(b"IDAT", data), chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def rows(folder):
+    """The rows of a run in JSON Lines, in their order."""
+    return [
+        json.loads(line)
+        for p in sorted(Path(folder, "rows").iterdir())
+        for line in p.read_text().splitlines()
+    ]
+
+
+def table(folder):
+    """The rows without what a clock says, sorted."""
+    kept = [{k: v for k, v in row.items() if k != "seconds"} for row in rows(folder)]
+    return sorted(kept, key=lambda r: (r["path"], r["method"] or "", r["target"] or 0))
+
+
+def tree(folder):
+    """Every file of a run but the rows and what a clock and a command line are in."""
+    folder = Path(folder)
+    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    return {
+        n: p.read_bytes()
+        for n, p in files.items()
+        if n.split("/")[0] not in ("rows", "manifest.json", ".lock")
+    }
+
+
+def manifest(folder):
+    """What a run says of itself."""
+    return json.loads(Path(folder, "manifest.json").read_text())

@@ -1,0 +1,41 @@
+"""What the folder of a run says of it: its manifest, and the files that its rows name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..engine.errors import BadRequest, OnnxlensError
+from ..models.files import Bucket, Disk
+from ..models.shards import Row
+from .folder import MANIFEST
+
+
+def read_manifest(run: Disk | Bucket) -> dict[str, Any]:
+    """What a run says of itself. Raises BadRequest where there is none, OnnxlensError if damaged."""
+    try:
+        record = json.loads(run.read(MANIFEST))
+    except FileNotFoundError:
+        raise BadRequest(f"{run} holds no run: there is no {MANIFEST} in it") from None
+    except (ValueError, OSError) as error:
+        raise OnnxlensError(f"{run}/{MANIFEST} cannot be read: {error}") from error
+    if not isinstance(record, dict) or "identity" not in record:
+        raise BadRequest(f"{run} holds no run over folders, which `onnxlens run` makes")
+    return record
+
+
+def differs(run: str, ours: Any, theirs: dict[str, Any]) -> None:
+    """Raise BadRequest, with the first difference, where two identities are not the same."""
+    ours = ours if isinstance(ours, dict) else {}
+    for key in (*theirs, *ours):
+        if ours.get(key) != theirs.get(key):
+            one, other = (json.dumps(i.get(key))[:100] for i in (ours, theirs))
+            raise BadRequest(
+                f"{run} was begun with {key} {one}, and now it is {other}; say the same again, "
+                "or another folder with -o"
+            )
+
+
+def files_of(row: Row) -> list[str]:
+    """The files that a row names."""
+    return [row[key] for key in ("picture", "map") if row.get(key)]
