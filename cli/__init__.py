@@ -37,6 +37,7 @@ COMMANDS = (
     "grad",
     "doctor",
     "zoo",
+    "cache",
     "versions",
     "config",
     "completion",

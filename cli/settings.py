@@ -17,7 +17,9 @@ from ..engine.errors import BadRequest, nearest
 from .tables import FILE, as_said, levels, read_table
 
 PREFIX = "ONNXLENS"
-OTHERS = frozenset({"ONNXLENS_CACHE", "ONNXLENS_CONFIG", "ONNXLENS_TEST_DATA"})  # that are no option's
+OTHERS = frozenset(  # that are no option's
+    {"ONNXLENS_CACHE", "ONNXLENS_CACHE_SIZE", "ONNXLENS_CONFIG", "ONNXLENS_TEST_DATA"}
+)
 CHOSEN = "onnxlens.config"  # in a context's meta: what --config says
 NEVER = frozenset({"help", "debug", "config"})
 

@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -49,10 +50,11 @@ class Chain(Session):
         outputs: Sequence[str] | None = None,
         provider: str = "cpu",
         threads: int | None = None,
+        kept: Path | None = None,
     ):
         self.outputs = list(graph.outputs if outputs is None else outputs)
         self.provider = provider
-        self._threads = threads
+        self._threads, self._kept = threads, kept
         piece: dict[str, int] = defaultdict(int)
         parts: dict[tuple[int, bool], list[NodeProto]] = defaultdict(list)
         for node in graph.ancestors(self.outputs):
@@ -72,7 +74,8 @@ class Chain(Session):
         made = [o for n in nodes for o in n.output if o]
         given = _read(nodes).difference(made, graph.constants, graph.inputs)
         part.inputs = [*graph.inputs, *sorted(given)]
-        return Session(part, [o for o in made if o in wanted], self.provider, self._threads)
+        kept = self._kept and self._kept.with_name(f"{self._kept.name}-{len(self._steps)}")
+        return Session(part, [o for o in made if o in wanted], self.provider, self._threads, kept)
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once. Raises BadRequest where an input is missing or of a wrong shape or type."""

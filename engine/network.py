@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 
+from . import cache
 from .canonical import canonical
-from .errors import BadRequest, nearest
+from .errors import BadRequest, OnnxlensError, nearest
 from .file import Source, read_model
 from .graph import Graph, Tensor
 from .optimise import optimised
@@ -91,18 +94,45 @@ class Network:
         return session
 
     def compile(
-        self, graph: Graph, outputs: Sequence[str] | None = None, threads: int | None = None
+        self,
+        graph: Graph,
+        outputs: Sequence[str] | None = None,
+        threads: int | None = None,
+        keep: bool = False,
     ) -> Session:
         """Another graph, compiled with this network's provider and rewritten for speed.
 
-        `threads`: this network's by default; 1 for a session that several threads call at once.
+        `threads`: this network's by default; 1 for a session that several threads call at once. With `keep`,
+        what comes of it is taken from the cache folder, or put there (cache.py).
         """
         threads = self.threads if threads is None else threads
         outputs = list(graph.outputs if outputs is None else outputs)
-        if self.provider == "cpu":  # what the rewrites are made for
-            graph = optimised(graph, outputs)
-        if all(n.domain != KERNELS for n in graph.nodes):
+        if self.provider != "cpu":  # what the rewrites are made for
             return Session(graph, outputs, self.provider, threads)
-        from .chain import Chain  # brings numba, which takes longer to load than many a graph
+        if keep and cache.pays(graph, outputs):
+            return _kept(graph, outputs, threads)
+        return _compiled(optimised(graph, outputs), outputs, threads)
 
-        return Chain(graph, outputs, self.provider, threads)
+
+def _kept(graph: Graph, outputs: Sequence[str], threads: int | None) -> Session:
+    """A graph compiled for the CPU with what the cache folder holds of it, or to be put there."""
+    key = cache.key_of_graph(graph, outputs)
+    if entry := cache.found(key):
+        try:
+            return _compiled(cache.rewritten(entry, graph), outputs, threads, entry / "piece")
+        except (OnnxlensError, OSError):  # another process may have removed it
+            cache.discard(entry)
+    new = optimised(graph, outputs)
+    with suppress(OnnxlensError), cache.made(key, new, outputs) as place:  # the disk may be full
+        if place is not None:
+            return _compiled(new, outputs, threads, place / "piece")
+    return _compiled(new, outputs, threads)
+
+
+def _compiled(graph: Graph, outputs: Sequence[str], threads: int | None, kept: Path | None = None) -> Session:
+    """A rewritten graph compiled for the CPU."""
+    if all(n.domain != KERNELS for n in graph.nodes):
+        return Session(graph, outputs, "cpu", threads, kept)
+    from .chain import Chain  # brings numba, which takes longer to load than many a graph
+
+    return Chain(graph, outputs, "cpu", threads, kept)

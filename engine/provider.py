@@ -18,6 +18,7 @@ import onnxruntime
 
 from .errors import BadRequest, Unavailable, nearest
 
+RUNTIME = f"{onnxruntime.__version__} {onnxruntime.get_build_info()}"
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",

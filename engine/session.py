@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -28,7 +29,8 @@ class Session:
     `session(feeds)` takes arrays by input name and gives arrays by output name. Weights are handed to
     ONNX Runtime as they lie in memory, those in files of their own by their place in the file, which it
     maps; sizes above protobuf's 2 GB are no obstacle. Its threads go to sleep as soon as it has run, for what
-    takes its turn in the same cores: the runtime's own habit is to let them wait awake for 33 ms.
+    takes its turn in the same cores: the runtime's own habit is to let them wait awake for 33 ms. What the
+    runtime makes of the graph is taken from `kept`.onnx, or put there (cache.py).
 
     Raises BadModel where ONNX Runtime cannot run the graph, Unavailable and BadRequest as `choose` does.
     """
@@ -39,6 +41,7 @@ class Session:
         outputs: Sequence[str] | None = None,
         provider: str = "cpu",
         threads: int | None = None,
+        kept: Path | None = None,
     ):
         self.outputs = list(graph.outputs if outputs is None else outputs)
         # NumPy has no bfloat16 that ONNX Runtime hands out: the value before the last cast is asked for.
@@ -63,15 +66,26 @@ class Session:
         # A pattern is a second block of memory for each shape that is fed, and saves no time.
         options.enable_mem_pattern = False
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        weights = _weights_beside(model, graph, options)  # held until the session has its own copy
-        if weights:
-            values = [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
-            options.add_external_initializers(list(weights), values)
-        if self.provider == "cpu":
-            _leave_unpacked(model)
+        ready = kept.with_suffix(".onnx") if kept else None
+        if ready and ready.is_file():
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            source = str(ready)
+        else:
+            weights = _weights_beside(model, graph, options)  # held until the session has its own copy
+            if weights:
+                values = [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
+                options.add_external_initializers(list(weights), values)
+            if self.provider == "cpu":
+                _leave_unpacked(model)
+            if ready:
+                options.optimized_model_filepath = str(ready)
+                for key, value in {"file_name": f"{ready.stem}.bin", "min_size_in_bytes": "1024"}.items():
+                    key = f"session.optimized_model_external_initializers_{key}"
+                    options.add_session_config_entry(key, value)
+            source = model.SerializeToString()
         names = list(dict.fromkeys([PROVIDERS[self.provider], PROVIDERS["cpu"]]))
         try:
-            self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=names)
+            self._session = onnxruntime.InferenceSession(source, options, providers=names)
             self._session.disable_fallback()
         except Exception as error:
             raise BadModel(f"ONNX Runtime cannot load the model: {one_line(error)}") from error

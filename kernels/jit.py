@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import platformdirs
 from numba import njit, types
 from numba.core import config
+
+from .home import cache_folder
 
 
 def compiled(*arguments: types.Type) -> Callable[[Callable[..., None]], Callable[..., Any]]:
@@ -41,9 +40,7 @@ def _own_folder() -> Iterator[None]:
     """
     settings = config.__dict__  # which numba fills in as it starts
     before = settings["CACHE_DIR"]
-    settings["CACHE_DIR"] = before or str(
-        Path(os.environ.get("ONNXLENS_CACHE") or platformdirs.user_cache_dir("onnxlens"), "kernels")
-    )
+    settings["CACHE_DIR"] = before or str(cache_folder() / "kernels")
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..engine.errors import BadRequest, Unavailable, nearest
+from ..kernels.home import cache_folder
 from . import embedded
 
 Progress = Callable[[int, int], None]
@@ -58,15 +59,6 @@ def record(name: str) -> Record:
         return records()[name]
     except KeyError:
         raise BadRequest(f"the zoo has no model {name!r}{nearest(name, records())}") from None
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: $ONNXLENS_CACHE, or else the cache folder of the platform."""
-    if chosen := os.environ.get("ONNXLENS_CACHE"):
-        return Path(chosen).absolute()
-    import platformdirs
-
-    return platformdirs.user_cache_path("onnxlens", appauthor=False)
 
 
 def cached_path(name: str) -> Path:

@@ -65,7 +65,7 @@ class Projector:
         channel, position, value = unit
         signal = projected(values, maps, image, (channel, position, value), METHODS[method])
         self._names = [t.name for t in (signal, *unit, peaks)] + graph.outputs[:1]
-        self._session = network.compile(graph, self._names)
+        self._session = network.compile(graph, self._names, keep=True)
 
     def __call__(
         self,

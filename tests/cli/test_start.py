@@ -35,4 +35,5 @@ def test_neither_does_a_command_line_that_is_wrong(words):
 
 def test_what_needs_no_network_runs_none():
     assert not {"numba", "cv2", "onnxruntime", "torch"} & packages("zoo", "list")
+    assert not HEAVY & packages("cache", "show", "--json")
     assert not {"numba", "cv2", "onnxruntime", "torch"} & packages("layers", "scenes")

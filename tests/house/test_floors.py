@@ -80,8 +80,9 @@ def test_one_floor_speaks_to_people():
             assert not libraries(path) & {"click", "rich", "argparse"} or path in SCRIPTS, path
 
 
-# The zoo writes what it downloads, and large weights that are made pass to the runtime through a file.
-WRITERS = SCRIPTS | {ROOT / "models/zoo.py", ROOT / "engine/aside.py"}
+# The zoo writes what it downloads, large weights that are made pass to the runtime through a file, and what
+# it makes of a graph is kept.
+WRITERS = SCRIPTS | {ROOT / "models/zoo.py", ROOT / "engine/aside.py", ROOT / "engine/cache.py"}
 WRITING = {"write_text", "write_bytes", "imwrite", "savez", "tofile", "mkdir", "makedirs", "unlink", "rename"}
 
 
