@@ -21,7 +21,7 @@ from .rewrites.pools import POOL
 from .rewritten import KERNELS
 from .session import Session, one_line
 
-ENOUGH = 2**18  # elements that are worth a thread of their own: to wake it takes as long as half of them
+ENOUGH = 2**20  # elements that are worth a thread of their own: to wake it takes as long as a tenth of them
 SHARE = 2**17  # elements of a task, of which each thread does one after the other
 
 Begun = tuple[

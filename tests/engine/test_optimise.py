@@ -397,7 +397,7 @@ def test_a_chain_answers_like_a_session():
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_large_kernels_run_in_several_threads(threads):
     body = (
-        "(float[N,7,300,200] x) => (float[N,7,h,w] y) { y = MaxPool<kernel_shape=[3,3], strides=[2,2]>(x) }"
+        "(float[N,37,300,200] x) => (float[N,37,h,w] y) { y = MaxPool<kernel_shape=[3,3], strides=[2,2]>(x) }"
     )
     graph = training_graph(model(body))
     feeds = feeds_for(graph)
