@@ -51,13 +51,17 @@ def folder() -> Path:
 
 
 def pays(graph: Graph, outputs: Sequence[str]) -> bool:
-    """True where the cache is on and what ONNX Runtime makes of a graph is not too large for it.
+    """True where the cache is on, has room for a graph and saves more than it takes to read it.
 
-    That is one copy of the weights for the way there and one for the way back.
+    An entry holds the weights in blocks for the way there and for the way back. Those of matrix products are
+    packed at every start all the same, so a network that consists of these gains nothing.
     """
-    used = {i for n in graph.ancestors(outputs) for i in n.input}
-    held = sum(_length(t) for name, t in graph.constants.items() if name in used)
-    return 2 * held * SHARE <= room()
+    nodes = graph.ancestors(outputs)
+    used = {i for n in nodes for i in n.input}
+    sizes = {name: _length(t) for name, t in graph.constants.items() if name in used}
+    kernels = {n.input[1] for n in nodes if n.op_type in ("Conv", "ConvTranspose")}
+    held = sum(sizes.values())
+    return 2 * held * SHARE <= room() and 2 * sum(sizes.get(k, 0) for k in kernels) >= held
 
 
 def key_of_graph(graph: Graph, outputs: Sequence[str]) -> str:

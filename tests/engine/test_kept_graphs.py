@@ -134,16 +134,21 @@ def test_weights_in_a_large_file_count_by_what_they_are(tmp_path, home, monkeypa
     from onnxlens.engine import file
 
     monkeypatch.setattr(file, "FILE", 0)
-    body = "(float[N,600] x) => (float[N,500] y) { h = MatMul (x, w) y = Relu (h) }"
-    feeds = {"x": RNG.standard_normal((1, 600)).astype("f")}
+    body = """(float[N,64,8,8] x) => (float[N,512] y) {
+        h = Conv (x, w)
+        m = GlobalAveragePool (h)
+        y = Flatten (m)
+    }"""
+    size = (512, 64, 3, 3)  # over a megabyte: mapped
+    feeds = {"x": RNG.standard_normal((1, 64, 8, 8)).astype("f")}
     paths = [tmp_path / "a.onnx", tmp_path / "b.onnx"]
-    model = parsed(body, w=RNG.standard_normal((600, 500)))
+    model = parsed(body, w=RNG.standard_normal(size))
     for path in paths:
         onnx.save(model, path)
     first = answer(paths[0], feeds)
     np.testing.assert_array_equal(answer(paths[1], feeds), first)
     assert len(rewritten) == 1
-    onnx.save(parsed(body, w=RNG.standard_normal((600, 500))), paths[1])
+    onnx.save(parsed(body, w=RNG.standard_normal(size)), paths[1])
     assert not np.array_equal(answer(paths[1], feeds), first)
 
 
@@ -179,6 +184,12 @@ def test_models_that_are_too_large_are_not_kept(model, home, monkeypatch, rewrit
     assert cache.pays(graph, graph.outputs)
     monkeypatch.setattr(cache, "room", lambda: 8 * size - 8)
     assert not cache.pays(graph, graph.outputs)
+
+
+def test_networks_of_matrix_products_are_not_kept(home):
+    body = "(float[N,60] x) => (float[N,50] y) { h = MatMul (x, w) y = Relu (h) }"
+    answer(parsed(body, w=RNG.standard_normal((60, 50))), {"x": RNG.standard_normal((1, 60)).astype("f")})
+    assert not home.exists()
 
 
 def test_a_disk_that_is_full(model, home, monkeypatch):
