@@ -72,9 +72,8 @@ def ranked(output: np.ndarray, labels: Sequence[str], top: int | None = None) ->
 
 
 def probabilities(output: np.ndarray) -> np.ndarray:
-    """An output (C,) as probabilities: itself where it is a distribution already, else its softmax."""
+    """Outputs (..., C) as probabilities: those that are distributions already, of the others the softmax."""
     p = output.astype(np.float64)
-    if (p >= 0).all() and abs(p.sum() - 1) < 1e-2:
-        return p
-    p = np.exp(p - p.max())
-    return p / p.sum()
+    given = (p >= 0).all(-1) & (abs(p.sum(-1) - 1) < 1e-2)
+    soft = np.exp(p - p.max(-1, keepdims=True))
+    return np.where(given[..., None], p, soft / soft.sum(-1, keepdims=True))

@@ -165,13 +165,13 @@ def occlusion(
         nonlocal done
         found = []
         for batch in ask(numbers):
-            for output, scores, totals in zip(*batch, strict=True):
-                p, total = probabilities(_finite(output)), 0 if channel is None else totals[channel]
-                found.append((scores[chosen.index], p[chosen.index], total, p.argmax()))
+            p, scores = probabilities(_finite(batch.output)), batch.scores[:, chosen.index]
+            totals = np.zeros(len(p)) if channel is None else batch.totals[:, channel]
+            found.append(np.stack([scores, p[:, chosen.index], totals, p.argmax(1)], axis=1))
             done += len(batch.scores)
             if progress is not None:
                 progress(min(done, len(spots)), len(spots))
-        return np.array(found, np.float64).reshape(-1, 4)
+        return np.concatenate(found) if found else np.empty((0, 4))
 
     compute = partial(values, ask)
     if coarse:

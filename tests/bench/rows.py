@@ -153,10 +153,11 @@ def scores_at(f: Field, spots: Places, under: np.ndarray) -> np.ndarray:
 
 def approximate(f: Field) -> Contestants:
     """The scores of a drawn scene with the patch at every position, exact and with a known deviation."""
-    lens = Lens(f.path, preset="imagenet", provider="cpu", threads=f.threads)
     photo = scene(TEST_SEEDS[0], size=SIDE).image
 
     def look(answer: str, **how: Any) -> Contestant:
+        # A network of its own for each: only the last few plans of one are kept.
+        lens = Lens(f.path, preset="imagenet", provider="cpu", threads=f.threads)
         return Contestant(lambda: occlude(lens, photo, None, PATCH, STRIDE, **how).scores, answer=answer)
 
     return {
