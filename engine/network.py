@@ -131,7 +131,7 @@ def _kept(graph: Graph, outputs: Sequence[str], threads: int | None) -> Session:
 
 def _compiled(graph: Graph, outputs: Sequence[str], threads: int | None, kept: Path | None = None) -> Session:
     """A rewritten graph compiled for the CPU."""
-    if all(n.domain != KERNELS for n in graph.nodes):
+    if all(n.domain != KERNELS for n in graph.ancestors(outputs)):
         return Session(graph, outputs, "cpu", threads, kept)
     from .chain import Chain  # brings numba, which takes longer to load than many a graph
 

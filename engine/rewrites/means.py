@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 from onnx import NodeProto
 
 from ..graph import Tensor, op
-from ..nodes import OURS, attributes
+from ..nodes import OURS, attributes, key_of
 from ..rewritten import Rewritten
 from .linear import PLAIN
+from .pools import POOL
 
 
 def mean(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
@@ -17,6 +19,9 @@ def mean(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
 
         mean(Expand(a)) = a        mean(Expand(a) · m) = a · mean(m)        mean(w ∗ g) = w ∗ mean(g)
         mean(a · m) = a · mean(m)  for numbers a (N, K, 1, 1)
+
+    A max pooling's gradient sums to that of its result, as each window gives its own to one pixel; and of a
+    dense layer's gradient (N, K·h·w) the means are those of its weights, of which there are h·w times fewer.
     """
     if not _is_over(graph, node, [2, 3]) or not attributes(node).get("keepdims", 1):
         return None
@@ -31,6 +36,10 @@ def _mean(graph: Rewritten, name: str) -> Tensor | None:
         return None
     if node.op_type == "Expand":
         return _spread(graph, name)
+    if key_of(node) == POOL:
+        return _of_pool(graph, node)
+    if node.op_type == "Reshape":
+        return _of_dense(graph, node)
     if node.op_type == "Mul":
         for x, other in (node.input, node.input[::-1]):
             factor = _spread(graph, x)
@@ -46,6 +55,43 @@ def _mean(graph: Rewritten, name: str) -> Tensor | None:
             x = op.GlobalAveragePool(Tensor(graph, node.input[0])) if inner is None else inner
             return op.Conv(x, w, **attrs)
     return None
+
+
+def _of_pool(graph: Rewritten, node: NodeProto) -> Tensor | None:
+    """The mean of a max pooling's gradient, where each window holds a pixel that may take it."""
+    x, g, attrs = *(Tensor(graph, i) for i in node.input), attributes(node)
+    if attrs["rectified"] or attrs["channels"] != [0, (x.shape or (0, None))[1]]:
+        return None
+    if x.spatial is None or g.spatial is None or {*attrs.get("dilations", [1])} != {1}:
+        return None
+    windows = zip(x.spatial, g.spatial, attrs["strides"], attrs["pads"], attrs["kernel_shape"], strict=False)
+    if any(pad >= kernel or (count - 1) * step - pad >= size for size, count, step, pad, kernel in windows):
+        return None
+    inner = _mean(graph, g.name)
+    inner = op.GlobalAveragePool(g) if inner is None else inner
+    return inner * float(np.prod(g.spatial) / np.prod(x.spatial))
+
+
+def _of_dense(graph: Rewritten, node: NodeProto) -> Tensor | None:
+    """The mean of a dense layer's gradient that was laid out as maps."""
+    product, maps = graph.producer(node.input[0]), Tensor(graph, node.output[0])
+    channels = (maps.shape or (0, None))[1]
+    if product is None or product.op_type not in ("Gemm", "MatMul") or len(product.input) > 2:
+        return None
+    attrs, turned = attributes(product), graph.producer(product.input[1])
+    flipped = turned is not None and turned.op_type == "Transpose"
+    w = graph.known(turned.input[0] if turned is not None and flipped else product.input[1])
+    if w is None or w.ndim != 2 or maps.spatial is None or not isinstance(channels, int):
+        return None
+    if attrs.get("transA") or attrs.get("alpha", 1) != 1 or w.dtype != np.float32:
+        return None
+    axis = 0 if bool(attrs.get("transB")) != flipped else 1  # of the weights, along which maps lie
+    if w.shape[axis] != channels * np.prod(maps.spatial):
+        return None
+    pixels = (channels, -1, w.shape[1]) if axis == 0 else (w.shape[0], channels, -1)
+    means = w.reshape(pixels).mean(1 + axis)
+    product = Tensor(graph, product.input[0]) @ graph.constant(means.T if axis == 0 else means)
+    return op.Unsqueeze(product, [2, 3])
 
 
 def _spread(graph: Rewritten, name: str) -> Tensor | None:

@@ -293,6 +293,32 @@ def test_grad_cam_behind_a_linear_head_has_no_map_of_gradients(head):
     assert operators(new)["Expand"] == (head == "deep")
 
 
+DENSE = {
+    "gemm": "r = Gemm<transB=1>(n, d, b)",
+    "not turned": "r = Gemm(n, t, b)",
+    "matmul": "p = MatMul(n, t)  r = Add(p, b)",
+}
+
+
+@pytest.mark.parametrize("dense", DENSE)
+@pytest.mark.parametrize(
+    "pool", ["kernel_shape=[2,2], strides=[2,2]", "kernel_shape=[3,3], pads=[1,1,1,1]", ""]
+)
+def test_grad_cam_before_dense_layers_has_no_map_of_gradients(dense, pool):
+    pooled = f"q = MaxPool<{pool}>(f)" if pool else "q = Identity(f)"
+    body = f"""(float[N,4,8,6] x) => (float[N,5] y) {{
+        a = Conv(x, w)  f = Relu(a)  {pooled}  n = Flatten(q)  {DENSE[dense]}  s = Relu(r)  y = MatMul(s, v)
+    }}"""
+    size = 16 * (4 * 3 if "strides" in pool else 8 * 6)
+    weights = {"d" if dense == "gemm" else "t": drawn(*((9, size) if dense == "gemm" else (size, 9)))}
+    source = model(body, w=drawn(16, 4, 1, 1), b=drawn(9), v=drawn(9, 5), **weights)
+    explainer = Explainer(Network(source, provider="cpu", threads=1), layer="f")
+    feeds = {"x": drawn(2, 4, 8, 6, seed=3), "target": np.array([1, 4])}
+    new = compare(explainer.graph, feeds, exact=["class", "score", "y"])
+    count = operators(new)
+    assert count["ReduceMean"] == count["MaxPoolGradient"] == count["GlobalAveragePool"] == 0
+
+
 # -- whole models ------------------------------------------------------------------------------------------
 
 
