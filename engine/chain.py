@@ -66,6 +66,10 @@ class Chain(Session):
             others = [n for k, nodes in parts.items() if k != key for n in nodes]
             wanted = _read(others).union(self.outputs)
             self._steps.append(_kernels(parts[key]) if key[1] else self._piece(graph, parts[key], wanted))
+        self._given_up, later = [], set(self.outputs)  # by step, what no later one reads
+        for nodes in reversed([parts[key] for key in sorted(parts)]):
+            self._given_up.insert(0, _read(nodes) - later)
+            later |= _read(nodes)
 
     def _piece(self, graph: Graph, nodes: list[NodeProto], wanted: set[str]) -> Session:
         """The session of some nodes, for what of theirs is wanted."""
@@ -80,11 +84,10 @@ class Chain(Session):
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once. Raises BadRequest where an input is missing or of a wrong shape or type."""
         values = dict(feeds)
-        for step in self._steps:
-            if isinstance(step, Session):
-                values.update(step(values))
-                continue
-            values.update(self._by_kernels(step, values))
+        for step, given_up in zip(self._steps, self._given_up, strict=True):
+            values.update(step(values) if isinstance(step, Session) else self._by_kernels(step, values))
+            for name in given_up:
+                values.pop(name, None)
         return {name: values[name] for name in self.outputs}
 
     def _by_kernels(
