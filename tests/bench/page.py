@@ -24,11 +24,11 @@ INTRODUCTION = """\
 Written by `python tests/bench/suite.py` (`make bench`) on {machine}.
 
 One process for each network and number of threads; in it, the contestants of a row take turns of several
-calls, the first of which warms up, and what counts is the median over the rounds. Before each turn is a pause:
-threads of ONNX Runtime wait awake for 33 ms after a run, which would be the next one's loss. The networks have the
-same random weights (`tests/bench/networks.py`) in PyTorch and, exported from there, in ONNX; inputs are the
-same, 224x224, and a row is only measured where all answers agree. Milliseconds are this machine's; the
-ratios are what carries over.
+calls, the first of which warms up, and what counts is the median over the rounds. Before each turn is a
+pause: threads of ONNX Runtime wait awake for 33 ms after a run, which would be the next one's loss. The
+networks have the same random weights (`tests/bench/networks.py`) in PyTorch and, exported from there, in
+ONNX; inputs are the same, 224x224, and a row is only measured where all answers agree. Milliseconds are this
+machine's; the ratios are what carries over.
 
 - **forward** is ONNX Runtime alone on the exported file with its default options: the limit.
 - **PyTorch** is eager autograd for the input alone; no weight asks for a gradient.
