@@ -113,6 +113,7 @@ def plainly(
         return on_device(network, layer, image, filler, places, last)
     watch = _watch(network, layer)
     size, buffers = watch.fixed or BATCH, local()
+    watch.compiled(network)  # once, before the threads that share it begin
 
     def whole(some: np.ndarray) -> Answer:
         if not hasattr(buffers, "batch"):
@@ -197,11 +198,15 @@ class _Watch:
         self.plans: dict[tuple[Key, float], Plan] = {}
 
     def whole(self, network: Network, feeds: Mapping[str, np.ndarray]) -> Answer:
-        """The answer of the whole network, which is compiled the first time."""
+        """The answer of the whole network."""
+        return self.answer(self.compiled(network)(feeds))
+
+    def compiled(self, network: Network) -> Session:
+        """The whole network, which is compiled the first time."""
         if self._session is None:
             one = 1 if network.provider == "cpu" else None
             self._session = network.compile(self.graph, list(dict.fromkeys(self.names)), threads=one)
-        return self.answer(self._session(feeds))
+        return self._session
 
     def answer(self, values: Mapping[str, np.ndarray]) -> Answer:
         """The values by name as an Answer."""

@@ -395,3 +395,12 @@ def test_any_number_of_cores_gives_the_same_answers(eager):
         for others in found[1:]:
             for one, other in zip(found[0], others, strict=True):
                 np.testing.assert_array_equal(one, other)
+
+
+def test_threads_share_one_session_of_the_whole_network(monkeypatch):
+    network, image = toy(), np.zeros((3, 40, 48), np.float32)
+    network.threads, compiled = 4, []
+    compile_ = network.compile
+    monkeypatch.setattr(network, "compile", lambda *a, **k: compiled.append(a) or compile_(*a, **k))
+    list(plainly(network, None, image, image, SPOTS))
+    assert len(compiled) == 1
