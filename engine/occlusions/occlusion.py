@@ -25,7 +25,7 @@ from .masks import CORNERS, IMAGE, PATCH, UNDER, masked
 from .places import Key, Places, places
 from .plans import Plan, plan
 
-__all__ = ["Answer", "Places", "answer", "answers", "asking", "how", "places", "plainly", "watched"]
+__all__ = ["Answer", "Places", "answers", "asking", "how", "places", "plainly", "watched"]
 
 BATCH = 4  # images at once: on CPUs, where more leave the cache, more take longer
 BATCH_ON_GPU = 64
@@ -44,11 +44,6 @@ class Answer(NamedTuple):
 
 
 Ask = Callable[[np.ndarray], Iterator[Answer]]  # answers for some of the places, by their numbers (n,)
-
-
-def answer(network: Network, layer: str | None, feeds: Mapping[str, np.ndarray]) -> Answer:
-    """What the network answers to these inputs; `layer` as in `watched`."""
-    return _watch(network, layer).whole(network, feeds)
 
 
 def answers(
