@@ -11,7 +11,7 @@ import numpy as np
 
 from ..engine.errors import BadRequest, NoMap
 from ..engine.occlusions.coarse import coarse_to_fine
-from ..engine.occlusions.occlusion import Ask, asking, how, plainly, watched
+from ..engine.occlusions.occlusion import Ask, Hiding, asking, how, plainly, watched
 from ..engine.occlusions.places import Places, places
 from .fill import fill_named, filler
 from .heatmap import HeatMap, Prediction, probabilities, ranked
@@ -153,8 +153,8 @@ def occlusion(
     feeds, box = lens.feeds(photo)
     image = feeds[lens.input][:1]
     under = filler(image, lens.preprocess, fill)
-    given = lens.network, layer, image[0], under[0], spots, lens.preprocess.layout == "nhwc"
-    unhidden, ask = asking(*given, narrow)
+    hiding = Hiding(image[0], under[0], spots, last=lens.preprocess.layout == "nhwc")
+    unhidden, ask = asking(lens.network, layer, hiding, narrow)
     clean = unhidden()
     order = ranked(_finite(clean.output[0]), lens.labels)
     chosen = order[0] if wish < 0 else next(p for p in order if p.index == wish)
@@ -182,7 +182,7 @@ def occlusion(
     if coarse or narrow < 1:
         numbers = np.flatnonzero(~computed) if narrow == 1 else np.arange(len(spots))
         some = np.random.default_rng(0).permutation(numbers)[:CHECKED]
-        exact = values(plainly(*given), some)
+        exact = values(plainly(lens.network, layer, hiding), some)
         off = np.abs(exact[:, 0] - grids.reshape(-1, 4)[some, 0]).max(initial=0)
         spread = np.ptp(np.append(grids[..., 0], exact[:, 0]))
         approximation = Approximation(int(computed.sum()), len(some), float(off / spread) if off else 0.0)

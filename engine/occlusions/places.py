@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,6 +71,26 @@ class Places:
             share = np.expand_dims((index - first).astype(np.float32), 1 - axis)
             out = out.take(first, axis) * (1 - share) + out.take(second, axis) * share
         return out
+
+
+class Hiding(NamedTuple):
+    """An image, the `filler` that is under a patch, and the `places` that the patch hides one after another.
+
+    `image` and `filler` are inputs of a network without their batch axis: float32 (C, h, w) or, with the
+    channels `last`, (h, w, C), where (h, w) is the size of the places.
+    """
+
+    image: np.ndarray
+    filler: np.ndarray
+    places: Places
+    last: bool = False
+
+    @property
+    def maps(self) -> tuple[np.ndarray, np.ndarray]:
+        """Image and filler as float32 (C, h, w), in one piece each."""
+        first = (np.moveaxis(x, -1, 0) if self.last else x for x in (self.image, self.filler))
+        image, filler = (np.ascontiguousarray(x, np.float32) for x in first)
+        return image, filler
 
 
 def places(size: tuple[int, int], patch: tuple[int, int], stride: tuple[int, int]) -> Places:

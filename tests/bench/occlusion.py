@@ -25,8 +25,9 @@ from oracles.networks import opened, randomised
 
 from onnxlens.engine.network import Network
 from onnxlens.engine.occlusions import occlusion, plans
-from onnxlens.engine.occlusions.occlusion import answers, asking, how, plainly
+from onnxlens.engine.occlusions.occlusion import Hiding, answers, asking, how, plainly
 from onnxlens.engine.occlusions.places import places
+from onnxlens.engine.occlusions.watch import watching
 from onnxlens.models.zoo import resolve
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
@@ -60,18 +61,19 @@ def main(
     shape = [d if isinstance(d, int) else 224 for d in sizes]
     image, filler = np.random.default_rng(0).standard_normal((2, *shape)).astype(np.float32)
     spots = places((shape[1], shape[2]), (patch, patch), (stride, stride))
+    hiding = Hiding(image, filler, spots)
     if forced:
         plans._trial = lambda runs: [2.0, 1.0]
     start = time.perf_counter()
-    first = next(answers(quick, None, image, filler, spots))
+    first = next(answers(quick, None, hiding))
     planned = time.perf_counter() - start
     print(f"{model}: {len(spots)} places; {how(quick, None, spots)} ({planned:.1f} s to find out)")
-    (plan,) = occlusion._watch(quick, None).plans.values()
+    (plan,) = watching(quick, None).plans.values()
     if plan.way is None:
         return
-    size = occlusion._watch(slow, None).fixed or occlusion.BATCH
+    size = watching(slow, None).fixed or occlusion.BATCH
     batches = max(1, 8 // size) * occlusion.workers(quick)
-    plain = plainly(slow, None, image, filler, spots)
+    plain = plainly(slow, None, hiding)
     for a, b in zip(next(plain(np.arange(size))), first, strict=True):
         error = np.abs(a - b[: len(a)]).max() / np.abs(a).max()
         print(f"largest difference, of the largest value: {error:.1e}")
@@ -81,7 +83,7 @@ def main(
     options.intra_op_num_threads = threads
     bare = onnxruntime.InferenceSession(source.SerializeToString(), options)
     x = np.repeat(image[None], size, axis=0).astype(quick.graph[name].dtype)
-    _, ask = asking(quick, None, image, filler, spots)
+    _, ask = asking(quick, None, hiding)
     together = np.arange(2 * occlusion.TOGETHER * occlusion.workers(quick))
     begun = np.linspace(0, len(spots) - len(together), parts).astype(int)
     ways: dict[str, tuple[int, Callable[[int], object]]] = {
@@ -90,7 +92,7 @@ def main(
         "incremental": (len(together), lambda at: list(ask(at + together))),
     }
     if narrow:
-        _, near = asking(quick, None, image, filler, spots, share=narrow)
+        _, near = asking(quick, None, hiding, share=narrow)
         ways[f"narrowed to {narrow}"] = len(together), lambda at: list(near(at + together))
         print(f"narrowed to {narrow}: {how(quick, None, spots, narrow)}")
         exact, close = (

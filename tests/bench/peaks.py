@@ -21,7 +21,7 @@ from onnxlens.engine.canonical import canonical
 from onnxlens.engine.dreams.objective import quoted
 from onnxlens.engine.explainer import Explainer
 from onnxlens.engine.network import Network
-from onnxlens.engine.occlusions.occlusion import BATCH, answers
+from onnxlens.engine.occlusions.occlusion import BATCH, Hiding, answers
 from onnxlens.engine.occlusions.places import places
 from onnxlens.engine.signals.averages import Averaged, at_once
 from onnxlens.engine.signals.projector import Projector
@@ -40,7 +40,8 @@ def _forward(path: str, batch: int) -> None:
 
 def _occlusion(path: str, _: int) -> None:
     spots = places((224, 224), (16, 16), (8, 8))
-    for _ in answers(Network(path, provider="cpu"), None, IMAGE[0], np.zeros_like(IMAGE[0]), spots):
+    hiding = Hiding(IMAGE[0], np.zeros_like(IMAGE[0]), spots)
+    for _ in answers(Network(path, provider="cpu"), None, hiding):
         pass
 
 

@@ -21,7 +21,7 @@ from onnxlens.engine.dreams.dream import Priors, gradient_graph
 from onnxlens.engine.dreams.objective import objective, quoted
 from onnxlens.engine.explainer import Explainer
 from onnxlens.engine.network import Network
-from onnxlens.engine.occlusions.occlusion import BATCH, answers
+from onnxlens.engine.occlusions.occlusion import BATCH, Hiding, answers
 from onnxlens.engine.occlusions.places import Places, places
 from onnxlens.engine.signals.averages import Averaged
 from onnxlens.engine.signals.projector import Projector
@@ -147,7 +147,7 @@ def occlusion(f: Field) -> Contestants:
 
 def scores_at(f: Field, spots: Places, under: np.ndarray) -> np.ndarray:
     """What `onnxlens occlusion` runs: the class's score at each place."""
-    found = answers(f.network, None, f.image[0], under, spots)
+    found = answers(f.network, None, Hiding(f.image[0], under, spots))
     return np.concatenate([a.scores[:, f.classes[0]] for a in found]).reshape(spots.shape)
 
 

@@ -168,7 +168,7 @@ def test_grad_cam(network):
 def test_occlusion(network):
     places = occlusion.places((4, 4), (2, 2), (2, 2))
     image = feeds()["x"][0]
-    (found,) = occlusion.answers(network, "r", image, np.zeros_like(image), places)
+    (found,) = occlusion.answers(network, "r", occlusion.Hiding(image, np.zeros_like(image), places))
     np.testing.assert_array_equal(found.scores, [[4, -14], [-7, 0], [6, -21], [5, -11]])
     np.testing.assert_array_equal(found.totals, [[10, 9], [12, 2], [0, 12], [5, 6]])
 

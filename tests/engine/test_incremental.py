@@ -15,9 +15,10 @@ from onnxlens.engine.network import Network
 from onnxlens.engine.occlusions import occlusion, plans
 from onnxlens.engine.occlusions.costs import chains, cut_points
 from onnxlens.engine.occlusions.incremental import CACHE, Incremental
-from onnxlens.engine.occlusions.occlusion import answers, how
+from onnxlens.engine.occlusions.occlusion import Hiding, answers, how
 from onnxlens.engine.occlusions.places import places
 from onnxlens.engine.occlusions.spans import spans
+from onnxlens.engine.occlusions.watch import watching
 from onnxlens.engine.units.receptive import receptive_fields
 from onnxlens.models import embedded
 
@@ -139,21 +140,21 @@ class Random:
 def both(network, layer, spots, cuts, at_once=7, random=0):
     """The answers of the plain batches and of a network cut at `cuts`."""
     image, filler = np.random.default_rng(random).standard_normal((2, 3, *spots.size)).astype(np.float32)
-    watch = occlusion._watch(network, layer)
+    watch = watching(network, layer)
     totals = {watch.names[2]: watch.layer} if watch.layer else {}
     way = Incremental(network, watch.graph, cuts, watch.names, spots.ranges, totals)
     kept, numbers = way.keep(image), np.arange(len(spots))
     parts = [numbers[i : i + at_once] for i in range(0, len(spots), at_once)]
     got = [watch.answer(way.answers(kept, filler, part)) for part in parts]
-    wanted = list(plainly(network, layer, image, filler, spots))
+    wanted = list(plainly(network, layer, Hiding(image, filler, spots)))
     return [[np.concatenate(v) for v in zip(*found, strict=True)] for found in (wanted, got)]
 
 
-def plainly(network, layer, image, filler, spots, last=False):
+def plainly(network, layer, hiding):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plans, "WORTH", np.inf)
-        occlusion._watch(network, layer).plans.clear()
-        yield from answers(network, layer, image, filler, spots, last)
+        watching(network, layer).plans.clear()
+        yield from answers(network, layer, hiding)
 
 
 def assert_same(wanted, got, tolerance=1e-5):
@@ -217,7 +218,7 @@ def assert_incremental(model, size, patch, stride, at_once=32):
     """Every number of cuts that pays gives the plain answers; there is one that is estimated to pay."""
     network = Network(model, "cpu", threads=1)
     spots = places(size, patch, stride)
-    watch = occlusion._watch(network, None)
+    watch = watching(network, None)
     found = chains(watch.graph, network.graph.inputs[0], watch.names[1], spots.ranges, 8)
     assert found[-1][0] < 0.8
     for _, cuts in found[:: max(1, len(found) - 1)]:
@@ -282,7 +283,7 @@ def test_answers_are_those_of_plain_batches(eager, given, layer):
     image, filler = np.random.default_rng(1).standard_normal((2, 3, 40, 48)).astype(np.float32)
     if last:
         image, filler = (np.moveaxis(x, 0, 2) for x in (image, filler))
-    run = network, layer, image, filler, SPOTS, last
+    run = network, layer, Hiding(image, filler, SPOTS, last)
     got = [np.concatenate(v) for v in zip(*answers(*run), strict=True)]
     assert how(network, layer, SPOTS).startswith("incremental: cut at ")
     wanted = [np.concatenate(v) for v in zip(*plainly(*run), strict=True)]
@@ -297,7 +298,7 @@ def test_patches_in_the_graph_hide_what_patches_in_a_buffer_do(given):
     image, filler = np.random.default_rng(2).standard_normal((2, 3, 40, 48)).astype(np.float32)
     if last:
         image, filler = (np.moveaxis(x, 0, 2) for x in (image, filler))
-    run, numbers = (network, None, image, filler, SPOTS, last), np.arange(len(SPOTS))[::-1]
+    run, numbers = (network, None, Hiding(image, filler, SPOTS, last)), np.arange(len(SPOTS))[::-1]
     got = [np.concatenate(v) for v in zip(*occlusion.on_device(*run)(numbers), strict=True)]
     wanted = [np.concatenate(v) for v in zip(*plainly(*run), strict=True)]
     assert_same([w[::-1] for w in wanted], got)
@@ -306,9 +307,11 @@ def test_patches_in_the_graph_hide_what_patches_in_a_buffer_do(given):
 def test_half_precision_is_rounded_as_before(eager):
     network = toy(half=True)
     image, filler = np.random.default_rng(1).standard_normal((2, 3, 40, 48)).astype(np.float32)
-    got = [np.concatenate(v) for v in zip(*answers(network, None, image, filler, SPOTS), strict=True)]
+    got = [np.concatenate(v) for v in zip(*answers(network, None, Hiding(image, filler, SPOTS)), strict=True)]
     assert "incremental" in how(network, None, SPOTS)
-    wanted = [np.concatenate(v) for v in zip(*plainly(network, None, image, filler, SPOTS), strict=True)]
+    wanted = [
+        np.concatenate(v) for v in zip(*plainly(network, None, Hiding(image, filler, SPOTS)), strict=True)
+    ]
     assert_same(wanted[1:], got[1:])
     np.testing.assert_allclose(got[0], wanted[0], rtol=2**-10)  # which the model itself rounds to 11 bits
 
@@ -323,31 +326,33 @@ def test_half_precision_is_rounded_as_before(eager):
 def test_what_cannot_be_cut_is_run_in_plain_batches(eager, monkeypatch, network, layer, why):
     monkeypatch.setattr(plans, "GAIN", 1.2)
     image = np.zeros((3, 40, 48), np.float32)
-    assert len(list(answers(network, layer, image, image, SPOTS))) == -(-len(SPOTS) // occlusion.BATCH)
+    assert len(list(answers(network, layer, Hiding(image, image, SPOTS)))) == -(
+        -len(SPOTS) // occlusion.BATCH
+    )
     assert how(network, layer, SPOTS).startswith(f"plain batches: {why}")
 
 
 def test_a_plan_is_made_once(eager, monkeypatch):
     network, image = toy(), np.zeros((3, 40, 48), np.float32)
-    list(answers(network, None, image, image, SPOTS))
+    list(answers(network, None, Hiding(image, image, SPOTS)))
     monkeypatch.setattr(plans, "chains", None)
-    list(answers(network, None, image + 1, image, SPOTS))
+    list(answers(network, None, Hiding(image + 1, image, SPOTS)))
     assert "incremental" in how(network, None, SPOTS)
 
 
 def test_the_quicker_in_the_trial_is_taken(eager, monkeypatch):
     network, image = toy(), np.zeros((3, 40, 48), np.float32)
     monkeypatch.setattr(plans, "_trial", lambda runs: [1.0, 1.2])
-    list(answers(network, None, image, image, SPOTS))
+    list(answers(network, None, Hiding(image, image, SPOTS)))
     assert how(network, None, SPOTS) == "plain batches: quicker in a trial than cutting the network"
 
 
 def test_buffers_are_used_again(eager):
     network, image = toy(), np.zeros((3, 40, 48), np.float32)
-    list(answers(network, None, image, image, SPOTS))
-    (made,) = occlusion._watch(network, None).plans.values()
+    list(answers(network, None, Hiding(image, image, SPOTS)))
+    (made,) = watching(network, None).plans.values()
     before = made.way._buffers.last.__array_interface__["data"]
-    list(answers(network, None, image, image, SPOTS))
+    list(answers(network, None, Hiding(image, image, SPOTS)))
     assert made.way._buffers.last.__array_interface__["data"] == before
     assert made.way._buffers.last.size <= max(CACHE, image.size)
 
@@ -372,10 +377,10 @@ def test_the_wider_a_change_may_be_the_nearer_the_answers_come(eager):
     network = Network(embedded.path(), "cpu", threads=1)
     image, filler = np.random.default_rng(1).random((2, 3, 96, 96)).astype(np.float32)
     spots = places((96, 96), (12, 12), (12, 12))
-    exact = np.concatenate([a.scores for a in answers(network, None, image, filler, spots)])
+    exact = np.concatenate([a.scores for a in answers(network, None, Hiding(image, filler, spots))])
     errors = []
     for share in (0.2, 0.5, 1):
-        _, ask = occlusion.asking(network, None, image, filler, spots, share=share)
+        _, ask = occlusion.asking(network, None, Hiding(image, filler, spots), share)
         found = np.concatenate([a.scores for a in ask(np.arange(len(spots)))])
         errors.append(np.abs(found - exact).max() / np.ptp(exact, axis=0).max())
     assert errors[0] > errors[1] > errors[2]
@@ -390,7 +395,7 @@ def test_any_number_of_cores_gives_the_same_answers(eager):
         for threads in (1, 2, 5):
             network = toy()
             network.threads = threads
-            parts = ask(network, None, image, filler, SPOTS)
+            parts = ask(network, None, Hiding(image, filler, SPOTS))
             found.append([np.concatenate(v) for v in zip(*parts, strict=True)])
         for others in found[1:]:
             for one, other in zip(found[0], others, strict=True):
@@ -402,5 +407,5 @@ def test_threads_share_one_session_of_the_whole_network(monkeypatch):
     network.threads, compiled = 4, []
     compile_ = network.compile
     monkeypatch.setattr(network, "compile", lambda *a, **k: compiled.append(a) or compile_(*a, **k))
-    list(plainly(network, None, image, image, SPOTS))
+    list(plainly(network, None, Hiding(image, image, SPOTS)))
     assert len(compiled) == 1

@@ -8,8 +8,9 @@ from oracles.toys import build
 from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.network import Network
 from onnxlens.engine.occlusions import occlusion
-from onnxlens.engine.occlusions.occlusion import answers, watched
+from onnxlens.engine.occlusions.occlusion import Hiding, answers, watched
 from onnxlens.engine.occlusions.places import places
+from onnxlens.engine.occlusions.watch import watching
 from onnxlens.engine.session import Session
 
 SIZE, CLASSES = (7, 9), 4
@@ -56,11 +57,11 @@ def pair(seed=3):
 
 
 def answer(network, layer, feeds):
-    return occlusion._watch(network, layer).whole(network, feeds)
+    return watching(network, layer).whole(network, feeds)
 
 
 def all_of(network, layer, image, filler, spots, last=False):
-    found = list(answers(network, layer, image, filler, spots, last))
+    found = list(answers(network, layer, Hiding(image, filler, spots, last)))
     return [np.concatenate(values) for values in zip(*found, strict=True)]
 
 
@@ -174,7 +175,7 @@ def test_one_buffer_serves_any_number_of_positions(monkeypatch):
     for stride in (3, 1):
         fed.clear()
         spots = places(SIZE, (3, 3), (stride, stride))
-        for found in answers(network, None, image, filler, spots):
+        for found in answers(network, None, Hiding(image, filler, spots)):
             assert len(found.scores) <= occlusion.BATCH
         assert sum(len(x) for x in fed) == len(spots)
         assert max(len(x) for x in fed) <= occlusion.BATCH
@@ -185,7 +186,7 @@ def test_results_come_as_they_are_made(monkeypatch):
     image, filler = pair()
     network = Network(convolutional(), "cpu", threads=1)
     fed = watch_feeds(monkeypatch)
-    stream = answers(network, None, image, filler, places(SIZE, (1, 1), (1, 1)))
+    stream = answers(network, None, Hiding(image, filler, places(SIZE, (1, 1), (1, 1))))
     next(stream)
     assert len(fed) == 1
 
