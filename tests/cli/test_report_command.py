@@ -83,9 +83,12 @@ def pasted(driver):
 
     said = "return [...document.querySelectorAll('.said')].map((s) => s.textContent)"
     WebDriverWait(driver, 10).until(lambda d: any(t.startswith("Copied: ") for t in d.execute_script(said)))
-    closed = "const dialog = document.getElementById('dialog'), done = arguments[0];"
-    closed += "if (!dialog.open) return done(); dialog.addEventListener('close', done, { once: true }); dialog.close()"
-    driver.execute_async_script(closed)  # the page's own listener, which comes first, moves the focus to a card
+    # The page's own listener of "close", which comes before this one, moves the focus to a card.
+    driver.execute_async_script(
+        "const dialog = document.getElementById('dialog'), done = arguments[0];"
+        "if (!dialog.open) return done();"
+        "dialog.addEventListener('close', done, { once: true }); dialog.close()"
+    )
     driver.execute_script("const t = document.getElementById('controls').elements.text; t.maxLength = 9999")
     driver.execute_script("document.getElementById('controls').elements.text.focus()")
     ActionChains(driver).key_down(Keys.CONTROL).send_keys("v").key_up(Keys.CONTROL).perform()
@@ -269,7 +272,7 @@ def test_it_is_used_with_the_keys_alone(page):
     press(page, Keys.ARROW_RIGHT)
     assert page.execute_script(title) == names[2]
     press(page, Keys.ESCAPE)
-    WebDriverWait(page, 10).until(lambda driver: focused(driver) == names[2])  # once the dialog's close is heard
+    WebDriverWait(page, 10).until(lambda driver: focused(driver) == names[2])  # when "close" was heard
     assert not page.execute_script("return document.getElementById('dialog').open")
     page.execute_script("focusOn(47)")
     press(page, Keys.ARROW_RIGHT)
