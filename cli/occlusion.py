@@ -162,17 +162,13 @@ def _record(found: Occlusion) -> dict[str, Any]:
     from .manifest import heat_map
 
     places, heat = found.places, found.heat()
-    worst = int(found.scores.argmin())
     return {
         **heat_map(heat),
         "patch": list(places.patch),
         "tops": places.tops.tolist(),
         "lefts": places.lefts.tolist(),
         "channel": found.channel,
-        "worst": {
-            "corner": places.corners(worst, worst + 1)[0].tolist(),
-            "score": finite(found.scores.min()),
-        },
+        "worst": {"corner": list(found.worst), "score": finite(found.scores.min())},
         **({"approximation": found.approximation._asdict()} if found.approximation else {}),
         **({"problem": heat.problem} if heat.problem else {}),
     }

@@ -63,6 +63,12 @@ class Occlusion:
     how: str = ""
     approximation: Approximation | None = None
 
+    @property
+    def worst(self) -> tuple[int, int]:
+        """Where hiding costs the score most: the patch's upper left pixel (y, x) on the model's input."""
+        row, column = np.unravel_index(self.scores.argmin(), self.scores.shape)
+        return int(self.places.tops[row]), int(self.places.lefts[column])
+
     def heat(self, exact: bool = False) -> HeatMap:
         """What hiding costs: by how much the score drops with a patch centred at a pixel, and at least 0.
 
@@ -159,33 +165,17 @@ def occlusion(
     order = ranked(_finite(clean.output[0]), lens.labels)
     chosen = order[0] if wish < 0 else next(p for p in order if p.index == wish)
     channel = int(clean.totals[0].argmax()) if clean.totals.size else None
-    done = 0
-
-    def values(ask: Ask, numbers: np.ndarray) -> np.ndarray:
-        nonlocal done
-        found = []
-        for batch in ask(numbers):
-            p, scores = probabilities(_finite(batch.output)), batch.scores[:, chosen.index]
-            totals = np.zeros(len(p)) if channel is None else batch.totals[:, channel]
-            found.append(np.stack([scores, p[:, chosen.index], totals, p.argmax(1)], axis=1))
-            done += len(batch.scores)
-            if progress is not None:
-                progress(min(done, len(spots)), len(spots))
-        return np.concatenate(found) if found else np.empty((0, 4))
-
-    compute = partial(values, ask)
+    record = _recorder(chosen, channel, progress, len(spots))
+    compute = partial(record, ask)
     if coarse:
         grids, computed = coarse_to_fine(spots.shape, compute, TOLERANCE, labels=1)
     else:
         grids, computed = compute(np.arange(len(spots))).reshape(*spots.shape, 4), np.ones(spots.shape, bool)
     approximation = None
     if coarse or narrow < 1:
-        numbers = np.flatnonzero(~computed) if narrow == 1 else np.arange(len(spots))
-        some = np.random.default_rng(0).permutation(numbers)[:CHECKED]
-        exact = values(plainly(lens.network, layer, hiding), some)
-        off = np.abs(exact[:, 0] - grids.reshape(-1, 4)[some, 0]).max(initial=0)
-        spread = np.ptp(np.append(grids[..., 0], exact[:, 0]))
-        approximation = Approximation(int(computed.sum()), len(some), float(off / spread) if off else 0.0)
+        doubtful = ~computed if narrow == 1 else np.ones(spots.shape, bool)
+        exactly = partial(record, plainly(lens.network, layer, hiding))
+        approximation = _checked(grids[..., 0], computed, doubtful, lambda some: exactly(some)[:, 0])
     grids = np.moveaxis(grids, 2, 0)
     return Occlusion(
         photo=photo,
@@ -205,6 +195,49 @@ def occlusion(
         how=how(lens.network, layer, spots, narrow),
         approximation=approximation,
     )
+
+
+def _recorder(
+    target: Prediction, channel: int | None, progress: Progress | None, count: int
+) -> Callable[[Ask, np.ndarray], np.ndarray]:
+    """The function of an Ask and the numbers (n,) of places that gives what is recorded of the answers.
+
+    That is (n, 4) float64: the score and the probability of the target, the total of the channel (0 where
+    there is none) and the most probable class. It counts its places, of `count`, for `progress`.
+    """
+    done = 0
+
+    def record(ask: Ask, numbers: np.ndarray) -> np.ndarray:
+        nonlocal done
+        found = [np.empty((0, 4))]
+        for batch in ask(numbers):
+            p, scores = probabilities(_finite(batch.output)), batch.scores[:, target.index]
+            totals = np.zeros(len(p)) if channel is None else batch.totals[:, channel]
+            found.append(np.stack([scores, p[:, target.index], totals, p.argmax(1)], axis=1))
+            done += len(scores)
+            if progress is not None:
+                progress(min(done, count), count)
+        return np.concatenate(found)
+
+    return record
+
+
+def _checked(
+    scores: np.ndarray,
+    computed: np.ndarray,
+    doubtful: np.ndarray,
+    exactly: Callable[[np.ndarray], np.ndarray],
+) -> Approximation:
+    """How far scores by place, (rows, columns), are off, measured at some of the `doubtful` places.
+
+    Which were `computed` and which are in doubt is bool (rows, columns); `exactly` gives the scores (n,) at
+    places by their numbers (n,).
+    """
+    some = np.random.default_rng(0).permutation(np.flatnonzero(doubtful))[:CHECKED]
+    exact = exactly(some)
+    off = np.abs(exact - scores.reshape(-1)[some]).max(initial=0)
+    spread = np.ptp(np.append(scores, exact))
+    return Approximation(int(computed.sum()), len(some), float(off / spread) if off else 0.0)
 
 
 def check(

@@ -115,8 +115,7 @@ def _shrunk(occlusion: Occlusion) -> Occlusion:
 
 def _worst(occlusion: Occlusion) -> np.ndarray:
     """The photo with the patch where it costs the score most, in a frame."""
-    photo, places = occlusion.photo.copy(), occlusion.places
-    corner = places.corners(k := int(occlusion.scores.argmin()), k + 1)[0]
+    photo, places, corner = occlusion.photo.copy(), occlusion.places, occlusion.worst
     edges = []
     for axis in (0, 1):
         low, high = occlusion.box[axis], occlusion.box[axis + 2]

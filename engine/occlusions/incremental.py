@@ -44,9 +44,7 @@ from .spans import changed, spans
 from .stages import Piece, Ranges, Stage, part
 
 CACHE = 2**18  # elements of the crops in a batch, unless it is one crop
-WHOLE = (
-    2**21
-)  # and of whole maps for the tail, whose weights may be large: fewer batches read them less often
+WHOLE = 2**21  # and of whole maps for the tail: its weights may be large, and fewer batches read them less
 
 
 class Kept(NamedTuple):

@@ -70,7 +70,7 @@ def plainly(network: Network, layer: str | None, hiding: Hiding) -> Ask:
         if not hasattr(buffers, "batch"):
             buffers.batch = np.repeat(image[None].astype(np.float32), size, axis=0)
         count = len(some)
-        tile(image, filler, places.corners_of(some), places.patch, buffers.batch[:count], last)
+        tile(image, filler, places.corners(some), places.patch, buffers.batch[:count], last)
         found = watch.whole(network, {network.graph.inputs[0]: buffers.batch[: watch.fixed or count]})
         return Answer(*(values[:count] for values in found))
 
@@ -87,7 +87,7 @@ def on_device(network: Network, layer: str | None, hiding: Hiding) -> Ask:
     feeds[PATCH] = np.array(places.patch)
 
     def whole(some: np.ndarray) -> Answer:
-        corners = places.corners_of(np.resize(some, watch.fixed or len(some)))
+        corners = places.corners(np.resize(some, watch.fixed or len(some)))
         found = watch.answer(session(feeds | {CORNERS: corners}))
         return Answer(*(values[: len(some)] for values in found))
 

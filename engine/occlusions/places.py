@@ -44,11 +44,7 @@ class Places:
     def __len__(self) -> int:
         return len(self.tops) * len(self.lefts)
 
-    def corners(self, start: int, stop: int) -> np.ndarray:
-        """The upper left pixels (y, x) of the positions from `start` to before `stop`, (n, 2) int64."""
-        return self.corners_of(np.arange(start, min(stop, len(self))))
-
-    def corners_of(self, numbers: np.ndarray) -> np.ndarray:
+    def corners(self, numbers: np.ndarray) -> np.ndarray:
         """The upper left pixels (y, x) of the positions of these numbers (n,), (n, 2) int64."""
         rows, columns = np.divmod(numbers, len(self.lefts))
         return np.stack([self.tops[rows], self.lefts[columns]], axis=1)

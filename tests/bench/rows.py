@@ -129,7 +129,7 @@ def occlusion(f: Field) -> Contestants:
     def plain() -> np.ndarray:
         scores = []
         for start in range(0, len(coarse), BATCH):
-            corners = coarse.corners(start, start + BATCH)
+            corners = coarse.corners(np.arange(start, min(start + BATCH, len(coarse))))
             part = buffer[: len(corners)]
             tile(f.image[0], under, corners, coarse.patch, part)
             scores.append(session({"image": part})["scores"][:, c])

@@ -70,7 +70,7 @@ def test_the_estimate_is_the_mean_over_all_places():
     order = list(costs)
     inside, behind = (order[: order.index(cuts[1]) + 1], order[order.index(cuts[1]) + 1 :])
     wanted = []
-    for top, left in spots.corners(0, len(spots)):
+    for top, left in spots.corners(np.arange(len(spots))):
         areas, crop = dict.fromkeys(inside, 1.0), 3.0
         for axis, start in enumerate((top, left)):
             span = seen[cuts[1]][axis]

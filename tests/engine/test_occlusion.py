@@ -84,7 +84,7 @@ def test_the_drop_of_a_linear_model_is_known():
     _, scores, totals = all_of(network, None, image, filler, spots)
     weight = LINEAR.reshape(3, *SIZE, CLASSES).astype(np.float64)
     share = weight * (image.astype(np.float64) - filler)[..., None]  # what each pixel is worth
-    for (top, left), drop in zip(spots.corners(0, 10**6), clean.scores - scores, strict=True):
+    for (top, left), drop in zip(spots.corners(np.arange(len(spots))), clean.scores - scores, strict=True):
         np.testing.assert_allclose(drop, share[:, top : top + 3, left : left + 2].sum((0, 1, 2)), atol=1e-4)
     assert totals.shape == (len(spots), 0)
 
@@ -198,13 +198,13 @@ def test_patches_cover_every_pixel_and_nothing_beyond(data):
     patch = tuple(data.draw(st.integers(1, n)) for n in size)
     spots = places(size, patch, tuple(data.draw(st.integers(1, n)) for n in patch))
     covered = np.zeros(size, bool)
-    for top, left in spots.corners(0, len(spots)):
+    numbers = np.arange(len(spots))
+    for top, left in spots.corners(numbers):
         assert top + patch[0] <= size[0]
         assert left + patch[1] <= size[1]
         covered[top : top + patch[0], left : left + patch[1]] = True
     assert covered.all()
-    pieces = [spots.corners(i, i + 3) for i in range(0, len(spots), 3)]
-    np.testing.assert_array_equal(np.concatenate(pieces), spots.corners(0, len(spots)))
+    np.testing.assert_array_equal(spots.corners(numbers[::-2]), spots.corners(numbers)[::-2])
 
 
 def test_the_last_patch_ends_at_the_edge():
