@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,6 +78,11 @@ def stacked(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
         return function
 
     return apply
+
+
+def taken(kind: type[Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The options that are fields of a dataclass, taken out of all that were given."""
+    return {field.name: given.pop(field.name) for field in fields(kind) if field.name in given}
 
 
 def output(holds: str, default: str = "onnxlens-out") -> Callable[[F], F]:

@@ -6,6 +6,7 @@ import glob
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import click
 
 from ..engine.errors import BadRequest
 from ..models.addresses import is_address
-from .options import exit_zero, stacked
+from .options import exit_zero, stacked, taken
 
 if TYPE_CHECKING:
     from ..models.album import Album
@@ -66,13 +67,61 @@ choice = stacked(
 )
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which photos a command takes, by the options that say so.
+
+    Those that `lists` name too; of all a `sample`, drawn by `seed`; of that the first `limit`; and of these
+    the `part` (I, N), the I-th of N.
+    """
+
+    lists: tuple[Path, ...] = ()
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+    part: tuple[int, int] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether no photo is left out."""
+        return self.limit is self.sample is self.part is None
+
+    def of(self, album: Album, batch: int = 1) -> Album:
+        """The chosen ones of an album.
+
+        Parts are of about the same size. No batch is cut, so that all parts give what one run gives.
+        """
+        album = album.some(self.limit, self.sample, self.seed)
+        if self.part is None:
+            return album
+        (i, n), blocks = self.part, -(-len(album.names) // batch)
+        start, end = (blocks * k // n * batch for k in (i - 1, i))
+        return replace(album, names=album.names[start:end])
+
+    def album(self, places: Sequence[str], batch: int = 1) -> Album:
+        """The chosen photos of places. Raises BadRequest as `photos_of` does."""
+        return self.of(photos_of(places, self.lists), batch)
+
+    def paths(self, places: Sequence[str], batch: int = 1) -> Iterable[str]:
+        """The paths of the chosen photos, as they are named: found one by one if all are taken."""
+        from ..models.album import Album, photos
+
+        if self.lists or LIST in places or not places:
+            paths = _paths(photos_of(places, self.lists))
+        else:
+            paths = photos(places)
+        return paths if self.whole else self.of(Album("", list(dict.fromkeys(paths))), batch).names
+
+
 def photos_too(function: Callable[..., Any]) -> Callable[..., Any]:
     """Lets a command over `images` take folders, patterns and lists as well."""
 
     @wraps(function)
     def command(images: tuple[str, ...], **given: Any) -> Any:
-        chosen = {name: given.pop(name) for name in ("lists", "limit", "sample", "seed")}
-        return function(images=_paths(images, **chosen), **given)
+        chosen = Choice(**taken(Choice, given))
+        if are_many(images) or chosen.lists or not chosen.whole:
+            images = tuple(_paths(chosen.album(images)))
+        return function(images=images, **given)
 
     return choice(exit_zero(command))
 
@@ -102,51 +151,13 @@ def photos_of(places: Sequence[str], lists: Sequence[Path] = ()) -> Album:
     return found
 
 
-def some_of(
-    places: Sequence[str],
-    lists: Sequence[Path] = (),
-    limit: int | None = None,
-    sample: int | None = None,
-    seed: int = 0,
-    part: tuple[int, int] | None = None,
-    batch: int = 1,
-) -> Iterable[str]:
-    """The paths of photos as they are named, one after the other; of a part of them or a choice, at once."""
-    from ..models.album import Album, photos
-
-    if lists or LIST in places or not places:
-        album = photos_of(places, lists)
-        paths: Iterable[str] = [str(Path(album.root, name)) for name in album.names]
-    else:
-        paths = photos(places)
-    if limit is sample is part is None:
-        return paths
-    album = Album("", list(dict.fromkeys(paths))).some(limit, sample, seed)
-    return (part_of(album, part, batch) if part else album).names
+def are_many(places: Sequence[str]) -> bool:
+    """True where places are more than photos named one by one: folders, patterns, a list."""
+    return any(p == LIST or Path(p).is_dir() or _is_pattern(p) for p in places)
 
 
-def are_many(places: Sequence[str], lists: Sequence[Path] = ()) -> bool:
-    """True where places are more than photos named one by one: folders, patterns, lists."""
-    return bool(lists) or any(p == LIST or Path(p).is_dir() or _is_pattern(p) for p in places)
-
-
-def part_of(album: Album, part: tuple[int, int], batch: int) -> Album:
-    """One of N parts of about the same size. No batch is cut, so that all parts give what one run gives."""
-    from dataclasses import replace
-
-    (i, n), blocks = part, -(-len(album.names) // batch)
-    start, end = (blocks * k // n * batch for k in (i - 1, i))
-    return replace(album, names=album.names[start:end])
-
-
-def _paths(
-    places: tuple[str, ...], lists: tuple[Path, ...], limit: int | None, sample: int | None, seed: int
-) -> tuple[str, ...]:
-    """The photos that are named, or that folders and lists hold."""
-    if not are_many(places, lists) and limit is sample is None:
-        return places
-    album = photos_of(places, lists).some(limit, sample, seed)
-    return tuple(str(Path(album.root, name)) for name in album.names)
+def _paths(album: Album) -> list[str]:
+    return [str(Path(album.root, name)) for name in album.names]
 
 
 def _is_pattern(place: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .console import emit, say
 from .live import duration
-from .running import Plan, folder_of, left_of, threads_of
+from .plan import Plan, folder_of, left_of, threads_of
 
 if TYPE_CHECKING:
     from ..models.job import Spec

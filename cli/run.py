@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
@@ -14,9 +14,11 @@ from click.core import ParameterSource
 
 from ..engine.errors import BadRequest, nearest
 from . import options
-from .places import Part, are_many, argument, choice, folder, part_of, photos_of
+from .options import taken
+from .places import Choice, Part, are_many, argument, choice, folder
+from .plan import Plan, specified
 from .rehearsal import rehearse
-from .running import Plan, perform, specified
+from .running import perform
 
 output = click.option(
     "-o",
@@ -176,71 +178,47 @@ def over_folders(
     places: tuple[str, ...],
     methods: tuple[str, ...],
     *,
-    lists: tuple[Path, ...],
-    limit: int | None,
-    sample: int | None,
-    seed: int,
-    output: Path | str,
-    resume: bool,
-    overwrite: bool,
     dry_run: bool,
-    fail_fast: bool,
-    part: tuple[int, int] | None = None,
-    batch: int = 16,
     workers: int | None = None,
-    engine: str = "local",
-    rows: str = "jsonl",
-    shard: int = 1024,
-    pictures: str = "jpeg",
     targets: tuple[str, ...] = (),
-    as_json: bool,
-    quiet: bool,
+    pictures: str = "jpeg",
     **given: Any,
 ) -> int:
-    """A run of methods over all photos of some places; the exit code."""
+    """A run of methods over all photos of some places; the exit code.
+
+    The rest are fields of a Choice, a Plan and a Spec. Raises BadRequest for what does not go together.
+    """
     from ..engine.picture import colour_map
+
+    names = _known(methods)
+    choice, planned = Choice(**taken(Choice, given)), taken(Plan, given)
+    engine, batch = planned.get("engine", Plan.engine), planned.get("batch", Plan.batch)
+    if planned["resume"] and planned["overwrite"]:
+        raise BadRequest("--resume goes on with a run, --overwrite replaces it: say one of them")
+    output = planned["output"]
+    was_address = re.match(r"\w[\w+.-]+:/", str(output))  # what a path makes of s3://bucket
+    if isinstance(output, Path) and was_address:
+        raise BadRequest(f"{output} is no folder; `onnxlens run --method {names[0]}` writes to addresses too")
+    if dry_run and engine == "ray":
+        raise BadRequest("--dry-run times this machine and not a cluster: leave --engine ray out")
+    colour_map(given.get("colour", "turbo"))
+    album = choice.album(places, batch)
+    given |= {"pictures": "" if pictures == "none" else pictures, "targets": targets or (None,)}
+    given["folder"] = Path(album.root).name
+    spec, workers = specified(model, names, workers, engine, **given)
+    plan = Plan(album=album, choice=choice, workers=workers, **planned)
+    if dry_run:
+        rehearse(spec, plan)
+        return 0
+    return perform(spec, plan, command)
+
+
+def _known(methods: Sequence[str]) -> tuple[str, ...]:
+    """The methods that are named, each once. Raises BadRequest for one that is not there."""
     from ..models.methods import NAMES
 
     names = tuple(dict.fromkeys(n.strip() for m in methods for n in m.split(",")))
     for name in names:
         if name not in NAMES:
             raise BadRequest(f"there is no method {name!r}{nearest(name, NAMES)}")
-    if resume and overwrite:
-        raise BadRequest("--resume goes on with a run, --overwrite replaces it: say one of them")
-    if isinstance(output, Path) and re.match(
-        r"\w[\w+.-]+:/", str(output)
-    ):  # what a path makes of s3://bucket
-        raise BadRequest(f"{output} is no folder; `onnxlens run --method {names[0]}` writes to addresses too")
-    colour_map(given.get("colour", "turbo"))
-    album = photos_of(places, lists).some(limit, sample, seed)
-    album = part_of(album, part, batch) if part else album
-    given |= {"pictures": "" if pictures == "none" else pictures, "targets": targets or (None,)}
-    given["folder"] = Path(album.root).name
-    if engine == "ray":
-        if dry_run:
-            raise BadRequest("--dry-run times this machine and not a cluster: leave --engine ray out")
-        from .cluster import room
-
-        spec, _ = specified(model, names, 1, **given | {"threads": given["threads"] or 1})
-        workers = workers or room(spec)
-    else:
-        spec, workers = specified(model, names, workers, **given)
-    plan = Plan(
-        album=album,
-        output=output,
-        resume=resume,
-        overwrite=overwrite,
-        rows=rows,
-        batch=batch,
-        workers=workers,
-        engine=engine,
-        shard=shard,
-        fail_fast=fail_fast,
-        as_json=as_json,
-        quiet=quiet,
-        chosen={"limit": limit, "sample": sample, "seed": seed, "part": part},
-    )
-    if dry_run:
-        rehearse(spec, plan)
-        return 0
-    return perform(spec, plan, command)
+    return names

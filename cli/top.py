@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,15 @@ from . import options
 from .console import emit, note, say
 from .folder import Folder
 from .manifest import finite, sha256
-from .places import Part, argument, choice, read_bytes, some_of
+from .options import taken
+from .places import Choice, Part, argument, choice, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..engine.signals.projector import Projector
     from ..models.lens import Lens
+    from ..models.stream import Tally
     from ..models.top import Hit, Top
 
 TABLE = "top.npz"
@@ -66,18 +69,13 @@ def command(
     k: int,
     deconv: bool,
     batch: int,
-    part: tuple[int, int] | None,
     output: Path,
     overwrite: bool,
     engine: str,
     workers: int | None,
     as_json: bool,
     quiet: bool,
-    lists: tuple[Path, ...],
-    limit: int | None,
-    sample: int | None,
-    seed: int,
-    **settings: Any,
+    **given: Any,
 ) -> int:
     """Find the photos that each channel answers to most, and show what it saw of them.
 
@@ -92,43 +90,33 @@ def command(
     onnxlens top scenes photos -k 4 --json
     onnxlens top model.onnx parts/*/top.npz
     """
-    from functools import partial
-
     from ..engine.signals.projector import Projector
-    from ..models.stream import tallied
     from ..models.tables import encoded, identified, joined
     from ..models.top import chosen, top
     from .manifest import manifest
 
-    folder = Folder(output, overwrite)
-    lens = options.open_lens(model, quiet, **settings)
+    folder, photos = Folder(output, overwrite), Choice(**taken(Choice, given))
+    lens = options.open_lens(model, quiet, **given)
     names = chosen(lens, layers)
     projectors = {name: Projector(lens.network, "deconvnet", name) if deconv else None for name in names}
     tables = [place for place in places if place.endswith(TABLE) and Path(place).is_file()]
     places = tuple(place for place in places if place not in tables)
-    paths = some_of(places, lists, limit, sample, seed, part, batch) if places or lists or not tables else ()
-    tally = tallied
-    if engine == "ray":
-        from .tallying import tally_of
-
-        tally = tally_of(model, settings, workers)
-    elif workers:
-        raise BadRequest("--workers is for --engine ray; on one machine say --threads")
-    same = partial(identified, sha256(lens.path))
-    tally = joined(tally, {name: read_bytes(Path(name)) for name in tables}, same) if tables else tally
+    paths = photos.paths(places, batch) if places or photos.lists or not tables else ()
+    identity = partial(identified, sha256(lens.path))
+    tally = _tally(model, given, engine, workers)
+    if tables:
+        tally = joined(tally, {name: read_bytes(Path(name)) for name in tables}, identity)
     with _progress(quiet) as progress:
         found = top(lens, paths, names, channels, k, batch, progress, tally)
     for error in found.errors:
         note(f"onnxlens: {error}")
     if not quiet:
         note(_summary(found))
-    results = []
-    for layer in names:
-        shown = channels if channels is not None else found.best(layer, SHOWN)
-        results.append(_layer(folder, lens, found, layer, shown, projectors[layer]))
+    shown = {name: channels if channels is not None else found.best(name, SHOWN) for name in names}
+    results = [_layer(folder, lens, found, name, shown[name], projectors[name]) for name in names]
     lines = (json.dumps(_record(hit)) + "\n" for hit in found)
     folder.write("top.jsonl", "".join(lines).encode())
-    folder.write(TABLE, encoded(found, same(lens.preprocess, list(found.rows), k)))
+    folder.write(TABLE, encoded(found, identity(lens.preprocess, list(found.rows), k)))
     arguments = {
         "places": list(places),
         "layers": list(layers),
@@ -136,12 +124,8 @@ def command(
         "k": k,
         "deconv": deconv,
     }
-    record = {
-        **manifest(lens, "top", arguments, results),
-        "photos": found.table.count,
-        "failed": found.failed,
-    }
-    folder.write_manifest({**record, "errors": found.errors})
+    counts = {"photos": found.table.count, "failed": found.failed, "errors": found.errors}
+    folder.write_manifest({**manifest(lens, "top", arguments, results), **counts})
     for result in results:
         if as_json:
             for hit in (h for c in result["channels"] for h in found.hits(result["layer"], c)):
@@ -150,6 +134,19 @@ def command(
             pages = ", ".join(str(folder.path / page) for page in result["pages"])
             say(f"{result['layer']}: {len(result['channels'])} channels -> {pages}")
     return 1 if found.failed else 0
+
+
+def _tally(model: str, settings: dict[str, Any], engine: str, workers: int | None) -> Tally:
+    """What goes through the photos: the cores of this machine, or a cluster."""
+    if engine == "ray":
+        from .tallying import tally_of
+
+        return tally_of(model, settings, workers)
+    if workers:
+        raise BadRequest("--workers is for --engine ray; on one machine say --threads")
+    from ..models.stream import tallied
+
+    return tallied
 
 
 def _layer(

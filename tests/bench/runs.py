@@ -28,7 +28,8 @@ import numpy as np
 import onnxruntime
 from top import draw
 
-from onnxlens.cli.running import Plan, perform, specified
+from onnxlens.cli.plan import Plan, specified
+from onnxlens.cli.running import perform
 from onnxlens.engine.ahead import cores
 from onnxlens.engine.picture import shrunk
 from onnxlens.models.album import album
