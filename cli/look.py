@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -112,10 +113,14 @@ def line(
     *more: str,
     places: Sequence[str] | None = None,
 ) -> str:
-    """The command line that makes one panel alone: of the image, or of other `places`."""
+    """The command line that makes one panel alone: of the image, or of other `places`.
+
+    Settings that this command has no option for are left out: weights have no labels.
+    """
+    takes = {parameter.name for parameter in import_module(f".{name}", __package__).command.params}
     words = ["onnxlens", name, model, *([image] if places is None else places)]
     for key, value in settings.items():
-        if value not in (None, "auto"):
+        if key in takes and value not in (None, "auto"):
             words += [f"--{key}", "x".join(map(str, value)) if key == "size" else str(value)]
     return shlex.join([*words, *more])
 
@@ -125,8 +130,11 @@ def _facts(view: View) -> list[str]:
     graph, path = view.lens.network.graph, view.lens.path
     height, width = view.photo.shape[:2]
     h, w = view.lens.preprocess.size
+    top, left, bottom, right = view.lens.preprocess.box(height, width)
+    cut = top > 0 or left > 0
+    seen = f"of which the middle {right - left:.0f} x {bottom - top:.0f} is seen" if cut else "seen"
     return [
-        f"photo of {width} x {height} pixels, seen as {w} x {h}",
+        f"photo of {width} x {height} pixels, {seen} as {w} x {h}",
         f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, opset {view.lens.network.opset}",
         f"{len(graph.nodes)} operators, {len(view.lens.labels)} classes",
         view.lens.source,

@@ -132,9 +132,9 @@ def occlusion(view: View) -> Panel:
         "Occlusion",
         "What becomes of the answer while a patch hides one place after another. Where the score of "
         f"{found.target.label} drops, the model needs what was hidden.",
-        "Three functions of the position of the patch (Zeiler & Fergus 2014, figure 7): the total of the "
-        "strongest "
-        "feature map, the probability of the class, and the most probable class. No gradient is needed.",
+        "Functions of the position of the patch (Zeiler & Fergus 2014, figure 7): the total of the strongest "
+        "feature map, the score and the probability of the class, and the most probable class. No gradient "
+        "is needed. What the model does not see of the photo stays grey.",
         view.command("occlusion", *_target(view), "--layer", view.layer),
         figures,
         heat.problem,

@@ -15,7 +15,7 @@ import pytest
 from oracles.toys import COLOURS, UNIT, blob, colours
 
 from onnxlens.cli.ways import WAYS
-from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
+from onnxlens.models.embedded.scenes import CLASSES, TEST_SEEDS, scene
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -77,7 +77,9 @@ def test_the_page_needs_nothing_from_elsewhere_and_has_no_script(cat, run):
 
 
 def test_every_command_on_the_page_works_as_it_stands(cat, run):
-    assert run("look", "scenes", cat, "-o", "page").code == 0
+    Path("names.txt").write_text("\n".join(CLASSES))
+    settings = ("--preset", "unit", "--labels", "names.txt", "--provider", "cpu", "--threads", "1")
+    assert run("look", "scenes", cat, *settings, "-o", "page").code == 0
     commands = [text for tag, text in Page("page/index.html").texts if tag == "code"]
     lines = [line for text in commands for line in text.splitlines()]
     assert len(lines) >= len(WAYS)
@@ -88,6 +90,18 @@ def test_every_command_on_the_page_works_as_it_stands(cat, run):
             words += ["--iterations", "1", "--octaves", "1"]
         done = run(*words, "-o", f"again-{i}")
         assert done.code == 0, f"{line}\n{done.err}"
+
+
+@pytest.mark.parametrize(
+    ("preset", "said"),
+    [
+        ("unit", "120 x 120 pixels, seen as 96 x 96"),
+        ("imagenet", "120 x 120 pixels, of which the middle 105 x 105 is seen as 96 x 96"),
+    ],
+)
+def test_the_page_says_how_much_of_the_photo_the_model_sees(preset, said, cat, run):
+    assert run("look", "scenes", cat, "--preset", preset, "-o", "page").code == 0
+    assert any(said in text for _, text in Page("page/index.html").texts)
 
 
 def test_the_layer_that_is_asked_for_is_the_one_that_is_looked_at(cat, run):
