@@ -64,7 +64,7 @@ def read_labels(path: Path) -> list[str]:
 def class_named(text: str, labels: Sequence[str]) -> int:
     """The class whose label is this text, or has it as one of its names between commas, or alone holds it.
 
-    Raises BadRequest, with the nearest labels, where there is none or there are several.
+    Raises BadRequest, with the nearest of these names, where there is none or there are several.
     """
     low = text.lower()
     names = [[n.strip().lower() for n in label.split(",")] for label in labels]
@@ -78,7 +78,8 @@ def class_named(text: str, labels: Sequence[str]) -> int:
         if matches:
             several = ", ".join(f"{i} {labels[i]!r}" for i in matches[:5])
             raise BadRequest(f"{len(matches)} classes are called {text!r}: {several}; give the index")
-    raise BadRequest(f"no class is called {text!r}{nearest(text, labels)}")
+    single = [name.strip() for label in labels for name in label.split(",")]
+    raise BadRequest(f"no class is called {text!r}{nearest(text, single)}")
 
 
 def label_by_name(labels: Sequence[str]) -> dict[str, str]:

@@ -212,6 +212,10 @@ def test_a_label_of_several_classes_or_of_none(lens_of):
         lens.wish("cat")
     with pytest.raises(BadRequest, match="no class is called 'tigre'; nearest: tiger cat"):
         lens.wish("tigre")
+    with pytest.raises(
+        BadRequest, match="no class is called 'brid'; nearest: bird"
+    ):  # one of a label's names
+        lens.wish("brid")
 
 
 @pytest.mark.parametrize(
