@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import sys
 from importlib import metadata
 from math import isfinite
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..models.digest import sha256
 
 if TYPE_CHECKING:
     from ..models.heatmap import HeatMap, Prediction
@@ -41,12 +41,6 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def manifest(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..models.digest import sha256
 from .console import download
-from .manifest import sha256
 from .places import Choice
 from .runfolder import RunFolder, run_at
 

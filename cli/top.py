@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.errors import BadRequest
+from ..models.digest import sha256
 from . import options
 from .console import emit, note, say
 from .folder import Folder
-from .manifest import finite, sha256
+from .manifest import finite
 from .options import taken
 from .places import Choice, Part, argument, choice, read_bytes
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from threading import Semaphore
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from ..engine.errors import BadRequest, OnnxlensError
 from ..engine.explainers import EXPLAINERS
 from ..engine.picture import encode_jpeg, encode_png, shrunk
 from .album import safe, text
+from .digest import sha256
 from .labels import label_by_name
 from .lens import Lens
 from .methods import batched, laid_on, scaled, single
@@ -90,7 +91,7 @@ class Job:
         self.spec, self.read, self.write = spec, read, write
         self._computing = Semaphore(at_once)
         self.lens = Lens(spec.model, provider=spec.provider, threads=spec.threads, **spec.settings)
-        if digest(self.lens.path) != spec.sha256:
+        if sha256(self.lens.path) != spec.sha256:
             raise BadRequest(f"{spec.model} is not the model that this run was begun with")
         about = (spec.targets, spec.layer)
         patch = {"patch": spec.patch, "stride": spec.stride, "fill": spec.fill}
@@ -194,12 +195,6 @@ class Job:
         truth = self._truths.get(folder.lower())
         known = {"path": text(shot.name), "sha256": shot.sha256, "truth": truth, **files}
         return row_of(found, shot.box, shot.size, **known)
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _npy(map_: np.ndarray) -> bytes:

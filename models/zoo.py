@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 from ..engine.errors import BadRequest, Unavailable, nearest
 from ..kernels.home import cache_folder
 from . import embedded
+from .digest import sha256
 
 Progress = Callable[[int, int], None]
 
@@ -101,7 +101,7 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
     try:
         if not place.is_file():
             _bring(wanted, place, progress)
-        elif (found := _sha256(place)) != wanted.sha256:
+        elif (found := sha256(place)) != wanted.sha256:
             raise Unavailable(
                 f"{place} is not the zoo's {name}: its sha256 is {found}, expected {wanted.sha256}; "
                 "move it away and try again"
@@ -134,7 +134,7 @@ def _bring(wanted: Record, place: Path, progress: Progress | None) -> None:
                 return
             part = place.with_name(f"{place.name}.part")
             _download(wanted, part, progress)
-            if (found := _sha256(part)) != wanted.sha256:
+            if (found := sha256(part)) != wanted.sha256:
                 part.unlink()
                 raise _DownloadError(f"what {_host(wanted)} sent has sha256 {found} and was thrown away")
             part.replace(place)
@@ -190,8 +190,3 @@ def _stopped(wanted: Record, done: int) -> str:
 
 def _host(wanted: Record) -> str:
     return urlsplit(wanted.address).netloc
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,7 +14,8 @@ import pytest
 from oracles.toys import UNIT, blob, colours
 
 from onnxlens.engine.errors import BadImage, BadRequest, NoMap
-from onnxlens.models.job import Job, Spec, digest
+from onnxlens.models.digest import sha256
+from onnxlens.models.job import Job, Spec
 from onnxlens.models.labels import label_by_name
 from onnxlens.models.lens import Lens
 from onnxlens.models.row import FIELDS, statistics
@@ -27,7 +28,7 @@ def model(tmp_path):
 
 
 def spec_of(model, **more):
-    return Spec(model=str(model), sha256=digest(model), provider="cpu", threads=1, **more)
+    return Spec(model=str(model), sha256=sha256(model), provider="cpu", threads=1, **more)
 
 
 def photos(count):
