@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import onnx
 import pytest
+from oracles.browser import available, browser, opened
 from oracles.toys import COLOURS, UNIT, blob, colours
 
 from onnxlens.cli.ways import WAYS
@@ -190,6 +191,23 @@ def test_a_browser_shows_the_page_and_asks_nobody_for_anything(place, run, serve
     assert asked == []
     # Nothing is wider than the window: its right edge is the page's own background.
     assert (seen[:, -3:].std(axis=(0, 1)) < 12).all()
+
+
+def test_on_a_phone_the_photo_comes_before_the_layers_and_sheets_can_be_read(cat, run):
+    if why := available():
+        pytest.skip(why)
+    assert run("look", "scenes", cat, "-o", "page").code == 0
+    with browser() as driver:
+        opened(driver, Path("page/index.html"), 390, 844)
+        title, layers, sheet, wide = driver.execute_script(
+            "const at = (what) => document.querySelector(what).getBoundingClientRect();"
+            "return [at('h1').top, at('.layers').top - at('main').bottom, at('figure.wide img').width,"
+            " document.documentElement.scrollWidth]"
+        )
+    assert title < 400
+    assert layers >= 0
+    assert sheet > 700
+    assert wide == 390
 
 
 @pytest.mark.parametrize(

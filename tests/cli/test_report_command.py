@@ -330,6 +330,19 @@ def test_it_fits_its_window(chromium, folder, width, scheme):
     assert len(np.unique(seen.reshape(-1, 3), axis=0)) > 50
 
 
+def test_on_a_phone_the_opacity_stays_at_hand_while_one_scrolls_to_the_maps(chromium, folder):
+    path = folder / "report.html"
+    path.write_text(report(folder).html())
+    opened(chromium, path, 390, 640)
+    top = chromium.execute_script(
+        "document.querySelector('.open').click();"
+        "const dialog = document.querySelector('dialog'); dialog.scrollTop = 500;"
+        "return [dialog.scrollTop, document.getElementById('dialog-opacity').getBoundingClientRect().top]"
+    )
+    assert top[0] > 200
+    assert 0 < top[1] < 300
+
+
 @contextlib.contextmanager
 def listener():
     """A server on this machine that remembers what was asked of it: its address and the list."""
