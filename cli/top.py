@@ -163,7 +163,8 @@ def _layer(
         views = mosaics(lens, found, layer, part, projector)
         captions = [f"channel {c}" for c in part]
         page = grid(list(views.values()), isqrt(len(part) - 1) + 1, captions=captions)
-        title = f"{layer}: the {found.k} photos of {found.table.count} that each channel answers to most"
+        most = min(found.k, found.table.count)
+        title = f"{layer}: the {most} photos of {found.table.count} that each channel answers to most"
         name = folder.unique(f"{layer}-top")
         pages.append(folder.write(f"{name}.png", encode_png(titled(page, [title]))))
     return {"layer": layer, "channels": list(channels), "pages": pages}

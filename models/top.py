@@ -92,16 +92,18 @@ class Top:
     def best(self, layer: str, most: int = 16) -> list[int]:
         """The channels of a layer whose strongest photos stand out most from the others, best first.
 
-        One that mostly names the photos of a better one comes behind all that do not.
+        One that mostly names the photos of a better one comes behind all that do not; of those that stand
+        out alike, as all do where every photo is named, the one that answers most comes first.
         """
         contrast = self.table.contrast()
-        order = sorted((-contrast[row], c, row) for (name, c), row in self.rows.items() if name == layer)
+        rows = [(c, row) for (name, c), row in self.rows.items() if name == layer]
+        order = sorted((-contrast[row], -self.table.scores[row, 0], c, row) for c, row in rows)
         chosen: dict[int, set[int]] = {}
-        for _, channel, row in order:
+        for *_, channel, row in order:
             named = set(self.table.owners[row].tolist())
             if len(chosen) < most and all(2 * len(named & other) <= self.k for other in chosen.values()):
                 chosen[channel] = named
-        return [*chosen, *(c for _, c, _ in order if c not in chosen)][:most]
+        return [*chosen, *(c for *_, c, _ in order if c not in chosen)][:most]
 
 
 def top(

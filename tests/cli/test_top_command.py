@@ -40,6 +40,14 @@ def test_pages_table_and_manifest(run, album):
     assert (np.ptp(page.reshape(-1, 3), 0) > 200).all()
 
 
+@pytest.mark.parametrize(("k", "said"), [(2, "the 2 photos of 3"), (9, "the 3 photos of 3")])
+def test_a_page_names_no_more_photos_than_there_are(run, album, monkeypatch, k, said):
+    titles = []
+    monkeypatch.setattr("onnxlens.engine.picture.titled", lambda page, lines: titles.extend(lines) or page)
+    assert run("top", "model.onnx", album, "-k", k, "-o", "out", "--exit-zero").code == 0
+    assert [title.split(": ")[1].startswith(said) for title in titles] == [True]
+
+
 def test_json_and_chosen_channels_of_two_layers(run, album):
     done = run(
         "top", "model.onnx", album, "--layer", "[rp]*", "--channels", "2,0-1", "-k", 1, "--json", "-o", "out"

@@ -276,6 +276,13 @@ def test_mosaics_have_a_tile_for_each_photo(lens, album):
     np.testing.assert_array_equal(both[channels[0]][:, side - 2 :], plain[channels[0]])
 
 
+def test_where_every_photo_is_named_the_channels_that_answer_most_are_best(lens, tmp_path):
+    found = top(lens, photos([drawn(tmp_path / "album", 3)]), k=9)
+    scores = [found.hits("relu5", channel)[0].score for channel in found.best("relu5", 8)]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == max(hit.score for hit in found)
+
+
 def test_a_photo_that_is_gone_by_then_leaves_a_crossed_tile(lens, tmp_path):
     folder = drawn(tmp_path / "album", 3)
     found = top(lens, photos([folder]), channels=[0])
