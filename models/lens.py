@@ -74,11 +74,12 @@ class Lens:
         """The names of the classes and where they are from; without any they are called by their index."""
         graph = self.network.graph
         count = class_count(inside(graph, graph.outputs[0]))
+        where = ""
         if isinstance(labels, str | os.PathLike):
-            labels = _label_file(Path(labels))
+            where, labels = f"{os.fspath(labels)}: ", _label_file(Path(labels))
         if labels is not None:
             if len(labels) != count:
-                raise BadRequest(f"{len(labels)} labels were given for a model of {count} classes")
+                raise BadRequest(f"{where}{len(labels)} labels were given for a model of {count} classes")
             return list(labels), "labels as given"
         beside = find(self.path, metadata, count)
         if beside.labels:

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -82,9 +83,15 @@ def resolve(model: str | os.PathLike[str], progress: Progress | None = None) -> 
         return embedded.path()
     if asked in records():
         return fetch(asked, progress)
-    raise BadRequest(
-        f"no model {asked!r}: neither a file nor a name of the zoo{nearest(asked, [EMBEDDED, *records()])}"
-    )
+    near = nearest(asked, [*_beside(asked), EMBEDDED, *records()])
+    raise BadRequest(f"no model {asked!r}: neither a file nor a name of the zoo{near}")
+
+
+def _beside(asked: str) -> list[str]:
+    """Model files of the folder where one was looked for in vain."""
+    with contextlib.suppress(OSError, ValueError):
+        return sorted(str(path) for path in islice(Path(asked).parent.glob("*.onnx"), 1000))
+    return []
 
 
 def fetch(name: str, progress: Progress | None = None) -> Path:

@@ -111,7 +111,7 @@ CASES = [
     ((*RED, "--alpha", "nan"), 2, "alpha"),
     ((*RED, "--threads", "0"), 2, "threads"),
     ((*RED, "--provider", "cpuu"), 2, "nearest: cpu"),
-    ((*RED, "--labels", "three.txt"), 2, "3 labels were given for a model of 5 classes"),
+    ((*RED, "--labels", "three.txt"), 2, "three.txt: 3 labels were given for a model of 5 classes"),
     ((*RED, "--labels", "broken.json"), 2, "cannot read labels from broken.json"),
     ((*RED, "--labels", "bytes.txt"), 2, "bytes.txt: not UTF-8 text"),
     ((*RED, "--labels", "none.txt"), 2, "none.txt: No such file"),

@@ -292,6 +292,12 @@ def test_a_name_that_is_neither(server, tmp_path, name, monkeypatch):
     assert server.asked == []
 
 
+def test_a_misspelt_file_is_told_the_models_beside_it(tmp_path):
+    (tmp_path / "mobile.onnx").write_bytes(b"mine")
+    with pytest.raises(BadRequest, match=r"neither a file.*nearest: .*mobile\.onnx"):
+        zoo.resolve(tmp_path / "moblie.onnx")
+
+
 def test_nearest_names():
     with pytest.raises(BadRequest, match="resnet50-v1-12"):
         zoo.resolve("resnet50-v1-13")
