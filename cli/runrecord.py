@@ -24,16 +24,19 @@ def read_manifest(run: Disk | Bucket) -> dict[str, Any]:
     return record
 
 
-def differs(run: str, ours: Any, theirs: dict[str, Any]) -> None:
-    """Raise BadRequest, with the first difference, where two identities are not the same."""
+AGAIN = "now it is", "say the same again, or another folder with -o"  # of a run that is to go on
+
+
+def differs(run: str, ours: Any, theirs: dict[str, Any], words: tuple[str, str] = AGAIN) -> None:
+    """Raise BadRequest, with the first difference, where two identities are not the same.
+
+    `words`: what comes before the value of the other, and what to do about it.
+    """
     ours = ours if isinstance(ours, dict) else {}
     for key in (*theirs, *ours):
         if ours.get(key) != theirs.get(key):
             one, other = (json.dumps(i.get(key))[:100] for i in (ours, theirs))
-            raise BadRequest(
-                f"{run} was begun with {key} {one}, and now it is {other}; say the same again, "
-                "or another folder with -o"
-            )
+            raise BadRequest(f"{run} was begun with {key} {one}, and {words[0]} {other}; {words[1]}")
 
 
 def files_of(row: Row) -> list[str]:

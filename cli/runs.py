@@ -162,8 +162,12 @@ def merge(
 
     parts = [files_at(run) for run in runs]
     manifests = [read_manifest(part) for part in parts]
+    words = (
+        f"{parts[0]} with",
+        "what is joined is runs over parts of one folder, of one model and its options",
+    )
     for part, manifest in zip(parts[1:], manifests[1:], strict=True):
-        differs(str(part), manifest["identity"], manifests[0]["identity"])
+        differs(str(part), manifest["identity"], manifests[0]["identity"], words)
     if _whole(output) in map(_whole, runs):
         raise BadRequest(f"{output} is one of the runs; say another folder with -o")
     with run_at(output, manifests[0]["identity"], overwrite=overwrite, kind=rows) as joint:

@@ -196,6 +196,8 @@ def test_several_parts_merged_are_one_run(album, run):
     assert manifest("merged")["counts"] == manifest("whole")["counts"]
     run(*words, "-o", "other", "--alpha", 0.5)
     done = run("runs", "merge", "part1", "other", "-o", "never")
+    assert "and part1 with" in done.err
+    assert "runs over parts of one folder" in done.err
     assert (done.code, Path("never").exists()) == (2, False)
     assert "alpha" in done.err
 
