@@ -10,10 +10,11 @@ import click
 
 from ..engine.errors import NoMap
 from . import options
-from .console import emit, note, say, table
+from .console import note, say, table
 from .folder import Folder
 from .manifest import finite
 from .places import photos_too
+from .results import Record, finish, records
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,31 +76,21 @@ def command(
     onnxlens activations model.onnx cat.jpg --layer conv1 --channels 0,3,7-12 --sort index
     """
     from ..models.responses import check_channels, chosen, responses
-    from .manifest import manifest
 
     folder = Folder(output, overwrite)
     lens = options.open_lens(model, quiet, **settings)
     names = chosen(lens, layers)
     check_channels(lens, names, channels)
     show = Shown(channels, sort, top)
-    results, failed = [], 0
-    looked = options.each(images, lambda p: (responses(lens, p, names), _predictions(lens, p)))
-    for image, found, error in looked:
-        if found is None:
-            failed += 1
-            results.append({"image": image, "error": error})
-        else:
-            results.append({"image": image, **_written(folder, Path(image).stem, *found, show)})
-    if failed < len(results):
-        arguments = {"layers": list(layers), "channels": channels, "sort": sort, "top": top}
-        folder.write_manifest(manifest(lens, "activations", arguments, results))
-    for result in results:
-        if as_json:
-            emit(result)
-        elif "error" not in result:
-            say(f"{result['image']} -> {folder.path / result['files']['network']}")
-            table(HEADS, [_cells(row) for row in result["layers"]])
-    return 1 if failed else 0
+
+    def tell(result: Record) -> None:
+        say(f"{result['image']} -> {folder.path / result['files']['network']}")
+        table(HEADS, [_cells(row) for row in result["layers"]])
+
+    look = lambda photo: (responses(lens, photo, names), _predictions(lens, photo))
+    results = records(images, look, lambda stem, found: [_written(folder, stem, *found, show)])
+    arguments = {"layers": list(layers), "channels": channels, "sort": sort, "top": top}
+    return finish(folder, lens, "activations", arguments, results, tell, as_json)
 
 
 class Shown(NamedTuple):

@@ -10,10 +10,11 @@ import click
 
 from ..engine.errors import BadRequest
 from . import options
-from .console import counting, emit, say
+from .console import counting, say
 from .dreaming import aims, ascent, climber, climbs
 from .folder import Folder
-from .manifest import finite, manifest, prediction
+from .manifest import finite, prediction
+from .results import Record, finish, records
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,12 +74,8 @@ def command(
     climbed = ascent(lens, given, fourier)
     climb = climber(given, fourier)
     dreams: list[Dream] = []
-    results: list[dict[str, Any]] = []
-    for image, photo, error in options.each(images, lambda p: p) if images else [(NOISE, None, "")]:
-        if error:
-            results.append({"image": image, "error": error})
-            continue
-        stem = Path(image).stem
+
+    def written(stem: str, photo: np.ndarray | None) -> list[Record]:
         with counting(f"{stem}: {climbed.text}"[:60], quiet) as progress:
             if given["zoom"] is None:
                 dreams.append(climb(climbed, photo, _watcher(folder, stem, progress, given["save_every"])))
@@ -87,19 +84,16 @@ def command(
                 from .film import filmed
 
                 record = filmed(folder, climbed, photo, stem, given, progress)
-        results.append({"image": image, "objective": climbed.text, **record})
+        return [{"objective": climbed.text, **record}]
+
+    if images:
+        results = records(images, lambda photo: photo, written)
+    else:
+        results = [{"image": NOISE, **record} for record in written(NOISE, None)]
     if len(dreams) > 1:
         folder.write(f"{folder.unique('starts')}.png", _encoded(_starts(dreams)))
-    done = [r for r in results if "error" not in r]
-    if done:
-        arguments = {k: str(v) if isinstance(v, Path) else v for k, v in given.items()} | {"fourier": fourier}
-        folder.write_manifest(manifest(lens, "dream", arguments, results))
-    for result in results:
-        if as_json:
-            emit(result)
-        elif "error" not in result:
-            say(_line(result, folder.path))
-    return 0 if len(done) == len(results) else 1
+    arguments = {k: str(v) if isinstance(v, Path) else v for k, v in given.items()} | {"fourier": fourier}
+    return finish(folder, lens, "dream", arguments, results, lambda r: say(_line(r, folder.path)), as_json)
 
 
 def _way(given: dict[str, Any], images: Sequence[str]) -> bool:

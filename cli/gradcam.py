@@ -10,8 +10,9 @@ import click
 
 from ..engine.errors import BadRequest
 from . import options
-from .console import emit, say
+from .console import say
 from .folder import Folder
+from .results import Record, finish, records
 from .run import folders_too
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def command(
     """
     from ..engine.anatomy import matching
     from ..engine.signals.projector import Projector
-    from .manifest import heat_map, manifest
+    from .manifest import heat_map
 
     if layer is not None and layers:
         raise BadRequest("--layer is for one feature map, --layers for several: say one of them")
@@ -105,29 +106,20 @@ def command(
         heats = lens.explain(photo, wishes, layer=where)
         return heats, {} if projector is None else _guided(lens, photo, projector, heats)
 
-    results, failed = [], 0
-    for image, found, error in options.each(images, look):
-        if found is None:
-            failed += 1
-            results.append({"image": image, "error": error})
-            continue
+    several = bool(layers)
+
+    def written(stem: str, found: tuple[list[HeatMap], dict[int, Projection]]) -> list[Record]:
         heats, pixels = found
-        several, stem = bool(layers), Path(image).stem
-        written = [_written(folder, stem, h, colour, alpha, several, pixels) for h in heats]
+        made = [_written(folder, stem, h, colour, alpha, several, pixels) for h in heats]
         if several:
-            _write_sheets(folder, stem, heats, written, colour, alpha)
-        results += [{"image": image, **heat_map(h), **w} for h, w in zip(heats, written, strict=True)]
-        failed += sum(bool(h.problem) for h in heats)
-    if any("files" in r for r in results):
-        arguments = {"targets": list(targets), "layer": layer, "colour": colour, "alpha": alpha}
-        arguments |= {"layers": list(layers), "guided": guided}
-        folder.write_manifest(manifest(lens, "gradcam", arguments, results))
-    for result in results:
-        if as_json:
-            emit(result)
-        elif "error" not in result:
-            say(_line(result, folder.path, bool(layers)))
-    return 1 if failed else 0
+            _write_sheets(folder, stem, heats, made, colour, alpha)
+        return [{**heat_map(h), **m} for h, m in zip(heats, made, strict=True)]
+
+    results = records(images, look, written)
+    arguments = {"targets": list(targets), "layer": layer, "colour": colour, "alpha": alpha}
+    arguments |= {"layers": list(layers), "guided": guided}
+    tell = lambda result: say(_line(result, folder.path, several))
+    return finish(folder, lens, "gradcam", arguments, results, tell, as_json)
 
 
 def _guided(lens: Lens, photo: Any, projector: Projector, heats: Sequence[HeatMap]) -> dict[int, Projection]:

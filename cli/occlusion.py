@@ -9,9 +9,10 @@ import click
 
 from ..engine.errors import NoMap
 from . import options
-from .console import counting, emit, note, say
+from .console import counting, note, say
 from .folder import Folder
 from .manifest import finite
+from .results import finish, records
 from .run import folders_too
 
 if TYPE_CHECKING:
@@ -98,7 +99,6 @@ def command(
     onnxlens occlusion model.onnx cat.jpg --target "tabby" --layer conv5 --json
     """
     from ..models.occlusion import check, occlusion
-    from .manifest import manifest
 
     folder = Folder(output, overwrite)
     lens = options.open_lens(model, quiet, **settings)
@@ -117,28 +117,11 @@ def command(
                 note("patch {}x{}: {}".format(*found[-1].places.patch, found[-1].how))
         return found
 
-    results, failed = [], 0
-    for image, found, error in options.each(images, look):
-        if found is None:
-            failed += 1
-            results.append({"image": image, "error": error})
-        else:
-            results += [{"image": image, **r} for r in _written(folder, Path(image).stem, found, exact)]
-    failed += sum("problem" in r for r in results)
-    if any("files" in r for r in results):
-        arguments = {"patches": patches, "stride": stride, "fill": fill, "target": target, "layer": layer}
-        arguments |= {"coarse": coarse, "narrow": narrow, "exact": exact}
-        folder.write_manifest(
-            manifest(
-                lens, "occlusion", {**arguments, "coarse": coarse, "narrow": narrow, "exact": exact}, results
-            )
-        )
-    for result in results:
-        if as_json:
-            emit(result)
-        elif "error" not in result:
-            say(_line(result, folder.path))
-    return 1 if failed else 0
+    results = records(images, look, lambda stem, found: _written(folder, stem, found, exact))
+    arguments = {"patches": patches, "stride": stride, "fill": fill, "target": target, "layer": layer}
+    arguments |= {"coarse": coarse, "narrow": narrow, "exact": exact}
+    tell = lambda result: say(_line(result, folder.path))
+    return finish(folder, lens, "occlusion", arguments, results, tell, as_json)
 
 
 def _written(folder: Folder, stem: str, found: list[Occlusion], exact: bool) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from functools import partial, wraps
 from pathlib import Path
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ..models.lens import Lens
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
 
 
 class Group(click.Group):
@@ -147,21 +146,6 @@ def open_lens(model: str, quiet: bool = False, **options: Any) -> Lens:
     return lens
 
 
-def each(images: Sequence[str], look: Callable[[Any], T]) -> Iterator[tuple[str, T | None, str]]:
-    """For each image: its name, what `look(photo)` gives, and the error if there was one.
-
-    An only image's error is raised; one among several is said and does not stop the others.
-    """
-    for image in images:
-        try:
-            yield image, _looked(image, look), ""
-        except (BadImage, NoMap) as error:
-            if len(images) == 1:
-                raise
-            note(f"onnxlens: {error}")
-            yield image, None, str(error)
-
-
 def exit_zero(function: Callable[..., int]) -> Callable[..., int]:
     """Lets a command over photos end with 0 where photos failed: what is wrong is said as before."""
 
@@ -182,16 +166,6 @@ def exit_zero(function: Callable[..., int]) -> Callable[..., int]:
 
     help = "Exit with 0 also where images failed; their errors are said all the same."
     return click.option("--exit-zero", is_flag=True, help=help)(command)
-
-
-def _looked(image: str, look: Callable[[Any], T]) -> T:
-    from ..models.photo import read_photo
-
-    photo = read_photo(Path(image))
-    try:
-        return look(photo)
-    except (BadImage, NoMap) as error:
-        raise type(error)(f"{image}: {error}") from error
 
 
 command = partial(click.command, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,6 +9,7 @@ import click
 from . import options
 from .console import emit, say, table
 from .places import photos_too
+from .results import each
 
 
 @options.command("predict")
@@ -38,7 +39,7 @@ def command(
 
     lens = options.open_lens(model, quiet, **settings)
     failed = 0
-    for image, ranked, error in options.each(images, lambda photo: lens.predict(photo, top)):
+    for image, ranked, error in each(images, lambda photo: lens.predict(photo, top)):
         failed += ranked is None
         if as_json:
             emit(

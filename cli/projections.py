@@ -10,8 +10,9 @@ import click
 
 from ..engine.errors import BadRequest
 from . import options
-from .console import emit, say
+from .console import say
 from .folder import Folder
+from .results import finish, records
 from .run import folders_too
 
 if TYPE_CHECKING:
@@ -121,7 +122,6 @@ def run(
     from ..engine.picture import colour_map
     from ..engine.signals.averages import AVERAGES, STEPS
     from ..models.projection import project, project_layer, projector_for
-    from .manifest import manifest
 
     of_channels = of_channels and not targets
     _refuse(targets, layer is not None or of_channels, channels, position, top)
@@ -142,34 +142,20 @@ def run(
             return project(lens, photo, projector, targets or (None,))
         return project_layer(lens, photo, projector, layer, channels or (), position, top or 9)
 
-    results, failed = [], 0
-    for image, found, error in options.each(images, look):
-        if found is None:
-            failed += 1
-            results.append({"image": image, "error": error})
-            continue
-        results += _written(folder, image, found, style, colour, alpha)
-        failed += sum("problem" in r for r in results[-len(found) :])
-    if any("files" in r for r in results):
-        arguments = {
-            "method": method,
-            "targets": list(targets),
-            "layer": layer,
-            "channels": channels,
-            "position": position,
-            "top": top,
-            "style": style,
-            "colour": colour,
-            "alpha": alpha,
-            **({"steps": steps or STEPS} if method in AVERAGES else {}),
-        }
-        folder.write_manifest(manifest(lens, command, arguments, results))
-    for result in results:
-        if as_json:
-            emit(result)
-        elif "error" not in result:
-            say(_line(result, folder.path))
-    return 1 if failed else 0
+    results = records(images, look, lambda stem, found: _written(folder, stem, found, style, colour, alpha))
+    arguments = {
+        "method": method,
+        "targets": list(targets),
+        "layer": layer,
+        "channels": channels,
+        "position": position,
+        "top": top,
+        "style": style,
+        "colour": colour,
+        "alpha": alpha,
+        **({"steps": steps or STEPS} if method in AVERAGES else {}),
+    }
+    return finish(folder, lens, command, arguments, results, lambda r: say(_line(r, folder.path)), as_json)
 
 
 def _refuse(
@@ -193,16 +179,15 @@ def _refuse(
 
 
 def _written(
-    folder: Folder, image: str, found: list[Projection], style: str, colour: str, alpha: float
+    folder: Folder, stem: str, found: list[Projection], style: str, colour: str, alpha: float
 ) -> list[dict[str, Any]]:
     """Write the projections of one photo, and one sheet of those of several channels; the records of them."""
     from ..engine.picture import encode_png
     from ..models.projection import sheet
     from .manifest import projection
 
-    stem = Path(image).stem
-    records = [{"image": image, **projection(p)} for p in found]
-    for p, record in zip(found, records, strict=True):
+    made = [projection(p) for p in found]
+    for p, record in zip(found, made, strict=True):
         if p.problem:
             record["problem"] = p.problem
             continue
@@ -218,10 +203,10 @@ def _written(
         name = folder.unique(f"{stem}-{shown[0].layer}", f"-{shown[0].method}")
         drawn = sheet(shown, "signed" if style == "overlay" else style)
         file = folder.write(f"{name}.png", encode_png(drawn))
-        for record in records:
+        for record in made:
             if "files" in record:
                 record["files"]["sheet"] = file
-    return records
+    return made
 
 
 def _line(result: dict[str, Any], folder: Path) -> str:

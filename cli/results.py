@@ -1,0 +1,77 @@
+"""What a command finds in photos named one by one: looked for, written down, and said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..engine.errors import BadImage, NoMap
+from .console import emit, note
+
+if TYPE_CHECKING:
+    from ..models.lens import Lens
+    from .folder import Folder
+
+T = TypeVar("T")
+Record = dict[
+    str, Any
+]  # of what was found, as JSON: `files` that were written, or else an `error` or `problem`
+
+
+def each(images: Sequence[str], look: Callable[[Any], T]) -> Iterator[tuple[str, T | None, str]]:
+    """For each image: its name, what `look(photo)` gives, and the error if there was one.
+
+    An only image's error is raised; one among several is said and does not stop the others.
+    """
+    for image in images:
+        try:
+            yield image, _looked(image, look), ""
+        except (BadImage, NoMap) as error:
+            if len(images) == 1:
+                raise
+            note(f"onnxlens: {error}")
+            yield image, None, str(error)
+
+
+def _looked(image: str, look: Callable[[Any], T]) -> T:
+    from ..models.photo import read_photo
+
+    photo = read_photo(Path(image))
+    try:
+        return look(photo)
+    except (BadImage, NoMap) as error:
+        raise type(error)(f"{image}: {error}") from error
+
+
+def records(
+    images: Sequence[str], look: Callable[[Any], T], written: Callable[[str, T], Iterable[Record]]
+) -> list[Record]:
+    """The records of what `look(photo)` finds in each image, as `written(stem, found)` writes it down."""
+    results = []
+    for image, found, error in each(images, look):
+        made = [{"error": error}] if found is None else written(Path(image).stem, found)
+        results += [{"image": image, **record} for record in made]
+    return results
+
+
+def finish(
+    folder: Folder,
+    lens: Lens,
+    command: str,
+    arguments: dict[str, Any],
+    results: Sequence[Record],
+    tell: Callable[[Record], object],
+    as_json: bool,
+) -> int:
+    """Write the manifest, if anything was written, and say each result; the exit code: 1 where one failed."""
+    from .manifest import manifest
+
+    if any("files" in r for r in results):
+        folder.write_manifest(manifest(lens, command, arguments, list(results)))
+    for result in results:
+        if as_json:
+            emit(result)
+        elif "error" not in result:
+            tell(result)
+    return 1 if any("error" in r or "problem" in r for r in results) else 0
