@@ -18,6 +18,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in text)
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things: 1 image, 1,000 images."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def say(text: str) -> None:
     """A line of results."""
     click.echo(printable(text))

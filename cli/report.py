@@ -8,7 +8,7 @@ import click
 
 from ..engine.errors import BadRequest, Unavailable
 from . import options
-from .console import counting, emit, say
+from .console import counted, counting, emit, say
 from .folder import check_writable, write_whole
 from .places import folder
 
@@ -65,4 +65,5 @@ def command(
             }
         )
     else:
-        say(f"{run}: {totals['images']} images, {totals['maps']} maps, {totals['errors']} errors -> {path}")
+        held = (counted(totals[f"{what}s"], what) for what in ("image", "map", "error"))
+        say(f"{run}: {', '.join(held)} -> {path}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine.errors import BadRequest, OnnxlensError, Unavailable
 from ..models.shards import import_arrow
 from .collecting import collect
-from .console import note, say
+from .console import counted, note, say
 from .live import live
 from .manifest import about
 from .plan import Plan, folder_of, left_of, threads_of
@@ -94,7 +94,8 @@ def _greet(job: Job, plan: Plan, left: int) -> None:
     lens, count = job.lens, len(plan.album.names)
     note(f"{lens.path.name}: {lens.network.why}; {lens.source}")
     earlier = f", {count - left:,} of them done before" if left < count else ""
-    note(f"{count:,} images{earlier}; {plan.workers} workers, batches of {plan.batch} -> {plan.output}")
+    how = f"{counted(plan.workers, 'worker')}, batches of {plan.batch}"
+    note(f"{counted(count, 'image')}{earlier}; {how} -> {plan.output}")
 
 
 def _record(job: Job, spec: Spec, plan: Plan, command: str) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def _record(job: Job, spec: Spec, plan: Plan, command: str) -> dict[str, Any]:
 
 
 def _summary(counts: Any, output: Path | str) -> str:
-    parts = [f"{counts['images']:,} images", f"{counts['rows']:,} rows"]
+    parts = [counted(counts["images"], "image"), counted(counts["rows"], "row")]
     parts += [f"{counts['problems']:,} without a map"] if counts["problems"] else []
     parts += [f"{counts['errors']:,} failed"] if counts["errors"] else []
     return f"{', '.join(parts)} -> {output}"

@@ -12,7 +12,7 @@ from ..engine.errors import BadRequest
 from ..models.files import Bucket, Disk, files_at
 from ..models.shards import read_rows, read_shard, shards
 from . import options
-from .console import emit, note, say, table
+from .console import counted, emit, note, say, table
 from .folder import MANIFEST
 from .live import duration
 from .lock import is_held
@@ -22,6 +22,7 @@ from .runrecord import differs, files_of, read_manifest
 
 run_folder = click.argument("run", type=folder)
 MOST = 5  # reasons that are shown
+MEND = "delete files that are damaged or no row's, then the run's command with --resume makes what is missing"
 
 
 @click.group("runs", cls=options.Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -106,7 +107,7 @@ def verify(run: Path | str, photos: bool, as_json: bool) -> int:
         emit({"file": name, "fault": what}) if as_json else say(f"{name}: {what}")
     if not as_json:
         rows = sum(1 for _ in read_rows(files)) if not wrong else 0
-        note(f"{len(wrong)} faults" if wrong else f"{run}: whole, {rows:,} rows")
+        note(f"{counted(len(wrong), 'fault')}; {MEND}" if wrong else f"{run}: whole, {counted(rows, 'row')}")
     return 1 if wrong else 0
 
 
@@ -176,7 +177,8 @@ def merge(
     if as_json:
         emit({"run": str(output), **counts})
     else:
-        say(f"{counts.get('images', 0):,} images, {counts.get('rows', 0):,} rows -> {output}")
+        images, lines = counted(counts.get("images", 0), "image"), counted(counts.get("rows", 0), "row")
+        say(f"{images}, {lines} -> {output}")
 
 
 def _whole(place: Path | str) -> str:

@@ -16,7 +16,7 @@ import click
 from ..engine.errors import BadRequest
 from ..models.digest import sha256
 from . import options
-from .console import emit, note, say
+from .console import counted, emit, note, say
 from .folder import Folder
 from .manifest import finite
 from .options import taken
@@ -133,7 +133,7 @@ def command(
                 emit(_record(hit))
         else:
             pages = ", ".join(str(folder.path / page) for page in result["pages"])
-            say(f"{result['layer']}: {len(result['channels'])} channels -> {pages}")
+            say(f"{result['layer']}: {counted(len(result['channels']), 'channel')} -> {pages}")
     return 1 if found.failed else 0
 
 
@@ -200,4 +200,4 @@ def _progress(quiet: bool) -> Iterator[Callable[[int], object] | None]:
 
 def _summary(found: Top) -> str:
     bad = f", {found.failed} could not be read" if found.failed else ""
-    return f"{found.table.count} photos, {len(found.rows)} channels{bad}"
+    return f"{counted(found.table.count, 'photo')}, {counted(len(found.rows), 'channel')}{bad}"

@@ -324,6 +324,18 @@ def test_what_lost_a_file_is_done_again(album, run):
     assert (table("out"), tree("out")) == (expected, files)
 
 
+def test_what_is_said_of_a_fault_mends_it(album, run):
+    words = ["run", "model.onnx", album, "-o", "out", "--limit", 1]
+    assert "1 image, 1 row -> out" in run(*words).out
+    damaged = next(Path("out/maps").rglob("*.npy"))
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    done = run("runs", "verify", "out")
+    assert (done.code, "1 fault; delete files that are damaged" in done.err) == (1, True)
+    damaged.unlink()
+    assert run(*words, "--resume").code == 0
+    assert "out: whole, 1 row\n" in run("runs", "verify", "out").err
+
+
 def test_two_runs_at_once(album, run):
     from onnxlens.cli.lock import lock
 
