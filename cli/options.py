@@ -20,7 +20,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Group(click.Group):
-    """A group of commands that answers a wrong name with the nearest ones, and no name with its help."""
+    """A group of commands that answers a wrong name with the nearest ones, and no name with its help.
+
+    That help says the whole first sentence of each command, where click would cut it off.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does, with --help for nothing."""
@@ -34,6 +37,12 @@ class Group(click.Group):
         if args[0] not in names and not args[0].startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f"there is no command {args[0]!r}{nearest(args[0], names)}")
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, over as many lines as the sentences need."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl([(n, c.get_short_help_str(1000)) for n, c in commands.items() if c])
 
 
 class Size(click.ParamType):

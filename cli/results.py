@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..engine.errors import BadImage, NoMap
-from .console import emit, note
+from .console import emit, note, say
 
 if TYPE_CHECKING:
     from ..models.lens import Lens
@@ -74,4 +75,16 @@ def finish(
             emit(result)
         elif "error" not in result:
             tell(result)
+    if not as_json:
+        for image, file in _shared(results):
+            say(f"{image}: side by side -> {folder.path / file}")
     return 1 if any("error" in r or "problem" in r for r in results) else 0
+
+
+def _shared(results: Sequence[Record]) -> list[tuple[str, str]]:
+    """The pictures that hold several results beside each other, each once, with their images."""
+    files = [(r["image"], r["files"]) for r in results if "files" in r]
+    pictures = Counter(
+        (image, file) for image, made in files for file in made.values() if isinstance(file, str)
+    )
+    return [picture for picture, count in pictures.items() if count > 1]

@@ -64,6 +64,7 @@ def test_the_help_of_all(run):
     done = run("--help")
     assert (done.code, done.err) == (0, "")
     assert all(name in done.out for name in COMMANDS)
+    assert "..." not in done.out.partition("Commands:")[2]  # no sentence is cut off
     assert run("-h") == run() == done
 
 

@@ -53,6 +53,11 @@ def test_channels_of_a_layer_give_a_sheet_too(place, run):
     assert read_photo(Path("onnxlens-out", sheet)).shape[1] > 2 * 256
 
 
+def test_the_picture_of_several_channels_is_said_once(place, run):
+    done = run("deconvnet", "model.onnx", "red.png", "--layer", "conv", "--channels", "0-1")
+    assert done.out.splitlines()[2:] == ["red.png: side by side -> onnxlens-out/red-conv-deconvnet.png"]
+
+
 def test_a_position(place, run):
     (record,) = run(
         "guided", "model.onnx", "red.png", "--layer", "relu", "--channel", 0, "--position", "10,12", "--json"
