@@ -37,6 +37,10 @@ class NoRule(OnnxlensError):
         self.why = text if why is None else why
 
 
+class CannotRun(OnnxlensError):
+    """The runtime took the model and stopped at one of its operators, for what it was given."""
+
+
 class NoMap(OnnxlensError):
     """The explanation is empty, constant or not a number; the text says why."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto, TensorProto, helper
 
-from .errors import BadModel, BadRequest, OnnxlensError
+from .errors import BadModel, BadRequest, CannotRun, OnnxlensError
 from .external import is_external, place_of, set_place, size_of
 from .graph import Graph, Tensor
 from .nodes import OURS
@@ -87,14 +87,18 @@ class Session:
         try:
             self._session = onnxruntime.InferenceSession(source, options, providers=names)
             self._session.disable_fallback()
-        except Exception as error:
+        except Exception as error:  # the binding raises kinds of its own
             raise BadModel(f"ONNX Runtime cannot load the model: {one_line(error)}") from error
         _trim()
         if self._session.get_providers()[0] != names[0]:
             raise OnnxlensError(f"ONNX Runtime did not take {self.provider}; `onnxlens doctor` may say more")
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run once. Raises BadRequest where an input is missing or of a wrong shape or type."""
+        """Run once.
+
+        Raises BadRequest where an input is missing or of a wrong shape or type, and CannotRun where an
+        operator does not get along with what it is given.
+        """
         arrays = {}
         for name, dtype in self._types.items():
             if name not in feeds:
@@ -103,9 +107,9 @@ class Session:
             arrays[name] = _bfloat16(array) if dtype == BFLOAT16 else array
         try:
             results = self._session.run(self._asked, arrays)
-        except Exception as error:
+        except Exception as error:  # the binding raises kinds of its own
             text = one_line(error)
-            kind = BadRequest if "INVALID_ARGUMENT" in text else OnnxlensError
+            kind = BadRequest if "INVALID_ARGUMENT" in text else CannotRun
             raise kind(f"ONNX Runtime cannot run the model: {text}") from error
         pairs = zip(self.outputs, results, self._narrow, strict=True)
         return {name: np.asarray(value, BFLOAT16 if cut else None) for name, value, cut in pairs}

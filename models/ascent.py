@@ -10,7 +10,7 @@ from ..engine.canonical import canonical
 from ..engine.dreams.dream import Priors, Shape, gradient_graph, pixel_step, spectrum_step, update_graph
 from ..engine.dreams.objective import objective, parse
 from ..engine.dreams.tiles import tiled
-from ..engine.errors import BadRequest, NoRule, OnnxlensError
+from ..engine.errors import BadModel, BadRequest, CannotRun
 from ..engine.file import read_model
 from ..engine.graph import Graph, Tensor, op
 from ..engine.resized import freed
@@ -139,7 +139,7 @@ class Ascent:
         return step
 
     def _compiled(self, shape: Shape, build: Callable[[Graph], Graph]) -> Session | None:
-        """A step on the network for images of a shape; None where it cannot be bound to that.
+        """A step on the network for images of a shape; None where network or objective does not fit that.
 
         Some graphs find that out only when they run, so a step on nothing is taken.
         """
@@ -147,16 +147,14 @@ class Ascent:
         h, w = self.lens.preprocess.size
         if shape[2:] == (h, w) and (not isinstance(own[0], int) or own[0] == shape[0]):
             return self.lens.network.compile(build(self.lens.network.graph))
+        self._free = self._free or freed(read_model(self.lens.path), self._layers)
         try:
-            self._free = self._free or freed(read_model(self.lens.path), self._layers)
             graph = build(canonical(self._free, {self.lens.input: self._bound(shape)}))
             session = self.lens.network.compile(graph)
             session({i: _zeros(graph[i]) for i in graph.inputs})
-            return session
-        except NoRule:
-            raise
-        except OnnxlensError:
+        except (BadModel, BadRequest, CannotRun):  # an operator of one size, a neuron that is not there
             return None
+        return session
 
     def _own_shape(self) -> tuple[int | str | None, ...]:
         return self.lens.network.inputs[self.lens.input].shape or ()

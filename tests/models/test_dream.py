@@ -12,7 +12,7 @@ from onnx import helper
 from oracles.toys import UNIT, build, colours
 
 from onnxlens.engine.dreams.dream import Priors
-from onnxlens.engine.errors import BadRequest, NoMap
+from onnxlens.engine.errors import BadModel, BadRequest, NoMap, Unavailable
 from onnxlens.models.ascent import Ascent, entered
 from onnxlens.models.dream import (
     Dream,
@@ -209,6 +209,27 @@ def test_a_class_of_a_network_of_one_size_is_dreamed_in_windows(fixed: Lens):
     assert made.pictures.shape == (2, 80, 100, 3)
     for octave in made.octaves:
         assert (octave.after > octave.before).all()
+
+
+def test_a_neuron_that_a_small_map_has_not_is_dreamed_in_windows(lens: Lens):
+    ascent = Ascent(lens, "neuron(relu4, 0, 11, 11)")
+    assert ascent._whole_step((1, 3, 128, 128), 1.5) is not None
+    assert ascent._whole_step((1, 3, 64, 64), 1.5) is None
+
+
+def test_only_a_size_is_a_reason_for_windows(fixed: Lens, monkeypatch):
+    shape, ascent = (1, 3, 80, 100), Ascent(fixed, "layer(relu)")
+    fixed.path.rename(fixed.path.with_name("moved.onnx"))
+    with pytest.raises(BadModel, match="no such file"):
+        ascent.pixel_step(shape, 1.5)
+    fixed.path.with_name("moved.onnx").rename(fixed.path)
+
+    def gone(*_: object, **__: object) -> None:
+        raise Unavailable("provider cuda cannot be used")
+
+    monkeypatch.setattr(fixed.network, "compile", gone)
+    with pytest.raises(Unavailable, match="cuda"):
+        ascent.pixel_step(shape, 1.5)
 
 
 def test_windows_leave_no_seams(lens: Lens, monkeypatch):
