@@ -1,5 +1,8 @@
 """Every value of a model by name, without changing what the model says."""
 
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -97,3 +100,28 @@ def test_shapes_can_be_bound():
     network = Network(proto, provider="cpu", shapes={"x": ["N", 3, 6, 10]})
     assert network.graph["c"].shape == ("N", 8, 6, 10)
     assert network.run({"x": np.zeros((1, 3, 6, 10), np.float32)})["y"].shape == (1, 8)
+
+
+MANY = """
+import re
+from pathlib import Path
+import numpy as np
+from onnx import parser
+from onnxlens.engine.network import Network
+
+body = "a = Exp (x) b = Sin (a) c = Add (a, b) y = ReduceMax <keepdims = 0> (c)"
+text = f'<ir_version: 8, opset_import: ["" : 17]> g (float[2048,2048] x) => (float y) {{ {body} }}'
+x, networks = np.zeros((2048, 2048), np.float32), []
+for _ in range(6):
+    networks.append(Network(parser.parse_model(text), provider="cpu"))
+    networks[-1].run({"x": x})
+    print(re.findall(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux does")
+def test_networks_that_run_in_turns_work_in_the_same_memory():
+    done = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    first, *_, last = map(int, done.stdout.split())
+    assert last - first < 2 * 2048 * 2048 * 4 / 1024  # kB: two of the values that each of them makes
