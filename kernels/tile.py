@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, int64
+from numba import boolean, float32, int64
 
 from .jit import compiled, view
 
@@ -34,17 +34,15 @@ def tile(
     if min(patch) < 1 or not all(0 <= y <= down and 0 <= x <= across for y, x in corners.tolist()):
         raise ValueError(f"patches of {patch[0]}x{patch[1]} reach beyond an image of {height}x{width}")
     np.copyto(out, image)  # as fast as memory allows: past the cache it writes without reading first
-    # Rows of pixels whose channels lie side by side are one plane of rows that are C times as long.
-    run = image.shape[2] if channels_last else 1
-    planes = np.ascontiguousarray(filler).reshape(-1, height, width * run)
-    _paste(planes, corners, patch[0], patch[1], run, out.reshape(len(corners), *planes.shape))
+    _paste(np.ascontiguousarray(filler), corners, patch[0], patch[1], channels_last, out)
 
 
-@compiled(view(float32, 3), view(int64, 2), int64, int64, int64, float32[:, :, :, ::1])
-def _paste(filler, corners, height, width, run, out):
+@compiled(view(float32, 3), view(int64, 2), int64, int64, boolean, float32[:, :, :, ::1])
+def _paste(filler, corners, height, width, channels_last, out):
     for n in range(len(corners)):
-        top, left = corners[n, 0], corners[n, 1] * run
-        for p in range(len(filler)):
-            for y in range(top, top + height):
-                for x in range(left, left + width * run):
-                    out[n, p, y, x] = filler[p, y, x]
+        top, left = corners[n]
+        bottom, right = top + height, left + width
+        if channels_last:
+            out[n, top:bottom, left:right] = filler[top:bottom, left:right]
+        else:
+            out[n, :, top:bottom, left:right] = filler[:, top:bottom, left:right]
