@@ -75,6 +75,15 @@ def press(driver, *keys):
     ActionChains(driver).send_keys(*keys).perform()
 
 
+# The page's own listener, which comes first, moves the focus to a card.
+CLOSE = """
+const dialog = document.getElementById("dialog"), done = arguments[0];
+if (!dialog.open) return done();
+dialog.addEventListener("close", done, { once: true });
+dialog.close();
+"""
+
+
 def pasted(driver):
     """What was copied last, as a person gets it: into the search field, which is emptied again."""
     from selenium.webdriver.common.action_chains import ActionChains
