@@ -7,10 +7,9 @@ import io
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..engine.errors import BadImage
-from ..models.album import name_of
+from ..engine.errors import BadRequest, OnnxlensError
 from ..models.files import Bucket, Disk
-from ..models.store import reader
+from ..models.store import Read
 
 # How a whole file begins and ends: PNG, chapters 5.2 and 11.2.5; JPEG (T.81), annex B.1.1.3; NPY 1.0.
 ENDS = {
@@ -28,6 +27,8 @@ def broken(run: Disk | Bucket, name: str) -> str:
         return "is not there"
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
+    except BadRequest as error:
+        return str(error)
     ending = PurePosixPath(name).suffix
     start, end = ENDS.get(ending, (b"", b""))
     if not data or not data.startswith(start) or not data.endswith(end):
@@ -35,17 +36,15 @@ def broken(run: Disk | Bucket, name: str) -> str:
     return _broken_map(data) if ending == ".npy" else ""
 
 
-def changed(root: str, row: dict[str, Any]) -> str:
-    """Whether a photo is no more what it was when its row was written."""
+def changed(read: Read, row: dict[str, Any]) -> str:
+    """Whether a photo, which `read` gives, is no more what it was when its row was written."""
     if row.get("sha256") is None:
         return ""
-    read, name = reader(root), row["path"]
     try:
-        try:
-            data = read(name)
-        except BadImage:
-            data = read(name_of(name))
-    except BadImage as error:
+        data = read(row["path"])
+    except BadRequest as error:
+        return str(error)
+    except OnnxlensError as error:
         return f"the photo is not there any more: {error}"
     return "" if hashlib.sha256(data).hexdigest() == row["sha256"] else "the photo has changed since"
 

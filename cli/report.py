@@ -21,13 +21,20 @@ from .places import folder
     type=click.Path(path_type=Path),
     help="The page.  [default: report.html in the folder of the run, or here for one at an address]",
 )
+@click.option("--photos", type=folder, help="Where the photos are now, if not where the run found them.")
 @click.option("--limit", type=click.IntRange(1), help="Show only so many images, those most worth a look.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier page.")
 @options.as_json
 @options.quiet
 @options.debug
 def command(
-    run: Path | str, output: Path | None, limit: int | None, overwrite: bool, as_json: bool, quiet: bool
+    run: Path | str,
+    output: Path | None,
+    photos: Path | str | None,
+    limit: int | None,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Show a run in a browser: all images and maps, with filters, as one page.
 
@@ -45,7 +52,7 @@ def command(
     if path.exists() and not overwrite:
         raise BadRequest(f"{path} is there already; say --overwrite or another file with -o")
     with counting("drawing", quiet) as progress:
-        page = report(run, limit, progress)
+        page = report(run, limit, progress, photos)
     check_writable(path.parent)
     data = page.html().encode()
     try:

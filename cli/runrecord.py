@@ -17,7 +17,7 @@ def read_manifest(run: Disk | Bucket) -> dict[str, Any]:
         record = json.loads(run.read(MANIFEST))
     except FileNotFoundError:
         raise BadRequest(f"{run} holds no run: there is no {MANIFEST} in it") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise OnnxlensError(f"{run}/{MANIFEST} cannot be read: {error}") from error
     if not isinstance(record, dict) or "identity" not in record:
         raise BadRequest(f"{run} holds no run over folders, which `onnxlens run` makes")

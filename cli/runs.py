@@ -113,9 +113,11 @@ def verify(run: Path | str, photos: bool, as_json: bool) -> int:
 
 def faults(run: Disk | Bucket, photos: bool = False) -> list[tuple[str, str]]:
     """What is wrong in a run's folder: the file or image, and what."""
+    from ..models.store import reader_again
     from .checking import broken, changed
 
     manifest, wrong = read_manifest(run), []
+    read = reader_again(str(manifest.get("root", "")), str(run))
     if manifest.get("state") != "done":
         wrong.append((MANIFEST, f"the run is not done: {manifest.get('state')}"))
     seen: Counter[tuple[Any, ...]] = Counter()
@@ -129,7 +131,7 @@ def faults(run: Disk | Bucket, photos: bool = False) -> list[tuple[str, str]]:
             named.add(name)
             if fault := broken(run, name):
                 wrong.append((name, fault))
-        if photos and (fault := changed(manifest.get("root", ""), row)):
+        if photos and (fault := changed(read, row)):
             wrong.append((row["path"], fault))
     wrong += [(name, "no row names it") for name in run.names("pictures", "maps") if name not in named]
     wrong += [(name.removeprefix(f"{UNFINISHED}/"), "unfinished") for name in run.names(UNFINISHED)]

@@ -2,25 +2,25 @@
 
 An object is there as a whole or not at all, and rows come after all files that they name. Of two runs at
 once the one that began later has the manifest; the other sees that before it writes more rows, and stops.
-Rows that both wrote stand there twice until --resume, which keeps the first.
+What that one wrote in between, the later one finds at its end: shards are called after their run.
 """
 
 from __future__ import annotations
 
+import glob
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Semaphore
 from typing import Any
 
 from ..engine.errors import BadRequest, Unavailable
+from ..models.addresses import CLOUDS
 from ..models.files import Bucket
-from ..models.shards import Row
+from ..models.shards import Row, shards
 from .runfolder import MADE, UNFINISHED, RunFolder
 from .runrecord import read_manifest
 
 WRITERS, AHEAD = 16, 256  # objects on their way at once, and those that may wait for that
-# Stores whose objects are there as a whole or not at all. Into others a file is written under another name.
-WHOLE = {"abfs", "abfss", "adl", "az", "gcs", "gs", "memory", "oci", "oss", "s3", "s3a"}
 
 
 class RunStore(RunFolder):
@@ -30,7 +30,10 @@ class RunStore(RunFolder):
 
     def __init__(self, *about: Any, **more: Any):
         super().__init__(*about, **more)
+        if glob.has_magic(self.files.path):  # what is to be deleted would be taken for a pattern
+            raise BadRequest(f"{self.files}: the address of a run has no *, ? or [; say another one with -o")
         self._known: set[str] | None = None
+        self._seen: set[str] = set()  # shards that are not ours
         self._pool = ThreadPoolExecutor(WRITERS)  # a request is mostly waiting
         self._waiting: deque[Future[None]] = deque()
         self._room = Semaphore(AHEAD)
@@ -49,6 +52,10 @@ class RunStore(RunFolder):
         if earlier and self.resume:  # from here on an earlier one that lives writes no more rows
             self.begin(earlier)
 
+    def _keep(self, name: str) -> None:
+        self._seen.add(name)
+        super()._keep(name)
+
     def _there(self, name: str) -> bool:
         if self._known is None:  # one list in place of a question for each of millions
             self._known = set(self.files.names(*MADE[1:]))
@@ -61,6 +68,12 @@ class RunStore(RunFolder):
     def end(self, state: str, **more: Any) -> None:
         """Write the manifest once more, with its counts, if this run still holds it."""
         self._check()
+        for name in shards(self.files):
+            if (
+                self._mark not in name and name not in self._seen
+            ):  # of a run that had not seen yet that it is over
+                self._known = None
+                self._keep(name) if self.resume else self._remove(name)
         super().end(state, **more)
 
     def write(self, name: str, data: bytes, safely: bool = False) -> None:
@@ -96,6 +109,7 @@ class RunStore(RunFolder):
             self.settle()
             self._check()
             super().add(rows)
+            self.done.update(row["path"] for row in rows)
 
     def _next(self) -> str:
         return f"{super()._next()}-{self._mark}"
@@ -105,7 +119,7 @@ class RunStore(RunFolder):
 
     def _sent(self, path: str, data: bytes) -> None:
         store, kinds = self.files.store, self.files.store.protocol
-        if not WHOLE.isdisjoint([kinds] if isinstance(kinds, str) else kinds):
+        if not CLOUDS.isdisjoint([kinds] if isinstance(kinds, str) else kinds):
             store.pipe_file(path, data)
             return
         other = f"{self.files.path}/{UNFINISHED}/{self._mark}-{next(self._numbers)}"
@@ -120,8 +134,12 @@ class RunStore(RunFolder):
 
     def _clear(self, path: str) -> None:
         store = self.files.store
-        store.invalidate_cache()
-        if store.exists(path):
+        for is_gone in (False, True):
+            store.invalidate_cache()
+            if not store.exists(path):
+                return
+            if is_gone:  # not all stores say so where an object must not be deleted
+                raise PermissionError("it cannot be deleted")
             store.rm(path, recursive=True)
 
     def _check(self) -> None:

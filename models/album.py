@@ -90,7 +90,7 @@ def safe(name: str) -> str:
 def _safe_part(part: str) -> str:
     clean = "".join(c if c.isascii() and (c.isalnum() or c in "-_.+=") else "_" for c in part)
     clean = f"_{clean[1:]}" if clean.startswith(".") else clean
-    if clean == part and len(part) <= LONGEST:
+    if part and clean == part and len(part) <= LONGEST:  # in a store a part may be empty, and in a folder not
         return part
     mark = hashlib.sha256(os.fsencode(part)).hexdigest()[:12]
     return f"{clean[: LONGEST - 13]}~{mark}"

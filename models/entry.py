@@ -5,26 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..engine.errors import OnnxlensError
+from ..engine.errors import BadRequest, OnnxlensError
 from ..engine.picture import encode_jpeg, shrunk
 from ..engine.signals import tones
 from ..engine.signals.projection import METHODS
 from ..kernels.normalise import normalise
 from ..kernels.upsample import upsample
 from . import tally
-from .addresses import is_address
-from .files import Bucket, Disk, within
+from .files import Bucket, Disk
 from .pages import address
-from .photo import decode, read_file
+from .photo import decode
 from .preprocess import Preprocess
 from .record import command, looking, part, read_map
-from .row import Row
-from .store import reader
+from .shards import Row, encodable
+from .store import Read
 
 QUALITY = 72  # of a thumbnail's JPEG
 OF_IMAGE = "path", "width", "height", "sha256", "truth", "label", "probability", "error"
@@ -38,12 +36,14 @@ OF_MAP = (
 class Drawer:
     """Makes an image's entry of its rows, which know how "shaky" they are.
 
-    `files` and `manifest` are those of the run; thumbnails have at most `side` pixels on their longer side.
+    `files` and `manifest` are those of the run, and `read` gives the bytes of a photo by its name; thumbnails
+    have at most `side` pixels on their longer side.
     """
 
     files: Disk | Bucket
     manifest: Mapping[str, Any]
     side: int
+    read: Read
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
         """The fields OF_IMAGE, the `photo`, or a `note` why there is none, a `command`, and the `maps`.
@@ -72,17 +72,14 @@ class Drawer:
         if row["error"] is not None:
             return None, ""
         try:
-            data = self._file(row["path"])
+            data = self.read(row["path"])
             if hashlib.sha256(data).hexdigest() != row["sha256"]:
                 return None, "the photo has changed since the run"
             return self._thumbnail(data, row["path"]), ""
+        except BadRequest as error:
+            return None, encodable(str(error))
         except OnnxlensError:
             return None, "the photo is not there any more"
-
-    def _file(self, name: str) -> bytes:
-        """A photo's bytes, from where it was."""
-        root = str(self.manifest.get("root", ""))
-        return reader(root)(name) if is_address(root) else read_file(within(Path(root), name))
 
     def _heat(self, row: Row) -> str | None:
         """The map that the run wrote, on the pixels of the photo's thumbnail, as the run's picture has it:

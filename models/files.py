@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.errors import BadRequest, Unavailable
-from .addresses import is_address, opened, said
+from .addresses import fetched, folder_of, is_address, opened, said
 
 
 class Disk:
@@ -57,19 +57,24 @@ class Bucket:
 
     def read(self, name: str) -> bytes:
         """A file's bytes. Raises as `Disk.read` does."""
-        return self.asked("read", name, self.store.cat_file)
+        return self.asked("read", name, lambda path: fetched(self.store, path))
 
     def size(self, name: str) -> int | None:
         """A file's size in bytes; None where there is none."""
         try:
-            return self.asked("read", name, self.store.info)["size"]
+            return self.asked("read", name, self._info)["size"]
         except FileNotFoundError:
             return None
 
     def names(self, *folders: str) -> list[str]:
         """The names of all files in some folders and below, sorted."""
-        found = [f for folder in folders for f in self.asked("read", folder, self._found)]
-        return sorted(str(f).removeprefix(f"{self.path}/") for f in found)
+        found = [f for folder in folders for f in self.asked("list", folder, self._found)]
+        names = (str(f).removeprefix(f"{self.path}/") for f in found)
+        return sorted(n for n in names if not n.endswith("/"))  # which some programs write for a folder
+
+    def _info(self, path: str) -> dict[str, Any]:
+        self.store.invalidate_cache()  # others write there too
+        return self.store.info(path)
 
     def _found(self, path: str) -> list[str]:
         self.store.invalidate_cache()
@@ -92,17 +97,18 @@ class Bucket:
 def files_at(place: str | os.PathLike[str]) -> Disk | Bucket:
     """The files below a folder or an address; file:///folder is the folder."""
     if isinstance(place, str) and is_address(place):
-        if place.startswith(("file://", "local://")):
-            return Disk(Path(opened(place)[1]))
-        return Bucket(place)
+        folder = folder_of(place)
+        return Bucket(place) if folder is None else Disk(Path(folder))
     return Disk(Path(place))
 
 
 def within(folder: Path, name: str) -> Path:
-    """The file `name` of a folder. Raises BadRequest where the name leads out of it, or is none."""
+    """The file `name` of a folder. Raises BadRequest where the name leads out of it, or may do so in another
+    folder, or is none.
+    """
     try:
         path = (folder / name).resolve()
-        if path.is_relative_to(folder.resolve()):
+        if path.is_relative_to(folder.resolve()) and ".." not in name.split("/"):
             return path
     except (OSError, ValueError, RuntimeError):  # a NUL, a name too long, a loop of links
         pass

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,15 @@ from ..engine.errors import BadRequest
 from .addresses import is_address
 from .album import safe
 from .files import Bucket, Disk
-from .row import FIELDS, Row
-from .shards import read_rows
+from .shards import Row, encodable, read_rows
 
-GREATEST = 1e99  # of the numbers in a row
-LONGEST = 4096  # characters of a text in a row
+OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # control characters; a line's end is safe in quotes
 # The options of a run that decide a map or its picture, with their defaults.
 OPTIONS = {"layer": None, "patch": None, "stride": None, "fill": "mean", "colour": "turbo", "alpha": 0.7}
 
 
 def read_run(files: Disk | Bucket) -> tuple[dict[str, Any], list[Row]]:
-    """The manifest of a run and its rows, with every field, each of its kind or None.
+    """The manifest of a run and its rows.
 
     Raises BadRequest where there is no run, and what `read_rows` does.
     """
@@ -38,7 +37,7 @@ def read_run(files: Disk | Bucket) -> tuple[dict[str, Any], list[Row]]:
         raise BadRequest(f"{place} cannot be read: {str(error)[:200]}") from None
     if not isinstance(manifest, dict):
         raise BadRequest(f"{place} is not that of a run")
-    rows = [{key: _plain(row.get(key), kind) for key, kind in FIELDS.items()} for row in read_rows(files)]
+    rows = list(read_rows(files))
     if not rows:
         raise BadRequest(f"{files} holds no rows of a run")
     return manifest, rows
@@ -60,7 +59,7 @@ def looking(manifest: Mapping[str, Any], row: Row) -> str | None:
     if is_address(str(manifest.get("root", ""))):
         return None
     settings = part(part(manifest, "arguments"), "settings")
-    return shlex.join(["onnxlens", "predict", *_photo(manifest, row), *_options(settings)])
+    return line(["predict", *_photo(manifest, row), *_options(settings)])
 
 
 def command(manifest: Mapping[str, Any], row: Row) -> str:
@@ -69,10 +68,17 @@ def command(manifest: Mapping[str, Any], row: Row) -> str:
     given = {**part(arguments, "settings"), **{key: arguments.get(key) for key in OPTIONS}}
     given["method"] = row["method"] or ",".join(map(str, arguments.get("methods") or ()))
     given["target"] = row["target"]
-    words = ["onnxlens", "run", *_photo(manifest, row)]
+    words = ["run", *_photo(manifest, row)]
     words += _options({key: value for key, value in given.items() if value != OPTIONS.get(key)})
     name = "-".join(str(v) for v in (safe(row["path"]), row["target"], row["method"]) if v is not None)
-    return shlex.join([*words, "-o", f"again/{name}"])
+    return line([*words, "-o", f"again/{name}"])
+
+
+def line(words: Sequence[str]) -> str:
+    """A command line of ours to be copied. What a terminal would obey as it is pasted, quoted or not, is left
+    out: the words may be a stranger's.
+    """
+    return encodable(OBEYED.sub("\ufffd", shlex.join(["onnxlens", *words])))
 
 
 def _photo(manifest: Mapping[str, Any], row: Row) -> list[str]:
@@ -94,15 +100,3 @@ def part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """A part of a manifest that should be a table; what is none is empty."""
     value = record.get(key)
     return value if isinstance(value, dict) else {}
-
-
-def encodable(text: str) -> str:
-    """Text as UTF-8 can hold it, of a bounded length: what a stranger wrote may have halves of characters."""
-    return text[:LONGEST].encode("utf-8", "replace").decode()
-
-
-def _plain(value: Any, kind: type) -> Any:
-    """A value of a row if it is of its kind, else None: rows may be a stranger's, and so what is in them."""
-    if kind is str:
-        return encodable(value) if isinstance(value, str) else None
-    return value if isinstance(value, int | float) and abs(value) < GREATEST else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,8 +20,9 @@ from .addresses import is_address
 from .entry import Drawer
 from .files import files_at
 from .pages import as_it_stands, rendered
-from .record import encodable, part, read_run
-from .row import Row
+from .record import line, part, read_run
+from .shards import Row, encodable
+from .store import reader, reader_again
 
 MOST = 200_000_000  # bytes of a page: beyond that a browser takes its time
 SIDES = {100: 480, 500: 320}  # pixels of a thumbnail's longer side, by the number of images
@@ -72,22 +72,28 @@ def report(
     folder: str | os.PathLike[str],
     limit: int | None = None,
     progress: Callable[[int, int], object] = lambda done, count: None,
+    photos: str | os.PathLike[str] | None = None,
 ) -> Report:
     """The report of a run in a folder or at an address; of its images the `limit` most worth a look, or all.
 
     First come the wrong predictions, the surest of them first, then the shakiest maps. `progress`: images
-    done, and how many there are. Raises BadRequest where the folder holds no run, and where the page would
-    have more than MOST bytes.
+    done, and how many there are. `photos`: where they are now, if not where the run says. Raises BadRequest
+    where the folder holds no run, and where the page would have more than MOST bytes.
     """
     files = files_at(folder)
     manifest, rows = read_run(files)
+    if photos is None:
+        read = reader_again(str(manifest.get("root", "")), str(files))
+    else:
+        manifest["root"] = os.fspath(photos)
+        read = reader(manifest["root"])
     for row, shaky in zip(rows, tally.shakiness(rows), strict=True):
         row["shaky"] = shaky
     images: dict[str, list[Row]] = {}
     for row in rows:
         images.setdefault(row["path"], []).append(row)
     shown = sorted(images.values(), key=_interest)[:limit]
-    drawer = Drawer(files, manifest, next((side for n, side in SIDES.items() if len(shown) <= n), SIDE))
+    drawer = Drawer(files, manifest, next((side for n, side in SIDES.items() if len(shown) <= n), SIDE), read)
     _check_size(drawer, shown)
     drawn = []
     for entry in ahead(drawer, shown, cores()):
@@ -172,7 +178,7 @@ def _commands(manifest: Mapping[str, Any], place: str, limit: int | None) -> dic
     lines = {"This page": ["report", place, *few]}
     if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
         lines = {"This run": words, **lines}
-    return {what: encodable(shlex.join(["onnxlens", *line])) for what, line in lines.items()}
+    return {what: line(words) for what, words in lines.items()}
 
 
 def _alpha(manifest: Mapping[str, Any]) -> float:

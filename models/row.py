@@ -12,36 +12,8 @@ from ..kernels.summary import summary
 from .heatmap import HeatMap
 from .preprocess import Box
 from .projection import Projection
+from .shards import FIELDS, Row
 
-# The columns in their order. Each may be null; of an image with an `error` all are but that and the path.
-FIELDS: dict[str, type] = {
-    "path": str,  # below the root of the run, with / between folders
-    "sha256": str,
-    "width": int,
-    "height": int,
-    "method": str,
-    "layer": str,
-    "target": int,
-    "target_label": str,
-    "target_probability": float,
-    "score": float,
-    "prediction": int,
-    "label": str,
-    "probability": float,
-    "truth": str,  # the class that the photo's folder is called after
-    "map_min": float,
-    "map_max": float,
-    "map_mean": float,
-    "map_entropy": float,  # in nats, of what is above zero as a distribution: 0 for one point
-    "map_peak_y": int,  # in pixels of the upright photo
-    "map_peak_x": int,
-    "picture": str,  # below the folder of the run
-    "map": str,
-    "seconds": float,
-    "problem": str,  # why there is no map
-    "error": str,  # why there is nothing
-}
-Row = dict[str, Any]
 Found = HeatMap | Projection
 
 

@@ -1,6 +1,7 @@
 """Photos at an address, as of an object store; here in one that is held in memory."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -246,3 +247,66 @@ def test_commands_of_single_photos_write_to_folders_only(place, run):
     for words in (["gradcam", "model.onnx", "."], ["occlusion", "model.onnx", "."]):
         done = run(*words, "-o", "memory://bucket/out")
         assert (done.code, "`onnxlens run --method" in done.err) == (2, True), done.err
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        "reference://::file://{place}/evil.json",  # fsspec renders templates that such a file holds
+        "simplecache::memory://bucket/photos",
+        "http://127.0.0.1:9/photos",
+        "sftp://stranger/photos",
+        "github://a:b@main/photos",
+        "nonsense://photos",
+    ],
+)
+def test_a_run_leads_to_no_address_that_a_stranger_may_name(store, run, place, monkeypatch, root):
+    assert run("run", "model.onnx", "album/a", "-o", "out").code == 0
+    record = json.loads(Path("out/manifest.json").read_text()) | {"root": root.format(place=place)}
+    Path("out/manifest.json").write_text(json.dumps(record))
+
+    def refused(address, **_):
+        raise AssertionError(address)
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", refused)
+    done = run("runs", "verify", "out", "--photos")
+    assert (done.code, "are not read because a run says so" in done.out) == (1, True)
+    assert run("report", "out", "-o", "page.html").code == 0
+    page = Path("page.html").read_text()
+    assert "are not read because a run says so" in page
+    assert run("report", "out", "-o", "page.html", "--overwrite", "--photos", "album/a").code == 0
+    assert "are not read because" not in Path("page.html").read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe with a name")
+def test_a_folder_said_as_an_address_is_read_as_a_folder(place, run):
+    """Nobody writes into the pipe: who opens it waits without end."""
+    Path("album").mkdir()
+    os.mkfifo("album/pipe.png")
+    Path("album/1.png").write_bytes(Path("red.png").read_bytes())
+    assert run("run", "model.onnx", f"file://{place}/album", "-o", "out").code == 1
+    assert {r["path"]: r["error"] for r in rows("out")} == {"1.png": None, "pipe.png": "not a regular file"}
+    assert run("runs", "verify", "out", "--photos").code == 0
+
+
+@pytest.mark.parametrize("more", ["--resume", "--overwrite"])
+def test_what_an_earlier_run_wrote_as_it_was_taken_over_stands_there_once(store, run, monkeypatch, more):
+    """It had just looked who holds the run; its rows come after the later one listed them."""
+    from onnxlens.cli.runstore import RunStore
+
+    words = ["run", "model.onnx", "album", "-o", OUT, "--batch", 1, "--shard", 2]
+    run(*words[:3], "-o", "folder")
+    run(*words, "--limit", 1)
+    end = RunStore.end
+
+    def ending(self, *about, **more):
+        last = store.find("/bucket/out/rows")[-1]
+        store.pipe(last.replace(self._mark, "ffff"), store.cat_file(last))
+        assert len(table(OUT)) > 5
+        end(self, *about, **more)
+
+    monkeypatch.setattr(RunStore, "end", ending)
+    assert run(*words, more).code == 1
+    assert run("runs", "verify", OUT).code == 0
+    assert table(OUT) == table("folder")
+    assert json.loads(store.cat_file("/bucket/out/manifest.json"))["counts"]["images"] == 5

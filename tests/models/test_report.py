@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.runs import row, written
 
-from onnxlens.engine.errors import BadRequest
+from onnxlens.engine.errors import BadRequest, OnnxlensError
 from onnxlens.engine.picture import colour_map
 from onnxlens.models import report as module
 from onnxlens.models.pages import digest
@@ -300,3 +300,30 @@ def test_a_manifest_and_rows_of_any_content_are_shown(tmp_path):
     (image,) = Parts(html).data["images"]
     assert (image["label"], image["width"], image["probability"]) == (None, None, None)
     assert image["maps"][0]["score"] is None
+
+
+def test_a_copied_command_holds_nothing_that_a_terminal_obeys(tmp_path):
+    r"""Pasted, \x15 would clear what came before it, and the line's end would run what comes after."""
+    evil = "\x15touch evil\n\x1b[201~\x9b\x7f"
+    run = written(tmp_path, [row(f"{evil}.png", method="occlusion")], command_line=["run", evil])
+    found = report(run)
+    (image,) = found.data["images"]
+    for command in (image["command"], image["maps"][0]["command"], *found.commands.values()):
+        assert all(c.isprintable() or c == "\n" for c in command)
+        assert command.startswith("onnxlens ")
+
+
+def test_rows_nested_without_end_are_refused_in_one_line(tmp_path):
+    run = written(tmp_path, [row("1.png")])
+    (run / "rows/part-00000.jsonl").write_text('{"path": ' + "[" * 10**5)
+    with pytest.raises(OnnxlensError, match="no whole file of rows"):
+        report(run)
+
+
+def test_the_photos_may_have_moved(tmp_path):
+    run = written(tmp_path, [row("a/1.png")])
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    assert report(run).data["images"][0]["note"] == "the photo is not there any more"
+    (image,) = report(run, photos=tmp_path / "moved").data["images"]
+    assert image["photo"]
+    assert f"{tmp_path}/moved/a/1.png" in image["command"]
