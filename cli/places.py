@@ -120,7 +120,7 @@ def photos_too(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(images: tuple[str, ...], **given: Any) -> Any:
         chosen = Choice(**taken(Choice, given))
         if are_many(images) or chosen.lists or not chosen.whole:
-            images = tuple(_paths(chosen.album(images)))
+            images = tuple(dict.fromkeys(chosen.paths(images)))
         return function(images=images, **given)
 
     return choice(exit_zero(command))
