@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+NAMED = 3  # candidates, at most, that an error names
+
 
 class OnnxlensError(Exception):
     """Anything that onnxlens refuses or cannot do. Its text is one line for a person.
@@ -55,18 +57,18 @@ class BadRequest(OnnxlensError):
     exit_code = 2
 
 
-def nearest(name: str, names: Iterable[str], most: int = 3) -> str:
+def nearest(name: str, names: Iterable[str]) -> str:
     """The end of a sentence that names the candidates nearest to `name`.
 
     Returns "; nearest: a, b" or, when nothing is near, a few of the names, or "".
     """
     names = list(dict.fromkeys(names))
     by_lower = {n.lower(): n for n in reversed(names)}
-    near = [by_lower[n] for n in difflib.get_close_matches(name.lower(), by_lower, most, 0.4)]
+    near = [by_lower[n] for n in difflib.get_close_matches(name.lower(), by_lower, NAMED, 0.4)]
     inside = [n for n in names if name.lower() in n.lower()] if name else []
-    found = list(dict.fromkeys(inside[:most] + near))[:most]
+    found = list(dict.fromkeys(inside[:NAMED] + near))[:NAMED]
     if found:
         return "; nearest: " + ", ".join(found)
     return (
-        ("; there are: " + ", ".join(names[:most]) + (", ..." if len(names) > most else "")) if names else ""
+        ("; there are: " + ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")) if names else ""
     )

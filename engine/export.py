@@ -20,15 +20,13 @@ def is_too_large(graph: Graph) -> bool:
     return light.ByteSize() + sum(len(_stored(t)) for t in large) > LIMIT - 2**20
 
 
-def split(
-    graph: Graph, location: str, outputs: Sequence[str] | None = None
-) -> tuple[ModelProto, Iterator[memoryview]]:
+def split(graph: Graph, location: str) -> tuple[ModelProto, Iterator[memoryview]]:
     """The graph as a model whose large weights lie in the file `location`, and that file piece by piece.
 
-    `location` is a bare file name: both files go into one folder. `outputs`: as Graph.to_model. The
-    pieces are views of the weights as they are stored and the gaps between them, to be written in order.
+    `location` is a bare file name: both files go into one folder. The pieces
+    are views of the weights as they are stored and the gaps between them, to be written in order.
     """
-    model = graph.to_model(outputs, weights=False)
+    model = graph.to_model(weights=False)
     weights, start = [], 0
     for stub in model.graph.initializer:
         if is_external(stub):

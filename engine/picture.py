@@ -21,6 +21,7 @@ COLOURS: dict[str, Any] = {
 SIGNED = "signed"  # besides OpenCV's colour maps: cold below zero, black at zero, hot above it
 _FONT, _SCALE, _LINE = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 22
 _MOST = 200  # characters of a caption
+PAPER = 255  # the grey of a page
 _DEAD = 225  # the grey of a tile that shows nothing
 
 
@@ -72,13 +73,12 @@ def grid(
     pictures: Sequence[np.ndarray],
     columns: int,
     gap: int = 8,
-    background: int = 255,
     captions: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Pictures side by side in rows of `columns`, as one picture.
 
     Every cell is as large as the largest picture, and each picture sits in the middle of its cell.
-    `gap` is in pixels, `background` a grey level. `captions`, one for each picture, stand below
+    `gap` is in pixels. `captions`, one for each picture, stand below
     them and are cut where the cell ends; letters outside ASCII become question marks, which is all that
     OpenCV's font has. Raises ValueError for no pictures or a different number of captions.
     """
@@ -89,14 +89,14 @@ def grid(
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     size = rows * (height + strip + gap) + gap, columns * (width + gap) + gap, 3
-    page = np.full(size, background, np.uint8)
+    page = np.full(size, PAPER, np.uint8)
     for i, picture in enumerate(pictures):
         top, left = gap + i // columns * (height + strip + gap), gap + i % columns * (width + gap)
         h, w = picture.shape[:2]
         y, x = top + (height - h) // 2, left + (width - w) // 2
         page[y : y + h, x : x + w] = picture
         if captions is not None:
-            _write(page[top + height : top + height + strip, left : left + width], captions[i], background)
+            _write(page[top + height : top + height + strip, left : left + width], captions[i])
     return page
 
 
@@ -143,51 +143,49 @@ def bars(values: Sequence[float], captions: Sequence[str], width: int = 480) -> 
         page[top + 3 : top + _LINE - 3, :field] = 235
         length = round(field * np.clip(np.nan_to_num(value), 0, 1))
         page[top + 3 : top + _LINE - 3, :length] = colour_map("inferno")[150]
-        _write(page[top : top + _LINE, field + 8 :], caption, 255, middle=False)
+        _write(page[top : top + _LINE, field + 8 :], caption, middle=False)
     return page
 
 
-def titled(picture: np.ndarray, lines: Sequence[str], background: int = 255) -> np.ndarray:
+def titled(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
     """A picture under lines of text; it is made wider, up to 1,200 pixels, where they need that."""
     width = max(picture.shape[1], min(1200, 16 + max(_width(line[:_MOST]) for line in lines)))
-    page = np.full((_LINE * len(lines) + 6, width, 3), background, np.uint8)
+    page = np.full((_LINE * len(lines) + 6, width, 3), PAPER, np.uint8)
     for i, line in enumerate(lines):
-        _write(page[i * _LINE + 6 : (i + 1) * _LINE + 6, 8:], line, background, middle=False)
-    return stacked([page, picture], background)
+        _write(page[i * _LINE + 6 : (i + 1) * _LINE + 6, 8:], line, middle=False)
+    return stacked([page, picture])
 
 
-def text(line: str, width: int, background: int = 255) -> np.ndarray:
+def text(line: str, width: int) -> np.ndarray:
     """One line of text, (22, `width`, 3); it is cut where it ends."""
-    strip = np.full((_LINE, width, 3), background, np.uint8)
-    _write(strip, line, background, middle=False)
+    strip = np.full((_LINE, width, 3), PAPER, np.uint8)
+    _write(strip, line, middle=False)
     return strip
 
 
-def rows(
-    pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int = 1, background: int = 255
-) -> np.ndarray:
+def rows(pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int = 1) -> np.ndarray:
     """Pictures of one height below one another, each with its caption to the left, in so many columns."""
     left = 16 + max(_width(c[:_MOST]) for c in captions)
     lines = []
     for picture, caption in zip(pictures, captions, strict=True):
         height = max(picture.shape[0], _LINE)
-        line = np.full((height, left + picture.shape[1], 3), background, np.uint8)
-        _write(line[:_LINE, 8:left], caption, background, middle=False)
+        line = np.full((height, left + picture.shape[1], 3), PAPER, np.uint8)
+        _write(line[:_LINE, 8:left], caption, middle=False)
         line[: picture.shape[0], left:] = picture
         lines.append(line)
     deep = -(-len(lines) // columns)
-    parts = [stacked(lines[i : i + deep], background) for i in range(0, len(lines), deep)]
+    parts = [stacked(lines[i : i + deep]) for i in range(0, len(lines), deep)]
     height = parts[0].shape[0]
     return np.concatenate(
-        [np.pad(p, ((0, height - p.shape[0]), (0, 0), (0, 0)), constant_values=background) for p in parts], 1
+        [np.pad(p, ((0, height - p.shape[0]), (0, 0), (0, 0)), constant_values=PAPER) for p in parts], 1
     )
 
 
-def stacked(pictures: Sequence[np.ndarray], background: int = 255) -> np.ndarray:
+def stacked(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Pictures below one another, at the left, as wide as the widest."""
     width = max(p.shape[1] for p in pictures)
     return np.concatenate(
-        [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=background) for p in pictures]
+        [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=PAPER) for p in pictures]
     )
 
 
@@ -210,7 +208,7 @@ def shrunk(picture: np.ndarray, longest: int) -> np.ndarray:
     return picture if max(picture.shape[:2]) <= longest else fitted(picture, longest)
 
 
-def _write(strip: np.ndarray, text: str, background: int, middle: bool = True) -> None:
+def _write(strip: np.ndarray, text: str, middle: bool = True) -> None:
     """Write text into the middle or at the left of a strip of the page, in place; the strip bounds it."""
     text = "".join(c if " " <= c <= "~" else "?" for c in text[:_MOST])
     while text and _width(text) > strip.shape[1]:
@@ -219,8 +217,7 @@ def _write(strip: np.ndarray, text: str, background: int, middle: bool = True) -
     ink = np.zeros(strip.shape[:2], np.uint8)
     at = (strip.shape[1] - _width(text)) // 2 if middle else 0, _LINE - 7
     cv2.putText(ink, text, at, _FONT, _SCALE, 255, 1, cv2.LINE_AA)
-    colour = 0 if background > 127 else 255
-    strip[:] = background + (colour - background) * (ink[..., None] / 255.0)
+    strip[:] = PAPER - PAPER * (ink[..., None] / 255.0)
 
 
 def _width(text: str) -> int:

@@ -191,7 +191,7 @@ def _bfloat16(array: np.ndarray) -> onnxruntime.OrtValue:
     )
 
 
-def one_line(error: Exception, most: int = 300) -> str:
-    """An exception's text on one line of bounded length."""
+def one_line(error: Exception) -> str:
+    """An exception's text on one line of at most 300 characters."""
     text = " ".join(str(error).split())
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return text if len(text) <= 300 else text[:297] + "..."

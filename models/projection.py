@@ -174,12 +174,12 @@ def project_layer(
     return [_projection(lens, photo, box, projector, s, order) for s in signals]
 
 
-def sheet(shown: Sequence[Projection], style: str = "signed", side: int = 128) -> np.ndarray:
+def sheet(shown: Sequence[Projection], style: str = "signed") -> np.ndarray:
     """What channels see of a photo beside what comes back from each, as one picture, (H, W, 3) uint8.
 
     Raises NoMap for a projection with a problem.
     """
-    cells = [np.hstack(p.crops(style, side)) for p in shown]
+    cells = [np.hstack(p.crops(style)) for p in shown]
     return picture.grid(cells, 3, captions=[f"channel {p.channel}: {p.value:.3g}" for p in shown])
 
 
@@ -239,13 +239,13 @@ def in_colours(array: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     return np.ascontiguousarray(array[..., ::-1] if preprocess.channels == "bgr" else array)
 
 
-def cut(photo: np.ndarray, box: Box, side: int, background: int = 127) -> np.ndarray:
+def cut(photo: np.ndarray, box: Box, side: int) -> np.ndarray:
     """The part of a photo in a box, in photo pixels, as (side, side, 3); grey beyond the photo."""
     y0, x0, y1, x1 = box
     height, width = photo.shape[:2]
     top, left = max(0, int(np.floor(y0))), max(0, int(np.floor(x0)))
     bottom, right = min(height, int(np.ceil(y1))), min(width, int(np.ceil(x1)))
-    page = np.full((side, side, 3), background, np.uint8)
+    page = np.full((side, side, 3), 127, np.uint8)
     if top >= bottom or left >= right:
         return page
     down, across = side / (y1 - y0), side / (x1 - x0)

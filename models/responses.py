@@ -68,7 +68,7 @@ class Response:
         heat = np.maximum(self.at_photo(channel), 0)
         return picture.overlay(self.photo, normalise(heat[None])[0])
 
-    def overlays(self, channels: Sequence[int], columns: int = 4) -> np.ndarray:
+    def overlays(self, channels: Sequence[int]) -> np.ndarray:
         """The photo under each of these channels, side by side and made smaller, (h, w, 3) uint8."""
         photo = picture.fitted(self.photo, OVER)
         down, across = photo.shape[0] / self.photo.shape[0], photo.shape[1] / self.photo.shape[1]
@@ -76,14 +76,14 @@ class Response:
         small = replace(self, photo=photo, box=(y0 * down, x0 * across, y1 * down, x1 * across))
         captions = [f"{c}: {_number(self.strength[c])}" for c in channels]
         over = [small.overlay(c) for c in channels]
-        return picture.titled(picture.grid(over, columns, captions=captions), self._title(len(channels)))
+        return picture.titled(picture.grid(over, 4, captions=captions), self._title(len(channels)))
 
-    def row(self, count: int = ACROSS) -> np.ndarray:
-        """The mean over channels and the `count` strongest channels, in one row."""
-        best = self.order()[:count]
+    def row(self) -> np.ndarray:
+        """The mean over channels and the strongest channels, in one row, (h, w, 3) uint8."""
+        best = self.order()[:ACROSS]
         tiles = [_tile(self.maps.mean(0), self._colour(), TILE), *(self.tile(c) for c in best)]
         captions = ["mean", *(f"{c}: {_number(self.strength[c])}" for c in best)]
-        return picture.titled(picture.grid(tiles, count + 1, captions=captions), [self._name()])
+        return picture.titled(picture.grid(tiles, ACROSS + 1, captions=captions), [self._name()])
 
     def _colour(self) -> str:
         return picture.SIGNED if self.statistics.least < 0 else "inferno"

@@ -29,11 +29,11 @@ def waves(size: int) -> tuple[np.ndarray, np.ndarray]:
     return basis / np.linalg.norm(basis, axis=0), frequencies
 
 
-def falloff(height: int, width: int, power: float = 1.0) -> np.ndarray:
+def falloff(height: int, width: int) -> np.ndarray:
     """How much of each frequency an image has, (height, width): 1/f, as photos do."""
     fy, fx = waves(height)[1], waves(width)[1]
     f = np.hypot(fy[:, None], fx[None, :])
-    return _GAIN / np.maximum(f, 1 / max(height, width)) ** power
+    return _GAIN / np.maximum(f, 1 / max(height, width))
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int, int, int]) -> np.ndarray:
@@ -41,20 +41,20 @@ def noise(rng: np.random.Generator, shape: tuple[int, int, int, int]) -> np.ndar
     return (_SPREAD * rng.standard_normal(shape)).astype(np.float32)
 
 
-def from_spectrum(spectrum: Tensor, height: int, width: int, power: float = 1.0) -> Tensor:
+def from_spectrum(spectrum: Tensor, height: int, width: int) -> Tensor:
     """The pixels (N, 3, height, width) from 0 to 255 of spectra of the same shape, as an expression."""
     graph = spectrum.graph
     down, across = (graph.constant(waves(n)[0].astype(np.float32)) for n in (height, width))
-    scaled = spectrum * graph.constant(falloff(height, width, power).astype(np.float32))
+    scaled = spectrum * graph.constant(falloff(height, width).astype(np.float32))
     planes = down @ scaled @ op.Transpose(across, perm=[1, 0])
     mix = graph.constant(COLOURS.astype(np.float32)[:, :, None, None])
     return op.Sigmoid(op.Conv(planes, mix)) * 255
 
 
-def to_spectrum(pixels: np.ndarray, power: float = 1.0) -> np.ndarray:
+def to_spectrum(pixels: np.ndarray) -> np.ndarray:
     """The spectra (N, 3, H, W) float32 of pixels (N, 3, H, W), 0 to 255: a photo to start from."""
     level = np.clip(pixels.astype(np.float64) / 255, 0.02, 0.98)
     logits = np.log(level / (1 - level))
     planes = np.einsum("ck,nkhw->nchw", np.linalg.inv(COLOURS), logits)
     (down, _), (across, _) = waves(pixels.shape[2]), waves(pixels.shape[3])
-    return (down.T @ planes @ across / falloff(pixels.shape[2], pixels.shape[3], power)).astype(np.float32)
+    return (down.T @ planes @ across / falloff(*pixels.shape[2:])).astype(np.float32)

@@ -86,11 +86,11 @@ class Averaged(Projector):
         channels: int | Sequence[int] = STRONGEST,
         positions: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
     ) -> list[Signal]:
-        """One signal for each image of a batch, one image after the other. Arguments and errors as before."""
+        """One signal for each image of a batch, one image after the other. As a Projector's."""
         found: list[Signal] = []
-        images = feeds.get(self.images)
-        for i, unit in enumerate(self.once(feeds, channels, positions)):
-            assert images is not None
+        units = self.once(feeds, channels, positions)
+        images = feeds[self.images]
+        for i, unit in enumerate(units):
             if i and _same_unit(found[-1], unit) and np.array_equal(images[i], images[i - 1]):
                 found.append(found[-1])  # a batch of fixed size is filled with copies
             else:

@@ -15,13 +15,14 @@ from .weights import Kernels
 POSITIVE = {"Sigmoid", "HardSigmoid", "Softplus", "Softmax"}
 HANDING_ON = {*RESHAPING, *POOLING, "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Concat", "Transpose"}
 FAINT = 0.01
+ALIKE = 0.95  # cosine
 COMPARED, BLOCK, LISTED = 8192, 1024, 1000
 
 
-def doubles(layer: Kernels, least: float = 0.95) -> list[tuple[int, int, float]]:
+def doubles(layer: Kernels) -> list[tuple[int, int, float]]:
     """Pairs (i, j, cosine), i < j, of kernels that are nearly the same or nearly each other's opposite.
 
-    The cosine of the angle between them is above `least` or below -`least`; nearest to 1 or -1 first, and
+    The cosine of the angle between them is above 0.95 or below -0.95; nearest to 1 or -1 first, and
     no more than 1,000 pairs. Those of different groups read different channels and are not compared, nor
     are more than the first 8,192, nor kernels of a single number.
     """
@@ -36,7 +37,7 @@ def doubles(layer: Kernels, least: float = 0.95) -> list[tuple[int, int, float]]
     found: list[tuple[int, int, float]] = []
     for start, end, last in _blocks(count, size):
         cosines = np.triu(flat[start:end] @ flat[start:last].T, 1)
-        near = np.argwhere(np.abs(cosines) > least)
+        near = np.argwhere(np.abs(cosines) > ALIKE)
         near = near[np.argsort(-np.abs(cosines[tuple(near.T)]), kind="stable")[:LISTED]]
         found += [(start + i, start + j, float(cosines[i, j])) for i, j in near.tolist()]
         found = sorted(found, key=lambda pair: -abs(pair[2]))[:LISTED]

@@ -61,6 +61,16 @@ def test_grad_cam_is_cam_on_an_averaged_linear_head():
         np.testing.assert_allclose(found.map, cam, rtol=1e-5, atol=1e-6)
 
 
+def test_the_classes_of_any_output_are_explained():
+    proto, x = gap_network(), RNG.standard_normal((1, 3, 16, 16)).astype(np.float32)
+    (alone,) = Explainer(Network(proto, "cpu"))({"x": x}, 2)
+    proto.graph.output.insert(0, helper.make_tensor_value_info("g", TensorProto.FLOAT, ["N", 4, 1, 1]))
+    (found,) = Explainer(Network(proto, "cpu"), output="p")({"x": x}, 2)
+    np.testing.assert_array_equal(found.map, alone.map)
+    np.testing.assert_array_equal(found.output, alone.output)
+    assert found.output.shape == (5,)
+
+
 def test_a_network_worked_by_hand():
     """One image, two maps, two classes: every number can be checked with a pencil."""
     proto = model(

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.picture import COLOURS, colour_map, encode_png, grid, overlay
+from onnxlens.engine.picture import COLOURS, PAPER, colour_map, encode_png, grid, overlay
 
 RNG = np.random.default_rng(4)
 
@@ -50,13 +50,13 @@ def test_an_impossible_opacity_is_a_bad_request(alpha):
 
 def test_grid_puts_each_picture_in_its_cell():
     pictures = [flat(10, 20, c) for c in (10, 20, 30)]
-    page = grid(pictures, 2, gap=3, background=200)
+    page = grid(pictures, 2, gap=3)
     assert page.shape == (2 * 13 + 3, 2 * 23 + 3, 3)
     assert (page[3:13, 3:23] == 10).all()
     assert (page[3:13, 26:46] == 20).all()
     assert (page[16:26, 3:23] == 30).all()
-    assert (page[16:26, 26:46] == 200).all()
-    assert (page == 200).sum() == page.size - 3 * 600
+    assert (page[16:26, 26:46] == PAPER).all()
+    assert (page == PAPER).sum() == page.size - 3 * 600
 
 
 def test_grid_centres_smaller_pictures_and_needs_no_full_row():
@@ -79,7 +79,7 @@ def test_captions_stay_under_their_own_picture():
 
 def test_captions_of_any_text_and_on_any_cell_are_drawn_without_trouble():
     for width in (1, 3, 12, 300):
-        page = grid([flat(2, width, 0)], 1, captions=["é\n\0 猫 " + "x" * 5000], background=0)
+        page = grid([flat(2, width, 0)], 1, captions=["é\n\0 猫 " + "x" * 5000])
         assert page.shape[1] == 8 + width + 8
 
 
