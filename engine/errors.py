@@ -69,6 +69,6 @@ def nearest(name: str, names: Iterable[str]) -> str:
     found = list(dict.fromkeys(inside[:NAMED] + near))[:NAMED]
     if found:
         return "; nearest: " + ", ".join(found)
-    return (
-        ("; there are: " + ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")) if names else ""
-    )
+    if not names:
+        return ""
+    return "; there are: " + ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
