@@ -25,12 +25,7 @@ if TYPE_CHECKING:
 @options.command("gradcam")
 @options.model
 @options.images
-@click.option(
-    "--target",
-    "targets",
-    multiple=True,
-    help="Class index, label, or top3 for the three best; may be said several times.  [default: top1]",
-)
+@options.targets()
 @click.option("--layer", help="Feature map to look at.  [default: the last one before the head]")
 @click.option(
     "--layers",
@@ -40,16 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--guided", is_flag=True, help="Also guided Grad-CAM: which pixels of the heat matter.")
 @options.output("Folder for pictures, maps and manifest.json.")
-@click.option(
-    "--colour", default="turbo", show_default=True, help="Colour map: turbo, jet, viridis, inferno, ..."
-)
-@click.option(
-    "--alpha",
-    default=0.7,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Opacity of the hottest spot.",
-)
+@options.overlay(0.7)
 @folders_too("gradcam")
 @options.photos
 @options.as_json

@@ -93,6 +93,31 @@ def taken(kind: type[Any], given: dict[str, Any]) -> dict[str, Any]:
     return {field.name: given.pop(field.name) for field in fields(kind) if field.name in given}
 
 
+def targets(default: str = "top1") -> Callable[[F], F]:
+    """Which classes are explained; where nobody says, what `default` says in words."""
+    help = "Class index, label, or top3 for the three best; may be said several times."
+    return click.option("--target", "targets", multiple=True, help=f"{help}  [default: {default}]")
+
+
+def overlay(alpha: float) -> Callable[[F], F]:
+    """How a map is laid over its photo; `alpha` (0 to 1) where nobody says."""
+    return stacked(
+        click.option(
+            "--colour",
+            default="turbo",
+            show_default=True,
+            help="Colour map of an overlay: turbo, jet, viridis, inferno, ...",
+        ),
+        click.option(
+            "--alpha",
+            default=alpha,
+            show_default=True,
+            type=click.FloatRange(0, 1),
+            help="Opacity of an overlay's hottest spot.",
+        ),
+    )
+
+
 def output(holds: str, default: str = "onnxlens-out") -> Callable[[F], F]:
     """Where the results go, and whether over those of an earlier run; `holds` says what will lie there."""
     return stacked(

@@ -43,13 +43,7 @@ def shared(method: str, style: str, unit: str) -> Any:
     return options.stacked(
         options.model,
         options.images,
-        click.option(
-            "--target",
-            "targets",
-            multiple=True,
-            help="Class index, label, or top3 for the three best; may be said several times.  "
-            f"[default: {unit}]",
-        ),
+        options.targets(unit),
         click.option("--layer", help="Look from this layer instead of from a class."),
         click.option(
             "--channels",
@@ -75,14 +69,7 @@ def shared(method: str, style: str, unit: str) -> Any:
             help="signed: around middle grey; absolute: light on black; diverging: red for, blue against; "
             "overlay: as heat over the photo.",
         ),
-        click.option("--colour", default="turbo", show_default=True, help="Colour map of an overlay."),
-        click.option(
-            "--alpha",
-            default=0.9,
-            show_default=True,
-            type=click.FloatRange(0, 1),
-            help="Opacity of an overlay's hottest spot.",
-        ),
+        options.overlay(0.9),
         folders_too(method),
         options.photos,
         options.as_json,

@@ -87,12 +87,7 @@ machinery = options.stacked(
     show_default=True,
     help="gradcam, occlusion, saliency, guided, deconvnet, ...; several with commas or said several times.",
 )
-@click.option(
-    "--target",
-    "targets",
-    multiple=True,
-    help="Class index, label, or top3 for the three best; may be said several times.  [default: top1]",
-)
+@options.targets()
 @click.option("--layer", help="Feature map to look at.  [default: the last one before the head]")
 @click.option("--patch", type=options.Size(), metavar="N[xM]", help="Patch of an occlusion.")
 @click.option("--stride", type=options.Size(), metavar="N[xM]", help="Step of that patch.")
@@ -104,14 +99,7 @@ machinery = options.stacked(
 @click.option(
     "--part", type=Part(), help="Only the I-th of N parts, as 1/4; `onnxlens runs merge` joins them."
 )
-@click.option("--colour", default="turbo", show_default=True, help="Colour map of the pictures.")
-@click.option(
-    "--alpha",
-    default=0.7,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Opacity of the hottest spot.",
-)
+@options.overlay(0.7)
 @machinery
 @options.photos
 @options.as_json
