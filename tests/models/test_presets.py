@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -95,3 +98,12 @@ def test_what_cannot_be_known_is_asked(shape, answers, flag):
 def test_inputs_that_are_no_photos(shape):
     with pytest.raises(BadModel):
         infer_layout(shape)
+
+
+def test_the_documentation_has_every_preset():
+    page = (Path(__file__).parents[2] / "docs/settings.md").read_text()
+    rows = page.partition("## Presets")[2].partition("\n\nA wrong")[0].splitlines()
+    named = [
+        name for row in rows if row.startswith("| `") for name in re.findall("`(.*?)`", row.split("|")[1])
+    ]
+    assert named == list(PRESETS)
