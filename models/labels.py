@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,7 +77,9 @@ def class_named(text: str, labels: Sequence[str]) -> int:
         if len(matches) == 1:
             return matches[0]
         if matches:
-            several = ", ".join(f"{i} {labels[i]!r}" for i in matches[:5])
+            # A cat comes before bullfrog, Rana catesbeiana.
+            matches.sort(key=lambda i: low not in re.findall(r"\w+", labels[i].lower()))
+            several = ", ".join(f"{i} {labels[i]!r}" for i in matches[:5]) + ", ..." * (len(matches) > 5)
             raise BadRequest(f"{len(matches)} classes are called {text!r}: {several}; give the index")
     single = [name.strip() for label in labels for name in label.split(",")]
     raise BadRequest(f"no class is called {text!r}{nearest(text, single)}")

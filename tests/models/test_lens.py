@@ -10,6 +10,7 @@ from oracles.toys import COLOURS, HEAD, SIDE, UNIT, blob, build, colours
 
 from onnxlens.engine.errors import BadModel, BadRequest, NoMap, NoRule
 from onnxlens.models.heatmap import probabilities
+from onnxlens.models.labels import class_named
 from onnxlens.models.lens import Lens
 from onnxlens.models.preprocess import Preprocess
 from onnxlens.models.sidecar import LABELS_KEY
@@ -200,6 +201,23 @@ def test_labels_are_matched_whole_then_by_name_then_by_part(text, index, lens_of
     labels = ["goldfish, Carassius auratus", "great white shark", "tiger", "tiger cat", "crane"]
     lens = lens_of(colours(preprocess=UNIT), labels=labels)
     assert lens.wish(text) == index
+
+
+def test_of_several_classes_those_that_have_the_word_are_named_first():
+    labels = [
+        "bullfrog, Rana catesbeiana",
+        "bobcat",
+        "cattle",
+        "tiger cat",
+        "catamount",
+        "Siamese cat, Siamese",
+    ]
+    with pytest.raises(BadRequest) as error:
+        class_named("cat", labels)
+    named = (
+        "3 'tiger cat', 5 'Siamese cat, Siamese', 0 'bullfrog, Rana catesbeiana', 1 'bobcat', 2 'cattle', ..."
+    )
+    assert str(error.value) == f"6 classes are called 'cat': {named}; give the index"
 
 
 def test_a_label_of_several_classes_or_of_none(lens_of):
