@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ..engine.errors import BadRequest
 from . import options
 from .console import counting, emit, say
 from .folder import Folder
@@ -64,6 +65,8 @@ def command(
     from ..models.photo import read_photo
     from .manifest import manifest
 
+    if Path(image).is_dir():
+        raise BadRequest(f"{image}: a folder; say one of its photos, or `onnxlens run` for all of them")
     folder = Folder(output, overwrite)
     lens = options.open_lens(model, quiet, **settings)
     layer = lens.explainer("gradcam", layer).layer

@@ -214,6 +214,7 @@ def test_on_a_phone_the_photo_comes_before_the_layers_and_sheets_can_be_read(cat
     ("words", "said"),
     [
         (["nowhere.png"], "nowhere.png: no such file"),
+        (["."], "a folder; say one of its photos"),
         (["cat.png", "--layer", "relu9"], "no layer 'relu9'"),
         (["cat.png", "--target", "dog"], "dog"),
     ],
