@@ -34,12 +34,12 @@ class Worker:
         import cv2
 
         from ..models.job import Job
-        from ..models.store import reader
+        from ..models.store import reader, reading
         from .runfolder import run_at
 
         cv2.setNumThreads(1)
         self.folder = run_at(output, {})
-        self.job: Job = Job(spec, reader(root), self.folder.write)
+        self.job: Job = Job(spec, reader(root), self.folder.write, reading=reading(root))
 
     def __call__(self, batches: Words) -> dict[str, list[str]]:
         """Rows as JSON: their nulls and numbers come through any table as they are."""

@@ -23,11 +23,12 @@ def rehearse(spec: Spec, plan: Plan) -> None:
     """
     from ..engine.ahead import ahead
     from ..models.job import Job
-    from ..models.store import reader
+    from ..models.store import reader, reading
     from ..models.stream import groups
 
     sizes: list[int] = []
-    job = Job(spec, reader(plan.album.root), lambda _, data: sizes.append(len(data)), plan.workers)
+    root = plan.album.root
+    job = Job(spec, reader(root), lambda _, data: sizes.append(len(data)), plan.workers, reading(root))
     left = left_of(plan.album, folder_of(job, plan).finished())
     names = (left or plan.album.names)[: WARM * plan.workers * plan.batch]
     first = names[: plan.workers * plan.batch]

@@ -32,13 +32,14 @@ def perform(spec: Spec, plan: Plan, command: str) -> int:
     import cv2
 
     from ..models.job import Job
-    from ..models.store import reader
+    from ..models.store import reader, reading
 
     if plan.rows == "parquet":
         import_arrow()
     if plan.workers > 1:
         cv2.setNumThreads(1)  # every worker decodes on its own
-    job = Job(spec, reader(plan.album.root), lambda name, data: folder.write(name, data), plan.workers)
+    root = plan.album.root
+    job = Job(spec, reader(root), lambda name, data: folder.write(name, data), plan.workers, reading(root))
     if job.serial and plan.workers > 1 and plan.engine == "local":
         raise BadRequest("occlusion takes one photo after the other, with all cores: leave --workers out")
     folder = folder_of(job, plan)

@@ -10,7 +10,7 @@ import click
 
 from ..engine.errors import BadRequest
 from ..models.files import Bucket, Disk, files_at
-from ..models.shards import read_rows, read_shard, shards
+from ..models.shards import Row, read_rows, read_shard, shards
 from . import options
 from .console import counted, emit, note, say, table
 from .folder import MANIFEST
@@ -113,26 +113,30 @@ def verify(run: Path | str, photos: bool, as_json: bool) -> int:
 
 def faults(run: Disk | Bucket, photos: bool = False) -> list[tuple[str, str]]:
     """What is wrong in a run's folder: the file or image, and what."""
-    from ..models.store import reader_again
+    from ..engine.ahead import ahead
+    from ..models.store import reader_again, reading
     from .checking import broken, changed
 
     manifest, wrong = read_manifest(run), []
-    read = reader_again(str(manifest.get("root", "")), str(run))
+    root = str(manifest.get("root", ""))
+    read = reader_again(root, str(run))
+
+    def checked(row: Row) -> tuple[Row, list[tuple[str, str]]]:
+        found = [(name, broken(run, name)) for name in files_of(row)]
+        found += [(row["path"], changed(read, row))] if photos else []
+        return row, [(name, fault) for name, fault in found if fault]
+
     if manifest.get("state") != "done":
         wrong.append((MANIFEST, f"the run is not done: {manifest.get('state')}"))
     seen: Counter[tuple[Any, ...]] = Counter()
     named: set[str] = set()
-    for row in read_rows(run):
+    for row, found in ahead(checked, read_rows(run), max(reading(str(run)), reading(root) if photos else 1)):
         key = row["path"], row.get("method"), row.get("target")
         seen[key] += 1
         if seen[key] == 2:
             wrong.append((row["path"], "stands there more than once"))
-        for name in files_of(row):
-            named.add(name)
-            if fault := broken(run, name):
-                wrong.append((name, fault))
-        if photos and (fault := changed(read, row)):
-            wrong.append((row["path"], fault))
+        named.update(files_of(row))
+        wrong += found
     wrong += [(name, "no row names it") for name in run.names("pictures", "maps") if name not in named]
     wrong += [(name.removeprefix(f"{UNFINISHED}/"), "unfinished") for name in run.names(UNFINISHED)]
     return wrong

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ..engine.errors import BadRequest, OnnxlensError
+from ..engine.ahead import ahead
+from ..engine.errors import BadImage, BadRequest, OnnxlensError
 from ..engine.explainers import EXPLAINERS
 from ..engine.picture import encode_jpeg, encode_png, shrunk
 from .album import safe, text
@@ -82,13 +83,14 @@ class Job:
     """Names of photos to rows, with the files that the rows name written before.
 
     It holds one Lens, which several threads may use at once unless a method looks at places in turn (see
-    `serial`). `at_once` of them compute at a time; the others read, draw and write meanwhile. Raises what
+    `serial`). `at_once` of them compute at a time; the others read, draw and write meanwhile. Of a batch
+    `reading` photos are asked for at once: a store takes long for one, and no longer for several. Raises what
     Lens does, and BadRequest for methods, layers and targets that are not there and for a model that is not
     the one of the spec any more.
     """
 
-    def __init__(self, spec: Spec, read: Read, write: Write, at_once: int = 1):
-        self.spec, self.read, self.write = spec, read, write
+    def __init__(self, spec: Spec, read: Read, write: Write, at_once: int = 1, reading: int = 1):
+        self.spec, self.read, self.write, self._reading = spec, read, write, reading
         self._computing = Semaphore(at_once)
         self.lens = Lens(spec.model, provider=spec.provider, threads=spec.threads, **spec.settings)
         if sha256(self.lens.path) != spec.sha256:
@@ -129,9 +131,9 @@ class Job:
         rows: dict[str, list[Row]] = {}
         shots: list[Shot] = []
         with self._room(len(names)) as room:
-            for name in names:
+            for name, data in zip(names, ahead(self._file, names, self._reading), strict=True):
                 try:
-                    shots.append(self._shot(name, room[len(shots) :][:1]))
+                    shots.append(self._shot(name, data, room[len(shots) :][:1]))
                 except (OnnxlensError, MemoryError, cv2.error) as error:
                     rows[name] = [failed(text(name), _reason(error, name))]
             with self._computing:
@@ -157,9 +159,16 @@ class Job:
         finally:
             self._rooms.append(room)
 
-    def _shot(self, name: str, out: np.ndarray) -> Shot:
+    def _file(self, name: str) -> bytes | BadImage:
+        try:
+            return self.read(name)
+        except BadImage as error:
+            return error
+
+    def _shot(self, name: str, data: bytes | BadImage, out: np.ndarray) -> Shot:
         """A photo, made the model's input in `out`, with what the methods find that take one at a time."""
-        data = self.read(name)
+        if isinstance(data, BadImage):
+            raise data
         photo = decode(data, name)
         _, box = self.lens.preprocess(photo, out)
         small = shrunk(photo, self.spec.side)

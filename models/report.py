@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from .files import files_at
 from .pages import as_it_stands, rendered
 from .record import line, part, read_run
 from .shards import Row, encodable
-from .store import reader, reader_again
+from .store import reader, reader_again, reading
 
 MOST = 200_000_000  # bytes of a page: beyond that a browser takes its time
 SIDES = {100: 480, 500: 320}  # pixels of a thumbnail's longer side, by the number of images
@@ -94,9 +95,11 @@ def report(
         images.setdefault(row["path"], []).append(row)
     shown = sorted(images.values(), key=_interest)[:limit]
     drawer = Drawer(files, manifest, next((side for n, side in SIDES.items() if len(shown) <= n), SIDE), read)
-    _check_size(drawer, shown)
+    waiting = reading(str(files)), reading(str(manifest.get("root", "")))
+    drawing = partial(ahead, drawer, workers=max(cores(), *waiting))
+    _check_size(drawing, shown)
     drawn = []
-    for entry in ahead(drawer, shown, cores()):
+    for entry in drawing(shown):
         drawn.append(entry)
         progress(len(drawn), len(shown))
     firsts = [image[0] for image in images.values()]
@@ -125,10 +128,10 @@ def _interest(image: Sequence[Row]) -> tuple[bool, float, float, str]:
     return first["error"] is not None, 0 if surprise is None else -1 - surprise, -shaky, first["path"]
 
 
-def _check_size(drawer: Drawer, images: Sequence[Sequence[Row]]) -> None:
+def _check_size(drawing: Callable[..., Iterable[Any]], images: Sequence[Sequence[Row]]) -> None:
     """Raise BadRequest, with a number of images that fits, where the page would be too large."""
     sample = images[:: -(-len(images) // SAMPLE)]
-    each = sum(len(json.dumps(drawer(image))) for image in sample) / len(sample)
+    each = sum(len(json.dumps(entry)) for entry in drawing(sample)) / len(sample)
     if each * len(images) > MOST:
         raise BadRequest(
             f"a page of {len(images):,} images would have about {each * len(images) / 1e6:,.0f} MB, "

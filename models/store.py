@@ -11,6 +11,7 @@ from .album import ENDINGS, Album, name_of
 from .files import within
 from .photo import MAX_BYTES, read_file
 
+READERS = 8
 Read = Callable[[str], bytes]  # the file of a photo's name
 
 
@@ -59,6 +60,11 @@ def reader(root: str) -> Read:
         return data
 
     return read
+
+
+def reading(place: str) -> int:
+    """How many files of a place are best asked for at once by one who waits for them."""
+    return READERS if is_address(place) else 1
 
 
 def reader_again(root: str, run: str) -> Read:

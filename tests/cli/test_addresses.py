@@ -1,7 +1,9 @@
 """Photos at an address, as of an object store; here in one that is held in memory."""
 
+import itertools
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -310,3 +312,29 @@ def test_what_an_earlier_run_wrote_as_it_was_taken_over_stands_there_once(store,
     assert run("runs", "verify", OUT).code == 0
     assert table(OUT) == table("folder")
     assert json.loads(store.cat_file("/bucket/out/manifest.json"))["counts"]["images"] == 5
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "model.onnx", "memory://bucket/many", "-o", "out", "--workers", 1),
+        ("runs", "verify", OUT),
+        ("runs", "verify", "folder", "--photos"),
+        ("report", OUT),
+    ],
+)
+def test_files_are_asked_for_several_at_a_time(store, run, monkeypatch, words):
+    """The first four wait for each other, and fail where they do not come together."""
+    for i in range(8):
+        store.pipe(f"/bucket/many/{i}.png", Path("red.png").read_bytes())
+    assert run("run", "model.onnx", "memory://bucket/many", "-o", OUT).code == 0
+    assert run("run", "model.onnx", "memory://bucket/many", "-o", "folder").code == 0
+    barrier, real, first = threading.Barrier(4, timeout=30), type(store).cat_file, itertools.count()
+
+    def together(self, path, **more):
+        if "/rows/" not in path and "manifest" not in path and next(first) < 4:
+            barrier.wait()
+        return real(self, path, **more)
+
+    monkeypatch.setattr(type(store), "cat_file", together)
+    assert run(*words).code == 0
