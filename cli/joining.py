@@ -6,9 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from ..engine.ahead import ahead
 from ..engine.errors import OnnxlensError
 from ..models.files import Bucket, Disk
 from ..models.shards import Row, read_rows
+from ..models.store import reading
 from .runfolder import RunFolder
 from .runrecord import files_of
 
@@ -27,14 +29,14 @@ def joined(folder: RunFolder, runs: Sequence[Disk | Bucket], manifests: Sequence
     folder.begin(
         {k: v for k, v in manifests[0].items() if k not in ("identity", "state", "counts", "writer")}
     )
-    start = 0
+    start, waiting = 0, max(reading(str(run)) for run in runs)
     while start < len(rows):
         end = min(start + SHARD, len(rows))
         while end < len(rows) and rows[end]["path"] == rows[end - 1]["path"]:
             end += 1
-        for row in rows[start:end]:
-            for name in files_of(row):
-                folder.write(name, _file(owners[row["path"]], name))
+        files = [(owners[row["path"]], name) for row in rows[start:end] for name in files_of(row)]
+        for (_, name), data in zip(files, ahead(_file, files, waiting), strict=True):
+            folder.write(name, data)
         folder.add(rows[start:end])
         start = end
     whole = all(m.get("state") == "done" for m in manifests)
@@ -42,7 +44,8 @@ def joined(folder: RunFolder, runs: Sequence[Disk | Bucket], manifests: Sequence
     folder.end("done" if whole else "interrupted", images=folder.counts["images"], seconds=sum(seconds))
 
 
-def _file(run: Disk | Bucket, name: str) -> bytes:
+def _file(of: tuple[Disk | Bucket, str]) -> bytes:
+    run, name = of
     try:
         return run.read(name)
     except OSError as error:
