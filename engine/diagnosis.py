@@ -45,7 +45,8 @@ def sound(maps: np.ndarray) -> list[bool]:
 def diagnose(network: Network, score: str, layer: str, feeds: Mapping[str, np.ndarray], target: int) -> str:
     """Why the map of this layer for this class and this one image shows nothing.
 
-    Runs the network once more with the values on the way in view; only called for maps that are not sound.
+    `feeds`: arrays by input name, the image first along the batch axis. Runs the network once more with the
+    values on the way in view; only called for maps that are not sound.
     What that takes is compiled for the first of them: a run over thousands of photos may have many.
     """
     ways = _WAYS.setdefault(network, {})

@@ -170,7 +170,7 @@ class Health:
 
 
 def health(network: Network, feeds: Iterable[Mapping[str, np.ndarray]]) -> Health:
-    """Run images through a network and look at its activations; each feed is one image."""
+    """Run images through a network and look at its activations; each feed is one image, (1, ...) by name."""
     graph = network.graph
     made = {o: n.op_type for n in graph.nodes for o in n.output[:1] if o and not o.startswith(OURS)}
     names = [o for o in made if (d := graph[o].dtype) is not None and is_float(d)]

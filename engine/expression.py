@@ -56,7 +56,7 @@ class Tensor:
 
     @property
     def array(self) -> np.ndarray | None:
-        """The value of a constant; None for a computed one."""
+        """The value of a constant, of its shape and type; None for a computed one."""
         tensor = self.graph.constants.get(self.name)
         return None if tensor is None else array_of(tensor)
 

@@ -65,6 +65,7 @@ def is_attached(tensor: TensorProto) -> bool:
 def mapped(tensor: TensorProto) -> np.ndarray:
     """The numbers of a tensor that was left in a file: read-only, and read where they are used.
 
+    An array of the tensor's shape and type.
     They are copied where they do not begin at a multiple of their size, as within a model's own file.
     Raises BadModel for any other tensor that lies in a file, and where the file is no longer what it was.
     """
@@ -75,7 +76,7 @@ def mapped(tensor: TensorProto) -> np.ndarray:
 
 
 def stored(tensor: TensorProto) -> np.ndarray:
-    """The bytes of such a tensor, as they lie in the file. Raises BadModel as `mapped` does."""
+    """The bytes of such a tensor, (length,) uint8, as they lie in the file. Raises BadModel as `mapped`."""
     path, offset, length = place_of(tensor)
     try:
         return np.asarray(np.memmap(path, np.uint8, "r", offset, (length,)))

@@ -62,7 +62,8 @@ def laid(
 ) -> np.ndarray:
     """Lay a map (h, w) of any range over the `box` (y0, x0, y1, x1) of a photo (H, W, 3) that it covers.
 
-    It is stretched from the least to the greatest value on the photo; else as `overlay`.
+    It is stretched from the least to the greatest value on the photo; all else, the errors too, is as of
+    `overlay`. The box is in pixels of the photo.
     """
     if not 0 <= alpha <= 1:
         raise BadRequest(f"alpha is an opacity from 0 to 1, not {alpha}")
@@ -75,12 +76,12 @@ def grid(
     gap: int = 8,
     captions: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Pictures side by side in rows of `columns`, as one picture.
+    """Pictures (h, w, 3) uint8 side by side in rows of `columns`, as one picture, (H, W, 3) uint8.
 
     Every cell is as large as the largest picture, and each picture sits in the middle of its cell.
-    `gap` is in pixels. `captions`, one for each picture, stand below
-    them and are cut where the cell ends; letters outside ASCII become question marks, which is all that
-    OpenCV's font has. Raises ValueError for no pictures or a different number of captions.
+    `gap` is in pixels. `captions`, one for each picture, stand below them and are cut where the cell ends;
+    letters outside ASCII become question marks, which is all that OpenCV's font has. Raises ValueError for
+    no pictures or a different number of captions.
     """
     if not pictures or columns < 1 or (captions is not None and len(captions) != len(pictures)):
         raise ValueError(f"cannot make a grid of {len(pictures)} pictures in {columns} columns")
@@ -127,7 +128,7 @@ def fitted(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def blank(height: int, width: int) -> np.ndarray:
-    """A tile that shows nothing: a grey field, crossed out."""
+    """A tile that shows nothing: a grey field, crossed out, (height, width, 3) uint8."""
     tile = np.full((height, width, 3), _DEAD, np.uint8)
     for start, end in (((0, 0), (width - 1, height - 1)), ((width - 1, 0), (0, height - 1))):
         cv2.line(tile, start, end, (160, 160, 160), 1, cv2.LINE_AA)
@@ -135,7 +136,7 @@ def blank(height: int, width: int) -> np.ndarray:
 
 
 def bars(values: Sequence[float], captions: Sequence[str], width: int = 480) -> np.ndarray:
-    """Numbers from 0 to 1 as bars, (22 each, `width`, 3), each with its caption to the right of it."""
+    """Numbers from 0 to 1 as bars, (22 each, `width`, 3) uint8, each with its caption to the right of it."""
     page = np.full((_LINE * len(values), width, 3), 255, np.uint8)
     field = width // 3
     for i, (value, caption) in enumerate(zip(values, captions, strict=True)):
@@ -148,7 +149,7 @@ def bars(values: Sequence[float], captions: Sequence[str], width: int = 480) -> 
 
 
 def titled(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
-    """A picture under lines of text; it is made wider, up to 1,200 pixels, where they need that."""
+    """A picture (h, w, 3) uint8 under lines of text; made wider, up to 1,200 pixels, where they need that."""
     width = max(picture.shape[1], min(1200, 16 + max(_width(line[:_MOST]) for line in lines)))
     page = np.full((_LINE * len(lines) + 6, width, 3), PAPER, np.uint8)
     for i, line in enumerate(lines):
@@ -157,14 +158,14 @@ def titled(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
 
 
 def text(line: str, width: int) -> np.ndarray:
-    """One line of text, (22, `width`, 3); it is cut where it ends."""
+    """One line of text, (22, `width`, 3) uint8; it is cut where it ends."""
     strip = np.full((_LINE, width, 3), PAPER, np.uint8)
     _write(strip, line, middle=False)
     return strip
 
 
 def rows(pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int = 1) -> np.ndarray:
-    """Pictures of one height below one another, each with its caption to the left, in so many columns."""
+    """Pictures (h, w, 3) uint8 of one height below one another, in so many columns, captions to the left."""
     left = 16 + max(_width(c[:_MOST]) for c in captions)
     lines = []
     for picture, caption in zip(pictures, captions, strict=True):
@@ -182,7 +183,7 @@ def rows(pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int =
 
 
 def stacked(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures below one another, at the left, as wide as the widest."""
+    """Pictures (h, w, 3) uint8 below one another, at the left, as wide as the widest."""
     width = max(p.shape[1] for p in pictures)
     return np.concatenate(
         [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=PAPER) for p in pictures]
@@ -204,7 +205,7 @@ def encode_jpeg(picture: np.ndarray, quality: int = 90) -> bytes:
 
 
 def shrunk(picture: np.ndarray, longest: int) -> np.ndarray:
-    """A picture whose longer side has at most `longest` pixels, with its proportions; never enlarged."""
+    """A picture (H, W, 3) uint8, made smaller where its longer side has more than `longest` pixels."""
     return picture if max(picture.shape[:2]) <= longest else fitted(picture, longest)
 
 

@@ -65,7 +65,7 @@ class Rewritten(Graph):
             self.unbounded.update(node.output)
 
     def known(self, name: str) -> np.ndarray | None:
-        """The value of a constant, also of one that stands behind an Identity; None for all others."""
+        """The value of a constant, of its shape and type, also behind an Identity; None for all others."""
         while (node := self.producer(name)) is not None and node.op_type == "Identity":
             name = node.input[0]
         return Tensor(self, name).array

@@ -18,7 +18,7 @@ def dtype_of(type_: TypeProto | None) -> np.dtype | None:
 
 
 def array_of(tensor: TensorProto) -> np.ndarray:
-    """The values of a stored tensor. Raises BadModel where it does not hold what it says."""
+    """The values of a stored tensor, of its shape and type. Raises BadModel where it does not hold that."""
     if is_external(tensor):
         return mapped(tensor)
     try:

@@ -39,7 +39,11 @@ def upsample(
 def axes(
     source: tuple[int, ...], target: tuple[int, ...], box: tuple[float, float, float, float]
 ) -> tuple[int | np.ndarray, ...]:
-    """What `_upsample` is to know of both axes: where the pixels of `target` lie in a map of `source`."""
+    """What `_upsample` is to know of both axes: where the pixels of `target` lie in a map of `source`.
+
+    Down, then across: the first pixel inside the box and the one behind the last, and of each pixel its index
+    in the map and the weight of the next one, (n,) each.
+    """
     y0, x0, y1, x1 = map(float, box)
     return *_axis(source[0], target[0], y0, y1), *_axis(source[1], target[1], x0, x1)
 

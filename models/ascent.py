@@ -60,7 +60,8 @@ class Ascent:
     def spectrum_session(self, count: int, rate: float) -> tuple[Session, int]:
         """The step on spectra (engine/dreams/) at the network's own size, and how many images it takes.
 
-        That is `count` if possible, and what the file says where it says it.
+        That is `count` if possible, and what the file says where it says it. Raises BadRequest where images
+        are to differ and do not go through the network together.
         """
         (h, w), lens = self.lens.preprocess.size, self.lens
         fixed = self._own_shape()[0]

@@ -127,7 +127,8 @@ def film(
 ) -> Iterator[Dream]:
     """Dreams of dreams: each starts from the last one, seen from nearer by a share `zoom` of its sides.
 
-    `settings` as for `dream`. Each frame is one Dream; the photo itself is not among them.
+    `photo` (H, W, 3) uint8; `settings` and errors as of `dream`. Each frame is one Dream; the photo itself is
+    not among them.
     """
     rng = np.random.default_rng(seed)
     for _ in range(frames):
@@ -163,7 +164,7 @@ def default_layer(lens: Lens) -> str:
 
 
 def number(values: np.ndarray, text: str) -> float:
-    """The mean of objectives. Raises NoMap where it is not a number."""
+    """The mean of objectives (N,), which `text` names. Raises NoMap where it is not a number."""
     if not np.isfinite(values).all():
         raise NoMap(f"the objective {text:.60} is not a number (NaN or infinite); try smaller steps")
     return float(values.mean())

@@ -65,7 +65,10 @@ def side_by_side(heats: Sequence[HeatMap], colour: str = "turbo", alpha: float =
 
 
 def ranked(output: np.ndarray, labels: Sequence[str], top: int | None = None) -> list[Prediction]:
-    """The classes of one image's output by probability, best first; the `top` ones or all."""
+    """The classes of one image's output, of any shape with C numbers, by probability; the `top` ones or all.
+
+    Best first, equal ones by index; `labels` holds C names.
+    """
     p = probabilities(np.ravel(output))
     order = np.argsort(-p, kind="stable")[:top].tolist()
     return [Prediction(i, labels[i], float(p[i])) for i in map(int, order)]

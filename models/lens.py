@@ -103,7 +103,7 @@ class Lens:
         return best
 
     def gradcam(self, photo: np.ndarray, target: Target = None, layer: str | None = None) -> HeatMap:
-        """Grad-CAM of a photo for a class (index, label or None for the predicted one)."""
+        """Grad-CAM of a photo (H, W, 3) uint8 for a class: index, label or None for the predicted one."""
         return self.explain(photo, [target], layer=layer)[0]
 
     def explain(
@@ -116,7 +116,8 @@ class Lens:
         """One map of a photo for each target: a class index, a label, None for the predicted class, or
         "top3" for the three most probable ones. For several layers, a map of each layer for each target.
 
-        Raises BadRequest for a class, method or layer that is not there, with the nearest names.
+        `photo` is (H, W, 3) uint8 RGB. Raises BadRequest for a class, method or layer that is not there, with
+        the nearest names.
         """
         explainer = self.explainer(method, layer)
         feeds, box = self.feeds(photo)

@@ -84,7 +84,7 @@ def class_colours(occlusions: Sequence[Occlusion]) -> Colours:
 
 
 def sheet(occlusions: Sequence[Occlusion], exact: bool = False) -> np.ndarray:
-    """All panels of one photo as one picture with their keys, a row for each size of patch."""
+    """All panels of one photo and their keys as one picture (H, W, 3) uint8, a row for each size of patch."""
     colours = class_colours(occlusions)
     rows = []
     for full in occlusions:

@@ -39,7 +39,7 @@ _TURN = {
 
 
 def read_photo(path: str | Path) -> np.ndarray:
-    """Read a photo file; see `decode` and `read_file`."""
+    """A photo from its file, (H, W, 3) uint8 RGB, upright. Raises BadImage as `read_file` and `decode` do."""
     return decode(read_file(path), str(path))
 
 

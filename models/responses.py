@@ -45,7 +45,7 @@ class Response:
         return engine.order(self.strength, channels, sort).tolist()
 
     def tile(self, channel: int, side: int = TILE) -> np.ndarray:
-        """One channel's map as a picture that fits a square of `side` pixels.
+        """One channel's map as a picture (h, w, 3) uint8 that fits a square of `side` pixels.
 
         Black is zero, and the hottest colour stands for the brightest half per cent of the channel's
         pixels; where the layer has values below zero they are cold colours. A channel that is the same
@@ -54,7 +54,7 @@ class Response:
         return _tile(self.maps[channel], self._colour(), side)
 
     def grid(self, channels: Sequence[int], across: int = ACROSS) -> np.ndarray:
-        """The maps of these channels side by side, each with its index and its strength below."""
+        """The maps of these channels in one picture (H, W, 3) uint8, each over its index and its strength."""
         tiles = [self.tile(c) for c in channels]
         captions = [f"{c}: {_number(self.strength[c])}" for c in channels]
         return picture.titled(picture.grid(tiles, across, captions=captions), self._title(len(channels)))
@@ -138,7 +138,7 @@ def check_channels(lens: Lens, layers: Sequence[str], channels: Sequence[int] | 
 
 
 def strip(found: Iterable[Response], predictions: Sequence[Prediction] = ()) -> np.ndarray:
-    """The whole network in one picture: the photo, a row for each response, the predictions.
+    """The whole network in one picture, (H, W, 3) uint8: the photo, a row for each response, the predictions.
 
     What the model does not see of the photo is pale. Raises ValueError for no responses.
     """

@@ -85,7 +85,8 @@ class Weights:
     def slices(self, outputs: Sequence[int]) -> np.ndarray:
         """A row for each output, in it a grey tile for each input channel; each row on its own scale.
 
-        Where they do not fit, the input channels of the largest weights are shown, in their order.
+        One picture (H, W, 3) uint8. Where they do not fit, the input channels of the largest weights are
+        shown, in their order.
         """
         values = self.kernels.values[list(outputs)]
         _, count, h, w = values.shape

@@ -32,7 +32,7 @@ def along(v: Tensor, x: Tensor, axis: int, block_size: int) -> Tensor:
 
 
 def blocks(x: Tensor, axis: int, block_size: int) -> np.ndarray:
-    """The number of the block of each index of an axis. NoRule where its size is not known."""
+    """The block of each index of an axis, (size,) int64. Raises NoRule where the size is not known."""
     size = x.shape[axis] if x.shape is not None else None
     if not isinstance(size, int):
         raise NoRule("is quantised in blocks along an axis of unknown size; bind the shape")

@@ -28,8 +28,9 @@ Weighted = Iterator[tuple[float, np.ndarray]]
 
 
 def straight(image: np.ndarray, baseline: np.ndarray, steps: int) -> Weighted:
-    """The inputs between a baseline and an image, at the nodes of Gauss and Legendre.
+    """The inputs between a baseline and an image, at the nodes of Gauss and Legendre, with their weights.
 
+    Both, and what comes, are of the shape of one image, float32; the weights sum to 1.
     Sundararajan, Taly & Yan 2017, "Axiomatic Attribution for Deep Networks", section 5. The integral is exact
     for networks that are polynomials of degree 2 · steps - 1 along the way, and needs neither end.
     """
@@ -39,7 +40,10 @@ def straight(image: np.ndarray, baseline: np.ndarray, steps: int) -> Weighted:
 
 
 def noisy(image: np.ndarray, baseline: np.ndarray, steps: int) -> Weighted:
-    """The image with noise, the same in every run. Smilkov et al. 2017, "SmoothGrad", section 3."""
+    """The image with noise, the same in every run, `steps` times; shapes and weights as of `straight`.
+
+    Smilkov et al. 2017, "SmoothGrad", section 3.
+    """
     rng, size = np.random.default_rng(SEED), np.float32(NOISE * np.ptp(image))
     for _ in range(steps):
         yield 1 / steps, image + size * rng.standard_normal(image.shape, np.float32)

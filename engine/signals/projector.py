@@ -90,7 +90,10 @@ class Projector:
         channels: int | Sequence[int] = STRONGEST,
         positions: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
     ) -> list[Signal]:
-        """The same in one run of the graph, whatever the method makes of it."""
+        """The same in one run of the graph, whatever the method makes of it.
+
+        Raises BadRequest also where the image is missing or has no batch axis.
+        """
         if self.images not in feeds or np.ndim(feeds[self.images]) == 0:
             raise BadRequest(f"the model's input {self.images!r} is missing, or has no batch axis")
         count = len(feeds[self.images])
@@ -143,7 +146,7 @@ class Projector:
 
 
 def shows_nothing(array: np.ndarray, value: float) -> str:
-    """Why a signal shows nothing; empty for one that does."""
+    """Why a signal, an `array` of the input's shape from a unit's `value`, shows nothing; or empty."""
     if not (np.isfinite(array).all() and np.isfinite(value)):
         return "what comes back from it is not finite; `onnxlens doctor MODEL` may say why"
     if array.any():

@@ -17,7 +17,7 @@ def strength(signal: np.ndarray) -> np.ndarray:
 
 
 def scaled(values: np.ndarray, percentile: float = PERCENTILE) -> np.ndarray:
-    """Values over a percentile of the absolute ones that are not zero, clipped to [-1, 1]."""
+    """Values of any shape, float32, over a percentile of the absolute ones but zero, clipped to [-1, 1]."""
     size = np.abs(values[np.isfinite(values) & (values != 0)])
     top = np.percentile(size, percentile) if size.size else 1
     return np.clip(values / np.float32(top), -1, 1)

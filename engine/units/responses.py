@@ -72,7 +72,10 @@ def strengths(maps: np.ndarray) -> np.ndarray:
 
 
 def order(strength: np.ndarray, channels: Sequence[int] | None = None, sort: str = "strength") -> np.ndarray:
-    """The channels (default: all) by "strength", strongest first and equal ones by index, or by "index"."""
+    """The channels (default: all) by "strength", strongest first and equal ones by index, or by "index".
+
+    `strength` (K,); gives (n,) int64.
+    """
     chosen = np.arange(len(strength)) if channels is None else np.unique(np.asarray(channels, np.intp))
     return chosen if sort == "index" else chosen[np.argsort(-strength[chosen], kind="stable")]
 

@@ -104,7 +104,10 @@ def fixed_values(graph: Graph) -> set[str]:
 
 
 def evaluated(graph: Graph, names: list[str]) -> dict[str, np.ndarray]:
-    """Values that depend on constants alone, by name. Raises BadModel where they cannot be computed."""
+    """Values that depend on constants alone, by name, each of its shape and type in the graph.
+
+    Raises BadModel where they cannot be computed.
+    """
     found = {n: array for n in names if (array := graph[n].array) is not None}
     behind = [n for n in names if n not in found]
     return {**found, **(Session(graph, behind)({}) if behind else {})}

@@ -38,12 +38,12 @@ def points(*xy: float) -> np.ndarray:
 
 
 def box(left: float, top: float, right: float, bottom: float) -> np.ndarray:
-    """The four corners of a rectangle."""
+    """The four corners of a rectangle, (4, 2)."""
     return points(left, top, right, top, right, bottom, left, bottom)
 
 
 def turn(xy: np.ndarray, degrees: float) -> np.ndarray:
-    """Rotate points about the origin, clockwise on the screen."""
+    """Rotate points (n, 2) about the origin, clockwise on the screen."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return xy @ np.array([[c, s], [-s, c]])
 
