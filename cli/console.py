@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+NAME = "{task.description}"  # of a bar: as it is, brackets in a name are no markup
 SCHEMA = 1  # of the JSON Lines; raised when a field changes its meaning or goes
 
 
@@ -53,15 +54,26 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 @contextmanager
 def download(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress callback (bytes done, bytes in all): a bar on a terminal, a line at each tenth elsewhere."""
+    """A progress callback (bytes done, bytes in all): a bar on a terminal, a line at each tenth elsewhere.
+
+    Nothing is shown before it is called: a model that is here is not brought.
+    """
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(what, total=None)
-            yield lambda done, size: bar.update(task, completed=done, total=size)
+        columns = TextColumn(NAME, markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+        bar = Progress(*columns, console=Console(stderr=True))
+        task = bar.add_task(printable(what), total=None)
+
+        def show(done: int, size: int) -> None:
+            bar.start()
+            bar.update(task, completed=done, total=size)
+
+        try:
+            yield show
+        finally:
+            bar.stop()
         return
     told = -1
 
@@ -87,7 +99,7 @@ def counting(what: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn(NAME, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(printable(what), total=None)
 

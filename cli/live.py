@@ -23,7 +23,7 @@ def live(count: int, quiet: bool = False) -> Iterator[Tell]:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        news = TextColumn("{task.fields[rate]:.0f}/s, {task.fields[failed]} failed,")
+        news = TextColumn("{task.fields[rate]:.3g}/s, {task.fields[failed]} failed,")
         columns = TextColumn("images"), BarColumn(), MofNCompleteColumn(), news, TimeRemainingColumn()
         console, apart = Console(stderr=True), sys.stdout.isatty()  # rows that go elsewhere stay there
         with Progress(

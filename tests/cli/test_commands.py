@@ -1,8 +1,10 @@
 """The command line as a whole: help, names, streams, exit codes."""
 
 import ast
+import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -199,6 +201,27 @@ def test_an_output_that_knows_only_ascii(place):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "0  ???" in done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal of POSIX")
+@pytest.mark.parametrize(
+    "words", [("layers",), ("predict", "red.png"), ("dream", "red.png", "--iterations", "1")], ids=" ".join
+)
+def test_a_terminal_shows_names_as_they_are_and_no_bar_of_a_model_that_is_here(words, place):
+    Path("b[").mkdir()
+    name = "b[/red]x.onnx"  # which ends a colour, where one was begun
+    shutil.copy("model.onnx", name)
+    ours, theirs = os.openpty()
+    program = [sys.executable, "-m", "onnxlens", words[0], name, *words[1:]]
+    with subprocess.Popen(program, stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs) as done:
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # the end of what was shown
+            while part := os.read(ours, 4096):
+                seen += part
+        os.close(ours)
+    assert done.returncode == 0, seen
+    assert b"bytes" not in seen
 
 
 @pytest.mark.parametrize("words", [("zoo", "list"), ("zoo", "list", "--json"), ("--help",)], ids=" ".join)
