@@ -239,4 +239,5 @@ def test_nothing_of_it_is_loaded_without_need(place):
 
 def test_the_schema_stands_in_the_json(place, run):
     done = run("config", "run", "--json")
+    assert done.out
     assert all(json.loads(line)["schema"] == 1 for line in done.out.splitlines())

@@ -156,24 +156,24 @@ def test_what_was_not_used_for_longest_goes_first(home, monkeypatch):
     monkeypatch.setenv("ONNXLENS_CACHE_SIZE", "1")
     graph = canonical(parsed("(float[2] x) => (float[2] y) { y = Neg (x) }"))
 
-    def put(key, size):
+    def put(key, size, used):
         with cache.made(key, graph, ["y"]) as place:
             (place / "piece.onnx").write_bytes(bytes(size))
-        time.sleep(0.02)
+        if (home / key).exists():
+            os.utime(home / key, (used, used))
 
-    for key in "abc":
-        put(key, 240_000)
-    assert cache.found("a")
-    time.sleep(0.02)
-    for key in "de":
-        put(key, 240_000)
+    for used, key in enumerate("abc"):
+        put(key, 240_000, used)
+    assert cache.found("a")  # which is used now
+    for used, key in enumerate("de", 3):
+        put(key, 240_000, used)
     assert {p.name for p in home.iterdir()} == {"a", "c", "d", "e"}
-    put("f", 300_000)  # more than its share
+    put("f", 300_000, 5)  # more than its share
     assert not (home / "f").exists()
     old = home / "new-left"
     old.mkdir()
     os.utime(old, (0, 0))
-    put("g", 10)
+    put("g", 10, 6)
     assert not old.exists()
 
 

@@ -186,6 +186,7 @@ def test_a_real_network_of_16_bits():
     assert np.average(np.arange(height), weights=rows) < 0.6 * height  # the head is in the upper half,
     assert np.average(np.arange(width), weights=columns) < 0.6 * width  # left of the middle
     sharp = project_layer(eye, photo, "deconvnet", "fire3/concat_1", top=4)
+    assert len(sharp) == 4
     assert all(p.window()[2] - p.window()[0] <= 31 for p in sharp)
     assert [p.value for p in sharp] == sorted((p.value for p in sharp), reverse=True)
 

@@ -63,7 +63,9 @@ def test_classes_and_confusions_hold_each_image_once(seed):
 
 def test_histograms_hold_every_number_once():
     rows = rows_of(3)
-    for found in tally.histograms(rows):
+    histograms = tally.histograms(rows)
+    assert histograms
+    for found in histograms:
         values = [r[found["key"]] for r in rows if r[found["key"]] is not None]
         edges = found["edges"]
         assert len(edges) == tally.BINS + 1
@@ -71,6 +73,7 @@ def test_histograms_hold_every_number_once():
             is_last = i == tally.BINS - 1
             inside = [v for v in values if edges[i] <= v < edges[i + 1] or (is_last and v == edges[-1])]
             assert count == len(inside)
+        assert sum(found["counts"]) == len(values)
 
 
 def test_a_histogram_of_one_number_or_of_none():

@@ -103,14 +103,16 @@ def test_some_channels_of_layers_that_a_pattern_names(lens, album):
 def test_all_that_matters_lies_in_the_crop(lens, tmp_path, sizes, fit, interpolation):
     """Random colours outside the crop leave the response as it is."""
     folder = drawn(tmp_path / "album", 12, sizes)
-    for path in list(folder.iterdir())[::2]:  # not all are square
+    for path in sorted(folder.iterdir())[::2]:  # not all are square
         cv2.imwrite(str(path.with_suffix(".png")), cv2.imread(str(path))[: -11 or None])
     looking = Lens(
         lens.path, preset=replace(lens.preprocess, fit=fit, interpolation=interpolation), threads=1
     )
     rng = np.random.default_rng(0)
     found = top(looking, photos([folder]), ["pool3", "relu5"], list(range(0, 48, 6)), k=3)
-    for hit in found:
+    hits = list(found)
+    assert len(hits) == 2 * 8 * 3
+    for hit in hits:
         photo = read_photo(hit.path)
         other = rng.integers(0, 256, photo.shape, np.uint8)
         y0, x0, y1, x1 = (max(edge, 0) for edge in hit.crop)
@@ -225,6 +227,7 @@ def test_it_reads_no_further_ahead_than_it_must(lens, album):
             yield path
 
     top(lens, paths(), batch=4, progress=lambda count: done.append((count, len(asked))))
+    assert done[-1] == (len(asked), len(asked))
     assert all(ahead - count <= 4 * (2 * 2 + 1) for count, ahead in done)
 
 

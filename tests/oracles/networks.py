@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnxruntime
 from onnx import ModelProto, TensorProto, helper, numpy_helper, parser
+from onnxruntime.capi import onnxruntime_pybind11_state as binding
 
 
 def single(
@@ -47,6 +48,10 @@ def parsed(body: str, opset: int = 18, **weights: object) -> ModelProto:
         array = array.astype(np.float32) if array.dtype == np.float64 else array
         model.graph.initializer.append(numpy_helper.from_array(array, name))
     return model
+
+
+# What the runtime raises where it has no kernel for a node, or none for its types or attributes.
+NO_KERNEL = (binding.Fail, binding.InvalidGraph, binding.NotImplemented, RuntimeError)
 
 
 def run(model: ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
