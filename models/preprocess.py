@@ -81,9 +81,14 @@ class Preprocess:
         Returns a float32 array (1, C, h, w), or (1, h, w, C) for "nhwc" - `out` where that is given, so
         that many photos need no memory of their own - and the box (y0, x0, y1, x1) that it covers, in
         photo pixels; a letterbox reaches beyond the photo. The box is exact:
-        it holds whatever the rounding of sizes and offsets did. Raises BadImage for a photo so long
-        and thin that a crop would have to enlarge it beyond 64 million pixels.
+        it holds whatever the rounding of sizes and offsets did. Raises ValueError for what is no such
+        photo, and BadImage for one so long and thin that a crop would have to enlarge it beyond 64
+        million pixels.
         """
+        shape = getattr(photo, "shape", None)
+        if shape is None or len(shape) != 3 or shape[2] != 3 or photo.dtype != np.uint8:
+            what = type(photo).__name__ if shape is None else f"{shape} {photo.dtype}"
+            raise ValueError(f"a photo is an array (H, W, 3) uint8, as read_photo(PATH) gives it, not {what}")
         (height, width), (h, w) = photo.shape[:2], self.size
         rows, columns = self._resized(height, width)
         if rows * columns > _MAX_RESIZED:

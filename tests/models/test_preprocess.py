@@ -252,3 +252,17 @@ def test_an_array_to_write_into_gets_the_same(layout, channels):
     assert same_box == box
     np.testing.assert_array_equal(rows[1:2], x)
     assert (rows[[0, 2]] == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("photo", "what"),
+    [
+        ("cat.jpg", "not str"),
+        (noise(8, 9)[..., 0], r"not \(8, 9\) uint8"),
+        (noise(8, 9) / 255, r"not \(8, 9, 3\) float64"),
+        (noise(8, 9)[None], r"not \(1, 8, 9, 3\) uint8"),
+    ],
+)
+def test_what_is_no_photo_is_said_as_it_was_given(photo, what):
+    with pytest.raises(ValueError, match=rf"a photo is an array \(H, W, 3\) uint8, .*{what}"):
+        FITS[0](photo)
