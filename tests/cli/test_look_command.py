@@ -193,7 +193,7 @@ def test_a_browser_shows_the_page_and_asks_nobody_for_anything(place, run, serve
     assert (seen[:, -3:].std(axis=(0, 1)) < 12).all()
 
 
-def test_on_a_phone_the_photo_comes_before_the_layers_and_sheets_can_be_read(cat, run):
+def test_on_something_small_the_photo_comes_before_the_layers_and_sheets_can_be_read(cat, run):
     if why := available():
         pytest.skip(why)
     assert run("look", "scenes", cat, "-o", "page").code == 0
@@ -204,6 +204,11 @@ def test_on_a_phone_the_photo_comes_before_the_layers_and_sheets_can_be_read(cat
             "return [at('h1').top, at('.layers').top - at('main').bottom, at('figure.wide img').width,"
             " document.documentElement.scrollWidth]"
         )
+        opened(driver, Path("page/index.html"), 820, 1180)  # on a tablet the answers stand beside the photo
+        photo, answers = driver.execute_script(
+            "return ['.top img', '.top table'].map((i) => document.querySelector(i).getBoundingClientRect().top)"
+        )
+    assert photo == answers
     assert title < 400
     assert layers >= 0
     assert sheet > 700
