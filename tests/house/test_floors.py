@@ -50,6 +50,18 @@ def test_imports_go_down(path):
     assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
+def test_the_engine_is_written_down_in_the_order_of_its_imports():
+    table = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs/how-it-works.md").read_text(), re.MULTILINE)
+    rows = [re.findall(r"`(\w+)(?:\.py|/)`", row) for row in table]
+    row_of = {name: i for i, row in enumerate(rows) for name in row}
+    inside = [p for p in MODULES if p.is_relative_to(ROOT / "engine") and p != ROOT / "engine/__init__.py"]
+    for path in inside:
+        own = path.relative_to(ROOT / "engine").parts[0].removesuffix(".py")
+        used = {name.split(".")[2] for name in names(path) if name.startswith("onnxlens.engine.")}
+        later = {name for name in used if row_of[name] > row_of[own]}
+        assert not later, f"{path.relative_to(ROOT)} imports {later}"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_imports_inside_the_package_are_relative(path):
     for node in ast.walk(ast.parse(path.read_text())):
