@@ -10,16 +10,20 @@ from ..models.files import Bucket, Disk
 from ..models.shards import Row
 from .folder import MANIFEST
 
+PARTS = "identity", "model", "arguments", "provider"  # of a manifest, each a table
+
 
 def read_manifest(run: Disk | Bucket) -> dict[str, Any]:
     """What a run says of itself. Raises BadRequest where there is none, OnnxlensError if damaged."""
     try:
         record = json.loads(run.read(MANIFEST))
+        json.dumps(record, allow_nan=False)  # a number that is none comes in as 1e999 too
     except FileNotFoundError:
         raise BadRequest(f"{run} holds no run: there is no {MANIFEST} in it") from None
     except (ValueError, OSError, RecursionError) as error:
         raise OnnxlensError(f"{run}/{MANIFEST} cannot be read: {error}") from error
-    if not isinstance(record, dict) or "identity" not in record:
+    is_run = isinstance(record, dict) and all(isinstance(record.get(part), dict) for part in PARTS)
+    if not is_run or not isinstance(record.get("seconds", 0), int | float):
         raise BadRequest(f"{run} holds no run over folders, which `onnxlens run` makes")
     return record
 

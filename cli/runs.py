@@ -76,10 +76,10 @@ def summary(run: Disk | Bucket) -> dict[str, Any]:
     return {
         "run": str(run),
         "state": state,
-        "model": manifest["model"]["path"],
+        "model": manifest["model"].get("path"),
         "photos": manifest.get("root"),
         "methods": manifest["arguments"].get("methods"),
-        "provider": manifest["provider"]["used"],
+        "provider": manifest["provider"].get("used"),
         "images": counts["images"],
         "of": manifest.get("images"),
         "rows": counts["rows"],

@@ -55,8 +55,9 @@ def photos(places: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
     """The paths of photos in files, folders and patterns, with what lies in folders in the order of names.
 
     A file is taken as it is named; in a folder and the folders below it, what is called like a picture
-    (ENDINGS), is not hidden and no link to a folder, so that no loop of links is walked. Names are
-    held of one folder at a time. Raises BadRequest for what is not there, and where there is no photo.
+    (ENDINGS), is not hidden and no link to a folder, so that no loop of links is walked. A folder that may
+    not be listed comes itself, so that reading it says so. Names are held of one folder at a time. Raises
+    BadRequest for what is not there, and where there is no photo.
     """
     places = [os.fspath(p) for p in places]
     found = _walked(list(_matched(places)))
@@ -125,7 +126,8 @@ def _within(folder: str) -> Iterator[str]:
     try:
         with os.scandir(folder) as entries:
             found = sorted((e.name, e.is_dir(follow_symlinks=False)) for e in entries if e.name[0] != ".")
-    except OSError:  # a folder that may not be read holds no photos for us
+    except OSError:  # it stands for its photos, and is said to fail as they would
+        yield folder
         return
     for name, is_folder in found:
         path = f"{folder.rstrip('/') or '/'}/{name}" if os.sep == "/" else str(Path(folder) / name)

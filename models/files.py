@@ -11,6 +11,8 @@ from typing import Any
 from ..engine.errors import BadRequest, Unavailable
 from .addresses import fetched, folder_of, is_address, opened, said
 
+MOST = 2**30  # bytes of a file: a shard of a million rows has about 600 MB
+
 
 class Disk:
     """A folder. Names are those below it, with / between folders."""
@@ -22,17 +24,22 @@ class Disk:
         return str(self.path)
 
     def read(self, name: str) -> bytes:
-        """A file's bytes. Raises OSError where there is no regular one, BadRequest where `name` leads out."""
+        """A file's bytes. Raises OSError where there is none, or one that is not regular or larger than MOST,
+        and BadRequest where `name` leads out.
+        """
         path = within(self.path, name)
-        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
             raise OSError("not a regular file")
+        if about.st_size > MOST:  # which need not lie on any disk: files have holes
+            raise OSError(f"{about.st_size >> 20} MiB, and files of a run end at {MOST >> 20}")
         return path.read_bytes()
 
     def size(self, name: str) -> int | None:
         """A file's size in bytes; None where there is none."""
         try:
             return os.stat(f"{self.path}/{name}").st_size  # noqa: PTH116 (there are millions of them)
-        except OSError:
+        except (OSError, ValueError):  # a NUL in the name
             return None
 
     def names(self, *folders: str) -> list[str]:

@@ -50,7 +50,7 @@ def read_file(path: str | Path) -> bytes:
     try:
         about = os.stat(path)  # noqa: PTH116 (there are millions of them, and a Path takes as long as a file)
         if stat.S_ISDIR(about.st_mode):
-            raise BadImage(f"{path}: a folder, not a photo")
+            raise BadImage(f"{path}: {_why_no_photos(path)}")
         if not stat.S_ISREG(about.st_mode):
             raise BadImage(f"{path}: not a regular file")
         if about.st_size > MAX_BYTES:
@@ -61,6 +61,15 @@ def read_file(path: str | Path) -> bytes:
         raise BadImage(f"{path}: no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise BadImage(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _why_no_photos(folder: str | Path) -> str:
+    """Why a folder stands where a photo should: it was named as one, or may not be listed."""
+    try:
+        with os.scandir(folder):
+            return "a folder, not a photo"
+    except OSError as error:
+        return f"cannot be listed ({error.strerror or error})"
 
 
 def decode(data: bytes, name: str) -> np.ndarray:

@@ -1,7 +1,10 @@
 """Runs over folders: what they write, what they refuse, and that nothing which happens to them is lost."""
 
+import copy
 import io
+import json
 import os
+import random
 import shutil
 import sys
 from pathlib import Path
@@ -550,3 +553,101 @@ def test_parquet_without_pyarrow_is_said_at_once(album, run, monkeypatch):
     done = run("run", "model.onnx", album, "-o", "out", "--rows", "parquet")
     assert (done.code, Path("out").exists()) == (1, False)
     assert "onnxlens[parquet]" in done.err
+
+
+# -- runs that somebody else has made -----------------------------------------------------------------------
+
+
+STRANGE = [None, True, -1, 10**30, "", "../x", "a\0b", "\ud800", "\x1b[31m", [], {}, [[1]], float("nan")]
+
+
+def strange(record, chance):
+    """A record with one of its values, however deep, replaced or gone."""
+    places, rest = [], [record]
+    while rest:
+        value = rest.pop()
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        places += [(value, key) for key in keys]
+        rest += [value[key] for key in keys if isinstance(value[key], dict | list)]
+    holder, key = chance.choice(places)
+    if chance.random() < 0.2:
+        del holder[key]
+    else:
+        holder[key] = copy.deepcopy(chance.choice(STRANGE))
+
+
+def test_no_manifest_and_no_row_makes_a_command_stumble(album, run):
+    run("run", "model.onnx", album, "-o", "out", "--limit", 2, "--method", "gradcam,guided")
+    record, lines, chance = manifest("out"), rows("out"), random.Random(0)
+    for i in range(60):
+        damaged = copy.deepcopy(record if i % 2 else lines)
+        strange(damaged, chance)
+        Path("out/manifest.json").write_text(json.dumps(damaged if i % 2 else record))
+        text = "".join(json.dumps(line) + "\n" for line in (lines if i % 2 else damaged))
+        Path("out/rows/part-00000.jsonl").write_text(text)
+        for words in (
+            ("runs", "show", "out"),
+            ("runs", "verify", "out", "--photos"),
+            ("runs", "merge", "out", "-o", "joined", "--overwrite"),
+            ("report", "out", "-o", "page.html", "--overwrite"),
+        ):
+            done = run(*words)
+            assert done.code in (0, 1, 2)
+            assert "bug in onnxlens" not in done.err, done.err
+            assert "\x1b" not in done.out + done.err
+
+
+def test_what_a_row_names_is_written_below_the_joined_run_only(album, run):
+    """out/link leads deep into out: link/../../../x lies there, and beside a run that has no such link."""
+    run("run", "model.onnx", album, "-o", "out", "--limit", 1)
+    Path("out/a/b/c").mkdir(parents=True)
+    Path("out/link").symlink_to("a/b/c")
+    Path("out/x").write_text("x")
+    (line,) = rows("out")
+    for name in ("link/../../../x", "../x", f"{Path.cwd()}/x", "rows/../../x"):
+        Path("out/rows/part-00000.jsonl").write_text(json.dumps(line | {"picture": name}))
+        done = run("runs", "merge", "out", "-o", "joined", "--overwrite")
+        assert (done.code, "leads out of out" in done.err) == (2, True), done.err
+        done = run("runs", "verify", "out")
+        assert (done.code, f"{name}: {name} leads out of out" in done.out) == (1, True)
+        assert not Path("x").exists()
+
+
+def test_a_folder_that_must_not_be_listed_stands_in_the_table(album, run, monkeypatch):
+    real = os.scandir
+
+    def refused(path):
+        if str(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert run("run", "model.onnx", album, "-o", "out").code == 1
+    assert {r["path"]: r["error"] for r in rows("out")}["b"] == "cannot be listed (Permission denied)"
+    assert len(rows("out")) == 5
+    done = run("predict", "model.onnx", album, "-q")
+    assert (done.code, f"{album}/b: cannot be listed" in done.err) == (1, True)
+
+
+def test_links_that_lead_in_a_circle(album, run):
+    (album / "round").symlink_to(album)
+    (album / "a/up").symlink_to("..")
+    (album / "loop.png").symlink_to("loop.png")
+    assert run("run", "model.onnx", album, "-o", "out").code == 1
+    assert len(rows("out")) == 7
+    assert "symbolic links" in {r["path"]: r["error"] for r in rows("out")}["loop.png"]
+
+
+def test_a_list_may_lead_anywhere_and_files_stay_below_the_run(album, run):
+    """The root is the folder that holds all of them."""
+    Path("outside.png").write_bytes(Path("red.png").read_bytes())
+    Path("list.txt").write_text(
+        f"album/../outside.png\n{album}/a/x.png\nalbum/b/../../album/b/x.png\n../none.png\n"
+    )
+    assert run("run", "model.onnx", "--input-list", "list.txt", "-o", "deep/out").code == 1
+    found = {r["path"]: r["error"] for r in rows("deep/out")}
+    assert len(found) == 4
+    assert sorted(str(e) for e in found.values()) == ["None", "None", "None", "no such file"]
+    assert all(".." not in path.split("/") for path in found)
+    assert len(tree("deep/out")) == 6
+    assert run("runs", "verify", "deep/out", "--photos").code == 0

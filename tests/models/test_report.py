@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from html.parser import HTMLParser
 
 import cv2
@@ -327,3 +328,14 @@ def test_the_photos_may_have_moved(tmp_path):
     (image,) = report(run, photos=tmp_path / "moved").data["images"]
     assert image["photo"]
     assert f"{tmp_path}/moved/a/1.png" in image["command"]
+
+
+def test_a_file_that_is_mostly_a_hole_is_not_read(tmp_path):
+    run = written(tmp_path, [row("1.png", map="maps/1.npy", picture="pictures/1.png")])
+    for name in ("maps/1.npy", "pictures/1.png"):
+        os.truncate(run / name, 2**40)
+    (image,) = report(run).data["images"]
+    assert (image["maps"][0]["heat"], image["maps"][0]["picture"]) == (None, None)
+    os.truncate(run / "manifest.json", 2**40)
+    with pytest.raises(BadRequest, match="files of a run end at"):
+        report(run)
