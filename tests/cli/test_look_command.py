@@ -206,7 +206,8 @@ def test_on_something_small_the_photo_comes_before_the_layers_and_sheets_can_be_
         )
         opened(driver, Path("page/index.html"), 820, 1180)  # on a tablet the answers stand beside the photo
         photo, answers = driver.execute_script(
-            "return ['.top img', '.top table'].map((i) => document.querySelector(i).getBoundingClientRect().top)"
+            "const at = (what) => document.querySelector(what).getBoundingClientRect();"
+            "return [at('.top img').top, at('.top table').top]"
         )
     assert photo == answers
     assert title < 400
