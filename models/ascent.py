@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ..engine.canonical import canonical
-from ..engine.dreams.dream import Priors, Shape, gradient_graph, pixel_step, spectrum_step, update_graph
+from ..engine.dreams.dream import (
+    Climb,
+    Priors,
+    Shape,
+    gradient_graph,
+    pixel_step,
+    spectrum_step,
+    update_graph,
+)
 from ..engine.dreams.objective import objective, parse
 from ..engine.dreams.tiles import tiled
 from ..engine.errors import BadModel, BadRequest, CannotRun
@@ -39,9 +47,13 @@ class Ascent:
         vectors: Mapping[str, np.ndarray] | None = None,
         priors: Priors | None = None,
     ):
-        self.lens, self.text, self.vectors = lens, text, vectors or {}
-        self.priors = priors or Priors()
-        self._aim(lens.network.graph.copy())
+        self.lens, self.text, self.priors = lens, text, priors or Priors()
+        self._climb = Climb(
+            lens.input,
+            entry=lambda pixels: entered(pixels, lens.preprocess),
+            aim=lambda graph: objective(graph, text, lens.wish, vectors or {}),
+        )
+        self._climb.aim(lens.network.graph.copy())
         parts = parse(text)
         self._layers = [p.arguments[0] for p in parts]
         if any(p.name in ("class", "odds") for p in parts):
@@ -63,16 +75,13 @@ class Ascent:
         That is `count` if possible, and what the file says where it says it. Raises BadRequest where images
         are to differ and do not go through the network together.
         """
-        (h, w), lens = self.lens.preprocess.size, self.lens
+        h, w = self.lens.preprocess.size
         fixed = self._own_shape()[0]
         group = count if self._together else min(count, max(1, WHOLE // (h * w)))
         for n in (group, fixed):
             shape = (int(n or 1), 3, h, w) if isinstance(n, int) else (1, 3, h, w)
             session = self._compiled(
-                shape,
-                lambda graph, shape=shape: spectrum_step(
-                    graph, lens.input, shape, self._entry, self._aim, self.priors, rate
-                ),
+                shape, lambda graph, shape=shape: spectrum_step(graph, self._climb, shape, self.priors, rate)
             )
             if session is not None and (shape[0] >= count or not self._together):
                 return session, shape[0]
@@ -87,7 +96,7 @@ class Ascent:
         """The same step with all but the gradient by a kernel: the graph has many passes over the pixels."""
 
         def build(graph: Graph) -> Graph:
-            return gradient_graph(graph, self.lens.input, shape, self._entry, self._aim)
+            return gradient_graph(graph, self._climb, shape)
 
         session = self._compiled(shape, build)
         if session is None:
@@ -101,7 +110,7 @@ class Ascent:
 
     def _step(self, shape: Shape, rate: float) -> PixelStep | None:
         def build(graph: Graph) -> Graph:
-            return pixel_step(graph, self.lens.input, shape, self._entry, self._aim, self.priors, rate)
+            return pixel_step(graph, self._climb, shape, self.priors, rate)
 
         session = self._compiled(shape, build)
         if session is None:
@@ -121,7 +130,7 @@ class Ascent:
         if isinstance(fixed, int) and self._together and shape[0] > 1:
             raise BadRequest(f"diversity needs a batch of {shape[0]}, and this model takes {fixed} at a time")
         small = (count, 3, *window)
-        graph = gradient_graph(self.lens.network.graph, self.lens.input, small, self._entry, self._aim)
+        graph = gradient_graph(self.lens.network.graph, self._climb, small)
         session = self.lens.network.compile(graph)
         update = self.lens.network.compile(update_graph(shape, self.priors, rate))
 
@@ -165,12 +174,6 @@ class Ascent:
         channels = 1 if self.lens.preprocess.channels == "grey" else 3
         count, _, h, w = shape
         return (count, channels, h, w) if self.lens.preprocess.layout == "nchw" else (count, h, w, channels)
-
-    def _aim(self, graph: Graph) -> Tensor:
-        return objective(graph, self.text, self.lens.wish, self.vectors)
-
-    def _entry(self, pixels: Tensor) -> Tensor:
-        return entered(pixels, self.lens.preprocess)
 
 
 def _zeros(value: Tensor) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,14 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Kingma & Ba 2015, "Adam"
 _DECAY = 0.3  # Loshchilov & Hutter 2019, "Decoupled Weight Decay": without it light and dark run away
 
 
+class Climb(NamedTuple):
+    """What is climbed: the objective `aim` of a network whose input `name` is made of pixels by `entry`."""
+
+    name: str
+    entry: Entry
+    aim: Aim
+
+
 @dataclass(frozen=True)
 class Priors:
     """What holds ascent back. `variation`: how strongly pixels pull towards their neighbours, where the
@@ -34,9 +43,7 @@ class Priors:
     blur: float = 0.0
 
 
-def pixel_step(
-    graph: Graph, name: str, shape: Shape, entry: Entry, aim: Aim, priors: Priors, rate: float
-) -> Graph:
+def pixel_step(graph: Graph, climb: Climb, shape: Shape, priors: Priors, rate: float) -> Graph:
     """A step of the reference notebook (Google 2015, make_step), on pixels.
 
     Inputs `pixels` (N, 3, H, W) float32, 0 to 255, and `offset` (2,) int64; outputs `next`, the pixels
@@ -47,21 +54,21 @@ def pixel_step(
 
     def start(g: Graph) -> Tensor:
         moved = rolled(g.input("pixels", np.float32, shape), g.input("offset", np.int64, [2]))
-        return entry(g.output(moved, "moved"))
+        return climb.entry(g.output(moved, "moved"))
 
-    graph = fed(graph, name, start)
+    graph = fed(graph, climb.name, start)
     moved = graph["moved"]
-    value, slope = _climbed(graph, aim, moved)
+    value, slope = _climbed(graph, climb.aim, moved)
     graph.outputs = []
     graph.output(rolled(_stepped(moved, slope, priors, rate), graph["offset"], -1), "next")
     graph.output(value, "value")
     return graph
 
 
-def gradient_graph(graph: Graph, name: str, shape: Shape, entry: Entry, aim: Aim) -> Graph:
+def gradient_graph(graph: Graph, climb: Climb, shape: Shape) -> Graph:
     """The first half of `pixel_step`, for a window of a large image: `pixels` to `gradient` and `value`."""
-    graph = fed(graph, name, lambda g: entry(g.input("pixels", np.float32, shape)))
-    value, slope = _climbed(graph, aim, graph["pixels"])
+    graph = fed(graph, climb.name, lambda g: climb.entry(g.input("pixels", np.float32, shape)))
+    value, slope = _climbed(graph, climb.aim, graph["pixels"])
     graph.outputs = []
     graph.output(slope, "gradient")
     graph.output(value, "value")
@@ -76,9 +83,7 @@ def update_graph(shape: Shape, priors: Priors, rate: float) -> Graph:
     return graph
 
 
-def spectrum_step(
-    graph: Graph, name: str, shape: Shape, entry: Entry, aim: Aim, priors: Priors, rate: float
-) -> Graph:
+def spectrum_step(graph: Graph, climb: Climb, shape: Shape, priors: Priors, rate: float) -> Graph:
     """A step of Adam on spectra (parameterisation.py), under the transforms that are handed in.
 
     Inputs `spectrum`, `first`, `second` (N, 3, H, W), the means of Adam, `count` () float32, the number of
@@ -90,11 +95,11 @@ def spectrum_step(
         spectrum = g.input("spectrum", np.float32, shape)
         pixels = g.output(from_spectrum(spectrum, shape[2], shape[3]), "pixels")
         affine = g.input("affine", np.float32, [shape[0], 2, 3])
-        return entry(placed(pixels, affine, shape[2], shape[3]))
+        return climb.entry(placed(pixels, affine, shape[2], shape[3]))
 
-    graph = fed(graph, name, start)
+    graph = fed(graph, climb.name, start)
     spectrum, pixels = graph["spectrum"], graph["pixels"]
-    value, pull = _climbed(graph, aim, pixels)
+    value, pull = _climbed(graph, climb.aim, pixels)
     (slope,) = backpropagate(graph, {"pixels": _held(pixels, pull, priors)}, ["spectrum"])
     assert slope is not None
     first = graph.input("first", np.float32, shape) * _BETA1 + slope * (1 - _BETA1)

@@ -17,7 +17,7 @@ import onnxruntime
 import peers
 import torch
 
-from onnxlens.engine.dreams.dream import Priors, gradient_graph
+from onnxlens.engine.dreams.dream import Climb, Priors, gradient_graph
 from onnxlens.engine.dreams.objective import objective, quoted
 from onnxlens.engine.explainer import Explainer
 from onnxlens.engine.network import Network
@@ -190,10 +190,12 @@ def dream(f: Field) -> Contestants:
     slope = lens.network.compile(
         gradient_graph(
             lens.network.graph,
-            lens.input,
+            Climb(
+                lens.input,
+                entry=lambda pixels: entered(pixels, lens.preprocess),
+                aim=lambda graph: objective(graph, text, lens.wish, {}),
+            ),
             shape,
-            lambda pixels: entered(pixels, lens.preprocess),
-            lambda graph: objective(graph, text, lens.wish, {}),
         )
     )
     pixels = 128 + 40 * f.image

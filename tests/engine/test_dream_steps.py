@@ -8,6 +8,7 @@ from oracles.toys import build
 
 from onnxlens.engine.canonical import canonical
 from onnxlens.engine.dreams.dream import (
+    Climb,
     Priors,
     gradient_graph,
     pixel_step,
@@ -52,8 +53,8 @@ def entry(pixels: Tensor) -> Tensor:
     return pixels - pixels.graph.constant(MEAN[:, None, None])
 
 
-def aim(text: str):
-    return lambda graph: objective(graph, text)
+def climb(text: str) -> Climb:
+    return Climb("x", entry, lambda graph: objective(graph, text))
 
 
 def convolved(x: np.ndarray) -> np.ndarray:
@@ -84,7 +85,7 @@ def make_step(x: np.ndarray, offset: np.ndarray, rate: float) -> np.ndarray:
 @pytest.mark.parametrize("offset", [(0, 0), (3, -5), (-32, 31)])
 @pytest.mark.parametrize("kind", [np.float16, np.float32])
 def test_a_step_is_that_of_the_reference_notebook(offset, kind: type):
-    graph = pixel_step(network(kind), "x", SHAPE, entry, aim("layer(relu)"), Priors(), 1.5)
+    graph = pixel_step(network(kind), climb("layer(relu)"), SHAPE, Priors(), 1.5)
     x = RNG.uniform(0, 255, SHAPE).astype(np.float32)
     found = Session(graph)({"pixels": x, "offset": np.array(offset)})
     expected = make_step(x.astype(np.float64), np.array(offset), 1.5)
@@ -98,8 +99,8 @@ def test_a_step_is_that_of_the_reference_notebook(offset, kind: type):
 def test_a_step_in_two_halves_is_the_step():
     priors = Priors(variation=0.7, blur=1.0)
     x = RNG.uniform(0, 255, SHAPE).astype(np.float32)
-    whole = Session(pixel_step(network(), "x", SHAPE, entry, aim("layer(relu)"), priors, 2.0))
-    first = Session(gradient_graph(network(), "x", SHAPE, entry, aim("layer(relu)")))
+    whole = Session(pixel_step(network(), climb("layer(relu)"), SHAPE, priors, 2.0))
+    first = Session(gradient_graph(network(), climb("layer(relu)"), SHAPE))
     second = Session(update_graph(SHAPE, priors, 2.0))
     halves = second({"pixels": x, "gradient": first({"pixels": x})["gradient"]})["next"]
     at_once = whole({"pixels": x, "offset": np.zeros(2, np.int64)})["next"]
@@ -107,7 +108,7 @@ def test_a_step_in_two_halves_is_the_step():
 
 
 def test_the_whole_step_is_one_model_of_plain_operators():
-    model = pixel_step(network(), "x", SHAPE, entry, aim("layer(relu)"), Priors(1, 1), 1.5).to_model()
+    model = pixel_step(network(), climb("layer(relu)"), SHAPE, Priors(1, 1), 1.5).to_model()
     assert {n.domain for n in model.graph.node} == {""}
     assert [i.name for i in model.graph.input] == ["pixels", "offset"]
     assert [o.name for o in model.graph.output] == ["next", "value"]
@@ -121,12 +122,12 @@ def test_an_objective_that_the_image_has_no_say_in():
     shape = {"x": ("N", 3, 10, 12)}, {"sign": ("N", 4, 10, 12)}
     graph = canonical(build(nodes, *shape, {"w": WEIGHT}))
     with pytest.raises(BadRequest, match="does not depend on the image"):
-        pixel_step(graph, "x", SHAPE, entry, aim("layer(sign)"), Priors(), 1.5)
+        pixel_step(graph, climb("layer(sign)"), SHAPE, Priors(), 1.5)
 
 
 def test_adam_climbs_the_spectrum():
     """Three steps of the graph against Adam in NumPy on the gradient by central differences of the pixels."""
-    graph = spectrum_step(network(), "x", SHAPE, entry, aim("channel(conv, 1)"), Priors(), 0.05)
+    graph = spectrum_step(network(), climb("channel(conv, 1)"), SHAPE, Priors(), 0.05)
     session = Session(graph)
     s = noise(np.random.default_rng(0), SHAPE)
     m = v = np.zeros_like(s)
