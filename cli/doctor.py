@@ -112,9 +112,9 @@ def _health(model: str, images: tuple[str, ...], settings: dict[str, Any]) -> He
     import numpy as np
 
     from ..engine.doctor import health
-    from ..models.photo import read_photo
+    from ..models.store import photo_at
 
     lens = options.open_lens(model, quiet=True, **settings)
     note(f"{lens.path.name}: {lens.source}")
-    photos = (lens.preprocess(read_photo(Path(image)))[0] for image in images)
+    photos = (lens.preprocess(photo_at(image))[0] for image in images)
     return health(lens.network, ({lens.input: np.repeat(x, lens.batch, 0)} for x in photos))

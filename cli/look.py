@@ -62,7 +62,7 @@ def command(
     onnxlens look model.onnx cat.jpg --preset imagenet
     onnxlens look model.onnx cat.jpg --target "tabby" --folder photos -o page
     """
-    from ..models.photo import read_photo
+    from ..models.store import photo_at
     from .manifest import manifest
 
     if Path(image).is_dir():
@@ -71,7 +71,7 @@ def command(
     lens = options.open_lens(model, quiet, **settings)
     layer = lens.explainer("gradcam", layer).layer
     lens.wish(target)
-    photo = read_photo(Path(image))
+    photo = photo_at(image)
     view = View(lens, photo, image, target, layer, places, partial(line, model, image, settings))
     result = look(folder, view, model, quiet)
     arguments = {"target": target, "layer": layer, "folder": list(places)}

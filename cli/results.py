@@ -36,9 +36,9 @@ def each(images: Sequence[str], look: Callable[[Any], T]) -> Iterator[tuple[str,
 
 
 def _looked(image: str, look: Callable[[Any], T]) -> T:
-    from ..models.photo import read_photo
+    from ..models.store import photo_at
 
-    photo = read_photo(Path(image))
+    photo = photo_at(image)
     try:
         return look(photo)
     except (BadImage, NoMap) as error:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..engine.errors import BadImage, BadRequest, Unavailable
 from .addresses import CLOUDS, fetched, folder_of, is_address, kind_of, opened, said
 from .album import ENDINGS, Album, name_of
 from .files import within
-from .photo import MAX_BYTES, read_file
+from .photo import MAX_BYTES, decode, read_file, read_photo
 
 READERS = 8
 Read = Callable[[str], bytes]  # the file of a photo's name
@@ -48,18 +51,31 @@ def reader(root: str) -> Read:
     def read(name: str) -> bytes:
         if ".." in name.split("/"):
             raise BadImage(f"{name}: leads out of {root}")
-        place = f"{path.rstrip('/')}/{name}"  # not an address: a name may hold what leads elsewhere in one
-        try:
-            data = fetched(files, place, MAX_BYTES + 1)
-        except FileNotFoundError:
-            raise BadImage(f"{name}: no such file") from None
-        except Exception as error:
-            raise BadImage(f"{name}: cannot be read ({said(error)})") from error
-        if len(data) > MAX_BYTES:
-            raise BadImage(f"{name}: larger than photos are, which end at {MAX_BYTES >> 20} MiB")
-        return data
+        # Not an address: a name may hold what leads elsewhere in one.
+        return _asked(files, f"{path.rstrip('/')}/{name}", name)
 
     return read
+
+
+def photo_at(place: str) -> np.ndarray:
+    """The photo of a file or at an address, as `read_photo`. Raises Unavailable where there is no store."""
+    if not is_address(place):
+        return read_photo(Path(place))
+    folder = folder_of(place)
+    return read_photo(folder) if folder is not None else decode(_asked(*opened(place), place), place)
+
+
+def _asked(files: Any, path: str, name: str) -> bytes:
+    """The bytes of a photo in a store."""
+    try:
+        data = fetched(files, path, MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise BadImage(f"{name}: no such file") from None
+    except Exception as error:  # each store has errors of its own
+        raise BadImage(f"{name}: cannot be read ({said(error)})") from error
+    if len(data) > MAX_BYTES:
+        raise BadImage(f"{name}: larger than photos are, which end at {MAX_BYTES >> 20} MiB")
+    return data
 
 
 def reading(place: str) -> int:

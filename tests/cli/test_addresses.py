@@ -245,6 +245,26 @@ def test_no_row_is_written_before_its_files_however_slow_the_store_is(store, run
     assert missing == []
 
 
+def test_commands_of_single_photos_read_them_at_addresses(store, place, run):
+    address = "memory://bucket/photos/a/x.png"
+    one, other = (run("predict", "model.onnx", p, "--json").records[0] for p in (address, "red.png"))
+    assert one["predictions"] == other["predictions"]
+    for command in ("gradcam", "occlusion", "saliency", "activations", "look"):
+        done = run(command, "model.onnx", address, "-o", command)
+        assert done.code == 0, done.err
+    assert run("gradcam", "model.onnx", "red.png", "-o", "same").code == 0
+    made, same = (sorted(Path(folder).glob("*.npy")) for folder in ("gradcam", "same"))
+    assert [p.read_bytes() for p in made] == [p.read_bytes() for p in same]
+    for words, said in (
+        (["memory://bucket/photos/none.png"], "memory://bucket/photos/none.png: no such file"),
+        (["memory://bucket/photos"], "memory://bucket/photos: no such file"),
+        (["nonsense://x.png"], "nonsense://x.png: Protocol not known"),
+        ([f"file://{place}/none.png"], "none.png: no such file"),
+    ):
+        done = run("gradcam", "model.onnx", *words, "-o", "never")
+        assert (done.code, said in done.err.splitlines()[-1]) == (1, True), done.err
+
+
 def test_commands_of_single_photos_write_to_folders_only(place, run):
     for words in (["gradcam", "model.onnx", "."], ["occlusion", "model.onnx", "."]):
         done = run(*words, "-o", "memory://bucket/out")
