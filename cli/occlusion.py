@@ -18,7 +18,7 @@ from .run import folders_too
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..models.occlusion import Occlusion
+    from ..models.occluded import Occlusion
 
 Shape = tuple[int, int]
 
@@ -130,7 +130,7 @@ def _written(folder: Folder, stem: str, found: list[Occlusion], exact: bool) -> 
     Where the score does not depend on the place there is nothing to draw.
     """
     from ..engine.picture import encode_png
-    from ..models.occlusion import moves
+    from ..models.occluded import moves
     from ..models.panels import sheet
 
     stem = f"{stem}-{found[0].target.index}-occlusion"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,9 +12,9 @@ from ..engine.occlusions.coarse import coarse_to_fine
 from ..engine.occlusions.occlusion import Ask, Hiding, asking, how, plainly, watched
 from ..engine.occlusions.places import Places, places
 from .fill import fill_named, filler
-from .heatmap import HeatMap, Prediction, probabilities, ranked
+from .heatmap import Prediction, probabilities, ranked
 from .lens import Lens, Target
-from .preprocess import Box
+from .occluded import Approximation, Occlusion
 
 PATCHES = 7  # of the default size, side by side along the input's shorter side
 Progress = Callable[[int, int], None]  # positions done, in all
@@ -25,103 +23,11 @@ CHECKED = 16  # places at which an approximation is compared with the exact answ
 Pair = int | tuple[int, int]
 
 
-class Approximation(NamedTuple):
-    """How far an approximation is off: at how many places the answers were `computed`, at how many they were
-    `checked` against exact ones, and the largest `deviation` of the score there, as a share of its range.
-    """
-
-    computed: int
-    checked: int
-    deviation: float
-
-
-@dataclass(frozen=True)
-class Occlusion:
-    """The answers of a model while a patch hides one place of a photo after another.
-
-    Per position, (rows, columns): `scores` of the target before a softmax, its `probabilities` (0 to 1),
-    `activations`, the total of feature map `channel` of `layer`, all float32, and `classes` (int64), the most
-    probable one. `channel` is the map of the largest total on the photo as it is, and None where the
-    model has no feature maps. `hidden` (h, w, 3) uint8 is what lies under the patches, `box` (y0, x0, y1, x1)
-    the part of the photo that the input covers, in photo pixels. `how` says how the answers were computed.
-    """
-
-    photo: np.ndarray
-    box: Box
-    places: Places
-    hidden: np.ndarray
-    target: Prediction
-    score: float
-    predictions: list[Prediction]
-    labels: list[str]
-    layer: str | None
-    channel: int | None
-    scores: np.ndarray
-    probabilities: np.ndarray
-    activations: np.ndarray
-    classes: np.ndarray
-    how: str = ""
-    approximation: Approximation | None = None
-
-    @property
-    def worst(self) -> tuple[int, int]:
-        """Where hiding costs the score most: the patch's upper left pixel (y, x) on the model's input."""
-        row, column = np.unravel_index(self.scores.argmin(), self.scores.shape)
-        return int(self.places.tops[row]), int(self.places.lefts[column])
-
-    def heat(self, exact: bool = False) -> HeatMap:
-        """What hiding costs: by how much the score drops with a patch centred at a pixel, and at least 0.
-
-        In the resolution of the model's input; `exact` as in Places.at. `problem` says why there is none.
-        """
-        ys, xs = (np.arange(length) + 0.5 for length in self.places.size)
-        drop = np.maximum(np.float32(self.score) - self.scores, 0)
-        map_ = self.places.at(drop, ys, xs, exact)
-        patch, name = "{}x{}".format(*self.places.patch), self.target.label
-        problem = ""
-        if not moves(self.scores):
-            problem = (
-                f"the score of {name!r} is the same wherever a patch of {patch} lies; "
-                "try another size of patch, another fill or another class"
-            )
-        elif not map_.any():
-            problem = f"wherever a patch of {patch} lies the score of {name!r} rises: nothing speaks for it"
-        return HeatMap(
-            photo=self.photo,
-            map=map_,
-            box=self.box,
-            target=self.target,
-            score=self.score,
-            predictions=self.predictions,
-            method="occlusion",
-            layer=self.layer or "",
-            problem=problem,
-        )
-
-    def at_photo(self, values: np.ndarray, exact: bool = False) -> np.ndarray:
-        """Values (rows, columns) on the pixels of the photo, (H, W) float32, as Places.at gives them.
-
-        The value at a pixel is that of the patch centred there. NaN where the model did not look.
-        """
-        (height, width), (y0, x0, y1, x1) = self.places.size, self.box
-        ys = (np.arange(self.photo.shape[0]) + 0.5 - y0) / (y1 - y0) * height
-        xs = (np.arange(self.photo.shape[1]) + 0.5 - x0) / (x1 - x0) * width
-        out = self.places.at(values, ys, xs, exact)
-        out[(ys < 0) | (ys > height)] = np.nan
-        out[:, (xs < 0) | (xs > width)] = np.nan
-        return out
-
-
-def moves(values: np.ndarray) -> bool:
-    """Whether values differ by more than the rounding of float32."""
-    return bool(np.ptp(values) > 1e-6 * np.abs(values).max())
-
-
 def places_for(lens: Lens, patch: Pair | None = None, stride: Pair | None = None) -> Places:
     """Where a patch goes on a model's input; `patch` and `stride`, one number or two, in pixels of it.
 
     By default a seventh of the input's shorter side, in steps of half a patch. Raises BadRequest as
-    `engine.places.places` does.
+    `engine.occlusions.places` does.
     """
     size = lens.preprocess.size
     height, width = _pair(max(1, round(min(size) / PATCHES)) if patch is None else patch)
@@ -149,7 +55,7 @@ def occlusion(
 
     Two approximations, which may go together: `coarse` computes every fourth place down and across, and
     those between where the score differs (`coarse_to_fine`); with `narrow` below 1 a patch is taken to change
-    no more than this share of a map's height and width (`engine.incremental`), where the network is cut at
+    no more than this share of a map's height and width (`engine.occlusions.incremental`), where the network is cut at
     all. How far they are off is measured at some places, as `approximation`.
 
     Zeiler & Fergus 2014, section 4.2. Raises BadRequest as `check`, and NoMap where the model's answer is not

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..engine import picture
 from ..engine.errors import NoMap
-from .occlusion import Occlusion, moves
+from .occluded import Occlusion, moves
 
 PANELS = ("activation", "score", "probability", "class")
 COLOUR = "turbo"

@@ -25,7 +25,8 @@ from onnxlens.engine.occlusions.plans import entry
 from onnxlens.kernels.tile import tile
 from onnxlens.models.fill import filler
 from onnxlens.models.lens import Lens
-from onnxlens.models.occlusion import Occlusion, occlusion, places_for
+from onnxlens.models.occluded import Occlusion
+from onnxlens.models.occlusion import occlusion, places_for
 from onnxlens.models.photo import read_photo
 
 SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)

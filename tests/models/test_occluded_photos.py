@@ -9,7 +9,8 @@ from onnxlens.engine.errors import BadRequest, NoMap
 from onnxlens.engine.metrics import pointing
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.lens import Lens
-from onnxlens.models.occlusion import moves, occlusion
+from onnxlens.models.occluded import moves
+from onnxlens.models.occlusion import occlusion
 from onnxlens.models.panels import PANELS, class_colours, panel, sheet
 from onnxlens.models.preprocess import Preprocess
 
