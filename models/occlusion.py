@@ -55,8 +55,8 @@ def occlusion(
 
     Two approximations, which may go together: `coarse` computes every fourth place down and across, and
     those between where the score differs (`coarse_to_fine`); with `narrow` below 1 a patch is taken to change
-    no more than this share of a map's height and width (`engine.occlusions.incremental`), where the network is cut at
-    all. How far they are off is measured at some places, as `approximation`.
+    no more than this share of a map's height and width (`Incremental`), where the network is cut at all. How
+    far they are off is measured at some places, as `approximation`.
 
     Zeiler & Fergus 2014, section 4.2. Raises BadRequest as `check`, and NoMap where the model's answer is not
     a number.
