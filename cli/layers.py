@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from math import prod
+from typing import TYPE_CHECKING, Any
 
 from ..engine.errors import BadRequest
 from . import options
 from .console import download, emit, note, table
+
+if TYPE_CHECKING:
+    from ..engine.graph import Graph
 
 
 @options.command("layers")
@@ -25,7 +29,6 @@ def command(model: str, as_json: bool) -> None:
     """
     from ..engine.anatomy import last_features, score_name
     from ..engine.canonical import canonical
-    from ..engine.nodes import OURS
     from ..models.zoo import resolve
 
     with download(model) as progress:
@@ -36,41 +39,36 @@ def command(model: str, as_json: bool) -> None:
     except BadRequest:
         features = None
         note("no feature map before the head: Grad-CAM has nothing to look at here")
-    marks = {score: "scores", features: "Grad-CAM layer"}
+    rows = _rows(graph, {score: "scores", features: "Grad-CAM layer"})
+    if as_json:
+        for row in rows:
+            emit(row)
+        return
+    table(("value", "operator", "shape", "weights", ""), [_cells(row) for row in rows])
+
+
+def _rows(graph: Graph, marks: dict[str | None, str]) -> list[dict[str, Any]]:
+    """Inputs and values in the order of the network, without those that are made up; some have a mark."""
+    from ..engine.nodes import OURS
+
     rows: list[dict[str, Any]] = [
         {"name": name, "operator": "input", "shape": _shape(graph[name].shape), "weights": 0}
         for name in graph.inputs
     ]
     for node in graph.nodes:
-        shapes = [graph[i].shape or () for i in node.input if i in graph.constants]
+        shapes = [list(graph.constants[i].dims) for i in node.input if i in graph.constants]
+        weights = sum(prod(shape) for shape in shapes if shape)
         for name in node.output:
             if name and not name.startswith(OURS):
-                rows.append(
-                    {
-                        "name": name,
-                        "operator": node.op_type,
-                        "shape": _shape(graph[name].shape),
-                        "weights": sum(_size(s) for s in shapes if len(s) > 0),
-                        **({"mark": marks[name]} if name in marks else {}),
-                    }
-                )
-    if as_json:
-        for row in rows:
-            emit(row)
-        return
-    table(
-        ("value", "operator", "shape", "weights", ""),
-        [
-            (
-                r["name"],
-                r["operator"],
-                _shown(r["shape"]),
-                f"{r['weights']:,}" if r["weights"] else "",
-                r.get("mark", ""),
-            )
-            for r in rows
-        ],
-    )
+                row = {"name": name, "operator": node.op_type, "shape": _shape(graph[name].shape)}
+                mark = {"mark": marks[name]} if name in marks else {}
+                rows.append({**row, "weights": weights, **mark})
+    return rows
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    weights = f"{row['weights']:,}" if row["weights"] else ""
+    return row["name"], row["operator"], _shown(row["shape"]), weights, row.get("mark", "")
 
 
 def _shape(shape: Any) -> list[Any] | None:
@@ -79,10 +77,3 @@ def _shape(shape: Any) -> list[Any] | None:
 
 def _shown(shape: list[Any] | None) -> str:
     return "?" if shape is None else "x".join("?" if d is None else str(d) for d in shape) or "scalar"
-
-
-def _size(shape: tuple[Any, ...]) -> int:
-    size = 1
-    for d in shape:
-        size *= d
-    return size
