@@ -6,12 +6,16 @@ header is read here first, in plain Python, and only a whole file of a known siz
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from typing import NamedTuple
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}
+# Of a progressive JPEG each scan takes as long as a photo. Cameras write ten; 100 is libjpeg-turbo's advice.
+_SCANS = 100
+_MARK = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in a scan 0xFF is followed by 0 or a restart marker
 _WIDTH, _HEIGHT, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _EXTRA = 256, 257, 262, 274, 277, 338
 
 
@@ -55,7 +59,7 @@ def read_header(data: bytes) -> Header:
 
 def _jpeg(data: bytes) -> Header:
     """ITU T.81, annex B: segments up to the first scan, then an end-of-image marker."""
-    at, orientation, size = 2, 1, None
+    at, orientation, size, frame = 2, 1, None, (0, 0)
     while True:
         while data[at + 1] == 0xFF:  # fill bytes
             at += 1
@@ -65,7 +69,7 @@ def _jpeg(data: bytes) -> Header:
         if mark == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
             orientation = _orientation(data[at + 10 : at + 2 + length])
         elif 0xC0 <= mark <= 0xCF and mark not in (0xC4, 0xC8, 0xCC):
-            size = struct.unpack_from(">HH", data, at + 5)
+            size, frame = struct.unpack_from(">HH", data, at + 5), (mark, data[at + 9])
         elif mark == 0xDA:
             break
         at += 2 + length
@@ -74,7 +78,19 @@ def _jpeg(data: bytes) -> Header:
     # Inside a scan 0xFF is always followed by 0 or a restart marker: what is found is the real end.
     if data.find(b"\xff\xd9", at) < 0:
         raise ValueError("cut short: its end is missing")
+    is_one = frame in ((0xC0, data[at + 4]), (0xC1, data[at + 4]))  # sequential, all components in this scan
+    if not is_one and data.count(b"\xff\xda", at) > _SCANS and _scans(data, at) > _SCANS:
+        raise ValueError(f"a JPEG in more than {_SCANS} scans; save it anew")
     return Header("JPEG", *size, orientation, data)
+
+
+def _scans(data: bytes, at: int) -> int:
+    """How many scans a JPEG has from the one at `at` on; it is left open how many more than _SCANS."""
+    scans = 0
+    while scans <= _SCANS and (mark := _MARK.search(data, at)) and data[mark.end() - 1] != 0xD9:
+        scans += data[mark.end() - 1] == 0xDA
+        at = mark.end() + struct.unpack_from(">H", data, mark.end())[0]
+    return scans
 
 
 def _png(data: bytes) -> Header:

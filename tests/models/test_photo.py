@@ -326,6 +326,19 @@ def test_a_few_bytes_do_not_make_a_million_pixels(monkeypatch):
         decode(data, "x")
 
 
+def test_a_jpeg_of_a_thousand_scans_is_not_begun():
+    picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    hidden = b"\xff\xfe\x00\x04\xff\xd9"  # a comment that looks like the end
+    few, many = (data[:-2] + hidden + last * count + data[-2:] for count in (5, 1000))
+    assert decode(few, "few.jpg").shape == (40, 50, 3)
+    film = decode(few + b"\xff\xda" * 1000, "film.jpg")  # which telephones append, whatever is in it
+    assert film.shape == (40, 50, 3)
+    with pytest.raises(BadImage, match=r"many.jpg: a JPEG in more than 100 scans"):
+        decode(many, "many.jpg")
+
+
 def test_files_are_bounded_too(tmp_path, monkeypatch):
     monkeypatch.setattr(photo, "MAX_BYTES", 2**20)
     path = tmp_path / "large.png"
