@@ -199,10 +199,11 @@ def gradcam(view: View) -> Panel:
     """(7) Grad-CAM."""
     heats = view.lens.explain(view.photo, [view.target or "top3"], layer=view.layer)
     shown = [h for h in heats if not h.problem]
+    which = heats[0].target.label if view.target else "the most probable classes"
     return Panel(
         "gradcam",
         "Grad-CAM",
-        "Where in the photo the last feature maps speak for a class; for the most probable ones.",
+        f"Where in the photo the feature maps of one layer speak for {which}.",
         f"The channels of {heats[0].layer}, weighted with the mean gradient of the class score, where the "
         f"sum is "
         "positive (Selvaraju et al. 2017).",

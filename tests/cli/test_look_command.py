@@ -105,6 +105,15 @@ def test_the_page_says_how_much_of_the_photo_the_model_sees(preset, said, cat, r
     assert any(said in text for _, text in Page("page/index.html").texts)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [((), "speak for the most probable classes."), (("--target", "fish"), "speak for fish.")],
+)
+def test_the_page_says_which_class_it_is_about(words, said, cat, run):
+    assert run("look", "scenes", cat, *words, "-o", "page").code == 0
+    assert any(text.endswith(said) for tag, text in Page("page/index.html").texts if tag == "p")
+
+
 def test_the_layer_that_is_asked_for_is_the_one_that_is_looked_at(cat, run):
     assert run("look", "scenes", cat, "--layer", "relu4", "-o", "page").code == 0
     texts = [text for tag, text in Page("page/index.html").texts if tag in ("p", "code")]
