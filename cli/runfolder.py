@@ -57,13 +57,8 @@ class RunFolder:
         overwrite: bool = False,
         kind: str = "jsonl",
     ):
-        self.files, self.identity, self.resume, self.overwrite, self.kind = (
-            files,
-            identity,
-            resume,
-            overwrite,
-            kind,
-        )
+        self.files, self.identity, self.kind = files, identity, kind
+        self.resume, self.overwrite = resume, overwrite
         self.path = Path(str(files))
         self.done: set[str] = set()
         self.counts: Counter[str] = Counter()
