@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..engine.signals.projector import Projector
     from ..models.heatmap import HeatMap
     from ..models.lens import Lens
-    from ..models.projection import Projection
+    from ..models.projected import Projection
 
 
 @options.command("gradcam")
@@ -127,7 +127,7 @@ def _written(
 ) -> dict[str, Any]:
     """Write one map; a map with a problem gives the problem, and no picture."""
     from ..engine.picture import encode_png
-    from ..models.projection import guided_gradcam
+    from ..models.projected import guided_gradcam
 
     if heat.problem:
         return {"problem": heat.problem}

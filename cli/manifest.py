@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..models.heatmap import HeatMap, Prediction
     from ..models.lens import Lens
     from ..models.opened import Opened
-    from ..models.projection import Projection
+    from ..models.projected import Projection
 
 PACKAGES = (
     "onnxlens",

@@ -16,7 +16,7 @@ from .results import finish, records
 from .run import folders_too
 
 if TYPE_CHECKING:
-    from ..models.projection import Projection
+    from ..models.projected import Projection
 
 STYLES = ("signed", "absolute", "diverging", "overlay")
 
@@ -170,7 +170,7 @@ def _written(
 ) -> list[dict[str, Any]]:
     """Write the projections of one photo, and one sheet of those of several channels; the records of them."""
     from ..engine.picture import encode_png
-    from ..models.projection import sheet
+    from ..models.projected import sheet
     from .manifest import projection
 
     made = [projection(p) for p in found]

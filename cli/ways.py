@@ -143,7 +143,8 @@ def occlusion(view: View) -> Panel:
 
 def projections(view: View) -> Panel:
     """(5) Back to the pixels: deconvnet, guided backpropagation, the gradient."""
-    from ..models.projection import guided_gradcam, project, project_layer, sheet
+    from ..models.projected import guided_gradcam, sheet
+    from ..models.projection import project, project_layer
 
     saliency, guided = (project(view.lens, view.photo, m, [view.target])[0] for m in ("saliency", "guided"))
     (heat,) = view.lens.explain(view.photo, [view.target], layer=view.layer)

@@ -16,7 +16,8 @@ from .crop import Window
 from .lens import Lens
 from .photo import read_photo
 from .preprocess import Box
-from .projection import cut, in_colours
+from .projected import cut
+from .projection import in_colours
 from .top import Hit, Top
 
 SIDE = 72  # pixels of a crop

@@ -11,7 +11,7 @@ from ..engine.signals import tones
 from ..kernels.summary import summary
 from .heatmap import HeatMap
 from .preprocess import Box
-from .projection import Projection
+from .projected import Projection
 from .shards import FIELDS, Row
 
 Found = HeatMap | Projection

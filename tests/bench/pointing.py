@@ -21,7 +21,8 @@ from onnxlens.engine.signals.tones import strength
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.lens import Lens
 from onnxlens.models.occlusion import occlusion
-from onnxlens.models.projection import guided_gradcam, project, projector_for
+from onnxlens.models.projected import guided_gradcam
+from onnxlens.models.projection import project, projector_for
 
 Heat = Callable[[np.ndarray], np.ndarray]  # from a photo to the map of its predicted class, on its pixels
 

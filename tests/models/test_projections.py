@@ -17,7 +17,8 @@ from onnxlens.engine.signals.projector import Projector
 from onnxlens.models.lens import Lens
 from onnxlens.models.photo import read_photo
 from onnxlens.models.preprocess import Preprocess
-from onnxlens.models.projection import STYLES, cut, guided_gradcam, project, project_layer
+from onnxlens.models.projected import STYLES, cut, guided_gradcam
+from onnxlens.models.projection import project, project_layer
 
 CROP = Preprocess(size=(32, 32), fit="crop", scale=1 / 255)
 LETTERBOX = Preprocess(size=(32, 32), fit="letterbox", scale=1 / 255, fill=110)
