@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import sys
 from html.parser import HTMLParser
 
 import cv2
@@ -339,3 +340,13 @@ def test_a_file_that_is_mostly_a_hole_is_not_read(tmp_path):
     os.truncate(run / "manifest.json", 2**40)
     with pytest.raises(BadRequest, match="files of a run end at"):
         report(run)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
+def test_a_photo_whose_name_is_no_text_is_shown(tmp_path):
+    run = written(tmp_path, [row("1.png", map="maps/1.npy")])
+    line = json.loads((run / "rows/part-00000.jsonl").read_text())
+    (tmp_path / "photos/1.png").rename(tmp_path / "photos" / os.fsdecode(b"\xff.png"))
+    (run / "rows/part-00000.jsonl").write_text(json.dumps(line | {"path": "\\xff.png"}))
+    (image,) = report(run).data["images"]
+    assert image["photo"]
