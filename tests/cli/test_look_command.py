@@ -1,24 +1,20 @@
 """`onnxlens look`: one page with everything, which needs nothing but itself and runs no stranger's code."""
 
-import http.server
 import json
 import shlex
-import shutil
 import subprocess
-import threading
 from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import onnx
 import pytest
-from oracles.browser import available, browser, opened
+from oracles.browser import CHROMIUM, available, browser, listener, opened
 from oracles.toys import COLOURS, UNIT, blob, colours
 
 from onnxlens.cli.ways import WAYS
 from onnxlens.models.embedded.scenes import CLASSES, TEST_SEEDS, scene
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -131,15 +127,12 @@ def test_what_a_model_does_not_allow_is_said_in_its_place(place, run):
     assert any("no evidence" in note or "no weight" in note for note in notes)
 
 
-HOSTILE = (
-    '<script src="http://127.0.0.1:{port}/x"></script>'
-    "\"'><img src=http://127.0.0.1:{port}/y onerror=alert(1)>"
-)
+HOSTILE = '<script src="{at}/x"></script>"\'><img src={at}/y onerror=alert(1)>'
 
 
-def hostile(place, port):
+def hostile(place, at):
     """A model, a photo and a folder whose every name is an attack."""
-    name = HOSTILE.format(port=port)
+    name = HOSTILE.format(at=at)
     model = colours(preprocess=UNIT, labels=[name, *COLOURS[1:]])
     for node in model.graph.node:
         for names in (node.input, node.output):
@@ -154,7 +147,7 @@ def hostile(place, port):
 
 
 def test_names_that_are_attacks_stay_names(place, run):
-    image, name = hostile(place, 9)
+    image, name = hostile(place, "http://127.0.0.1:9")
     done = run("look", "hostile.onnx", image, "-o", "page")
     assert done.code == 0, done.err
     page = Page("page/index.html")
@@ -164,39 +157,19 @@ def test_names_that_are_attacks_stay_names(place, run):
     assert any(name in text for _, text in page.texts)
 
 
-@pytest.fixture
-def server():
-    """A server on this machine that remembers what was asked of it."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_error(404)
-
-        def log_message(self, *_):
-            pass
-
-    asked = []
-    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=served.serve_forever, daemon=True).start()
-    yield served.server_port, asked
-    served.shutdown()
-
-
-@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize("width", [420, 1400])
-def test_a_browser_shows_the_page_and_asks_nobody_for_anything(place, run, server, width):
-    port, asked = server
-    image, _ = hostile(place, port)
-    assert run("look", "hostile.onnx", image, "-o", "page").code == 0
-    browser = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={place}/profile"]
-    shot = [f"--window-size={width},2000", "--screenshot=shot.png", "page/index.html"]
-    subprocess.run([*browser, *shot], check=True, capture_output=True, timeout=120)
+def test_a_browser_shows_the_page_and_asks_nobody_for_anything(place, run, width):
+    with listener() as (at, asked):
+        image, _ = hostile(place, at)
+        assert run("look", "hostile.onnx", image, "-o", "page").code == 0
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={place}/profile"]
+        shot = [f"--window-size={width},2000", "--screenshot=shot.png", "page/index.html"]
+        subprocess.run([CHROMIUM, *flags, *shot], check=True, capture_output=True, timeout=120)
     seen = cv2.imread("shot.png")
     assert seen.shape[1] == width
-    assert (
-        len({tuple(c) for c in seen[::7, ::7].reshape(-1, 3).tolist()}) > 200
-    )  # pictures, and not a blank page
+    # Pictures, and not a blank page.
+    assert len({tuple(c) for c in seen[::7, ::7].reshape(-1, 3).tolist()}) > 200
     assert asked == []
     # Nothing is wider than the window: its right edge is the page's own background.
     assert (seen[:, -3:].std(axis=(0, 1)) < 12).all()

@@ -1,17 +1,14 @@
 """`onnxlens report` in a browser: what the page shows, how it is used, and that it asks nobody."""
 
 import base64
-import contextlib
-import http.server
 import json
 import shlex
-import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from oracles.browser import available, browser, opened, requests
+from oracles.browser import available, browser, listener, opened, requests
 from oracles.runs import bomb, row, written
 
 from onnxlens.engine.picture import overlay
@@ -350,25 +347,6 @@ def test_on_a_phone_the_opacity_stays_at_hand_while_one_scrolls_to_the_maps(chro
     )
     assert top[0] > 200
     assert 0 < top[1] < 300
-
-
-@contextlib.contextmanager
-def listener():
-    """A server on this machine that remembers what was asked of it: its address and the list."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_error(404)
-
-        def log_message(self, *_):
-            pass
-
-    asked = []
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
 
 
 HOSTILE = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,3 +57,25 @@ def requests(driver: Any) -> list[str]:
     """The addresses that the page asked for, but for those that hold what they name."""
     names = driver.execute_script("return performance.getEntriesByType('resource').map((e) => e.name)")
     return [name for name in names if not name.startswith("data:")]
+
+
+@contextmanager
+def listener() -> Iterator[tuple[str, list[str]]]:
+    """A server on this machine that remembers what was asked of it: its address and the list."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    asked: list[str] = []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
