@@ -21,6 +21,7 @@ from ..engine.picture import grid
 from .ascent import Ascent
 from .lens import Lens
 from .octaves import closer, octave_sizes, resize, to_pictures, to_pixels
+from .shown import Shown
 
 GREY, GRAIN = 128, 16  # levels of 255: noise to start from
 ZOOM = 0.05  # share of the picture's sides by which a film goes nearer in a frame
@@ -55,8 +56,8 @@ class Octave:
     after: np.ndarray
 
 
-@dataclass(frozen=True)
-class Dream:
+@dataclass(frozen=True, repr=False)
+class Dream(Shown):
     """What a dream came to: `pictures` (N, H, W, 3) uint8, what it started from, and how far it rose."""
 
     objective: str
@@ -69,6 +70,10 @@ class Dream:
         if len(self.pictures) == 1:
             return self.pictures[0]
         return grid(list(self.pictures), columns=int(np.ceil(np.sqrt(len(self.pictures)))))
+
+    def shown(self) -> np.ndarray:
+        """All pictures in one, for notebooks."""
+        return self.picture()
 
     def beside(self) -> np.ndarray:
         """What it started from and what became of it, side by side, (H, W', 3) uint8."""

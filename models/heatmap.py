@@ -11,6 +11,7 @@ from ..engine import picture
 from ..engine.errors import NoMap
 from ..kernels.upsample import upsample
 from .preprocess import Box
+from .shown import Shown
 
 TILE = 256  # pixels of the longer side of a photo in a picture of several
 ACROSS = 6  # of them in a row, at most
@@ -25,8 +26,8 @@ class Prediction:
     probability: float
 
 
-@dataclass(frozen=True)
-class HeatMap:
+@dataclass(frozen=True, repr=False)
+class HeatMap(Shown):
     """Where one photo speaks for one class, as one method sees it at one layer.
 
     `map` (h, w) float32 is what the method gave, in the layer's resolution; `box` (y0, x0, y1, x1) is
@@ -52,6 +53,10 @@ class HeatMap:
         if self.problem:
             raise NoMap(self.problem)
         return picture.laid(self.photo, self.map, self.box, colour, alpha)
+
+    def shown(self) -> np.ndarray:
+        """The overlay, for notebooks."""
+        return self.overlay()
 
 
 def side_by_side(heats: Sequence[HeatMap], colour: str = "turbo", alpha: float = 0.7) -> np.ndarray:

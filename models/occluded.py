@@ -10,6 +10,7 @@ import numpy as np
 from ..engine.occlusions.places import Places
 from .heatmap import HeatMap, Prediction
 from .preprocess import Box
+from .shown import Shown
 
 
 class Approximation(NamedTuple):
@@ -22,8 +23,8 @@ class Approximation(NamedTuple):
     deviation: float
 
 
-@dataclass(frozen=True)
-class Occlusion:
+@dataclass(frozen=True, repr=False)
+class Occlusion(Shown):
     """The answers of a model while a patch hides one place of a photo after another.
 
     Per position, (rows, columns): `scores` of the target before a softmax, its `probabilities` (0 to 1),
@@ -55,6 +56,10 @@ class Occlusion:
         """Where hiding costs the score most: the patch's upper left pixel (y, x) on the model's input."""
         row, column = np.unravel_index(self.scores.argmin(), self.scores.shape)
         return int(self.places.tops[row]), int(self.places.lefts[column])
+
+    def shown(self) -> np.ndarray:
+        """What hiding costs, over the photo, for notebooks."""
+        return self.heat().overlay()
 
     def heat(self, exact: bool = False) -> HeatMap:
         """What hiding costs: by how much the score drops with a patch centred at a pixel, and at least 0.

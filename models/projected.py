@@ -14,12 +14,13 @@ from ..engine.signals import tones
 from ..kernels.upsample import upsample
 from .heatmap import HeatMap, Prediction
 from .preprocess import Box
+from .shown import Shown
 
 STYLES = {"signed": tones.signed, "absolute": tones.absolute, "diverging": tones.diverging}
 
 
-@dataclass(frozen=True)
-class Projection:
+@dataclass(frozen=True, repr=False)
+class Projection(Shown):
     """What of one photo a unit answers to, as one method sees it.
 
     `signal` (h, w, C) float32 lies on the model's input, in the model's units; its channels are red, green
@@ -59,6 +60,10 @@ class Projection:
         height, width = self.photo.shape[:2]
         planes = [upsample(drawn[None, ..., c], height, width, self.box, none[c])[0] for c in range(3)]
         return np.stack([np.rint(p).astype(np.uint8) for p in planes], axis=-1)
+
+    def shown(self) -> np.ndarray:
+        """The signal alone, for notebooks."""
+        return self.picture()
 
     def overlay(self, colour: str = "turbo", alpha: float = 0.7) -> np.ndarray:
         """The strength of the signal as heat over the photo, (H, W, 3) uint8. Raises as `picture` does."""

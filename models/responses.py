@@ -18,6 +18,7 @@ from ..kernels.upsample import upsample
 from .heatmap import Prediction
 from .lens import Lens
 from .preprocess import Box
+from .shown import Shown
 
 TILE = 112  # pixels of a map in a grid
 OVER = 320  # pixels of a photo in a grid
@@ -25,8 +26,8 @@ ACROSS = 8  # channels side by side
 BRIGHT = 0.995  # the share of a map's pixels that is not as bright as can be
 
 
-@dataclass(frozen=True)
-class Response:
+@dataclass(frozen=True, repr=False)
+class Response(Shown):
     """The feature maps of one layer for one photo.
 
     `maps` (K, h, w) float32 are the layer's values; `box` (y0, x0, y1, x1) is the part of the photo
@@ -84,6 +85,10 @@ class Response:
         tiles = [_tile(self.maps.mean(0), self._colour(), TILE), *(self.tile(c) for c in best)]
         captions = ["mean", *(f"{c}: {_number(self.strength[c])}" for c in best)]
         return picture.titled(picture.grid(tiles, ACROSS + 1, captions=captions), [self._name()])
+
+    def shown(self) -> np.ndarray:
+        """The row of its strongest channels, for notebooks."""
+        return self.row()
 
     def _colour(self) -> str:
         return picture.SIGNED if self.statistics.least < 0 else "inferno"

@@ -16,15 +16,17 @@ from ..engine.units import weights as engine
 from ..engine.units.patterns import patterns
 from ..engine.units.weights import Kernels
 from .preprocess import CHANNELS, Preprocess
+from .shown import Shown
 
 TILE = 112  # pixels of a kernel or pattern in a grid
 CELL = 22  # pixels of a slice, which is also the height of a line of text
 WIDE = 1056  # pixels of a row of slices
+LARGEST = 64  # kernels that a notebook shows
 DRAWN = 4  # layers that are drawn where none is named
 
 
-@dataclass(frozen=True)
-class Weights:
+@dataclass(frozen=True, repr=False)
+class Weights(Shown):
     """The weights of one layer, what is odd about them, and how they look.
 
     `faint` and `off` (K,) bool: kernels next to nothing, and outputs that a rectifier always holds at
@@ -67,6 +69,10 @@ class Weights:
         if not self.in_colour:
             return self.slices(outputs)
         return self.tiles(outputs, self.kernels.values[list(outputs)])
+
+    def shown(self) -> np.ndarray:
+        """The largest kernels, for notebooks."""
+        return self.picture(self.order()[:LARGEST])
 
     def tiles(self, outputs: Sequence[int], kernels: np.ndarray, what: str = "kernels") -> np.ndarray:
         """Kernels or patterns (n, C, h, w) over the image's channels in its colours, each on its own scale.
