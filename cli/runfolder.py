@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.errors import BadRequest, Unavailable
-from ..models.files import Bucket, Disk, files_at
+from ..models.files import Bucket, Disk, files_at, within
 from ..models.shards import ENDINGS, Row, encoded, number_of, read_rows, read_shard, shards
 from .folder import MANIFEST, check_writable
 from .lock import lock
@@ -85,6 +85,8 @@ class RunFolder:
         check_writable(self.path)
         with _said(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+        for name in MADE:
+            within(self.path, name)
         self._lock = lock(self.path)
 
     def _release(self) -> None:

@@ -43,7 +43,9 @@ class Disk:
             return None
 
     def names(self, *folders: str) -> list[str]:
-        """The names of all files in some folders and below, sorted."""
+        """The names of all files in some folders and below, sorted. Raises BadRequest where one leads out."""
+        for folder in folders:
+            within(self.path, folder)
         found = (p for folder in folders for p in (self.path / folder).rglob("*") if p.is_file())
         return sorted(p.relative_to(self.path).as_posix() for p in found)
 

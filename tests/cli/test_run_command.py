@@ -613,6 +613,19 @@ def test_what_a_row_names_is_written_below_the_joined_run_only(album, run):
         assert not Path("x").exists()
 
 
+@pytest.mark.parametrize("name", ["rows", "pictures", "maps"])
+def test_no_folder_of_a_run_is_a_link_that_leads_out(album, run, name):
+    words = ["run", "model.onnx", album, "-o", "out", "--limit", 1]
+    run(*words)
+    shutil.rmtree(f"out/{name}")
+    Path("out", name).symlink_to(album)
+    before = sorted(album.rglob("*"))
+    for more in ([*words, "--resume"], [*words, "--overwrite"], ["runs", "verify", "out"]):
+        done = run(*more)
+        assert (done.code, f"{name} leads out of out" in done.err) == (2, True), (done.out, done.err)
+    assert sorted(album.rglob("*")) == before
+
+
 def test_a_folder_that_must_not_be_listed_stands_in_the_table(album, run, monkeypatch):
     real = os.scandir
 
