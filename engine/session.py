@@ -49,27 +49,9 @@ class Session:
         self._narrow = [graph[o].dtype == BFLOAT16 and o in graph.twins for o in self.outputs]
         self._asked = [graph.twins[o] if n else o for o, n in zip(self.outputs, self._narrow, strict=True)]
         self.provider = choose(provider)[0]
-        model = graph.to_model(self._asked, weights=False)
-        used = {i for n in model.graph.node for i in n.input} | set(self._asked)
-        unused = [i for i in model.graph.input if i.name not in used]
-        for value in unused:
-            model.graph.input.remove(value)
+        model = _model(graph, self._asked)
         self._types = {i.name: Tensor(graph, i.name).dtype for i in model.graph.input}
-        # The runtime follows open sizes through less than we do, and is slower where it does not know that
-        # two shapes are the same.
-        made = [o for n in model.graph.node for o in n.output if o.startswith(OURS) and o in graph.types]
-        known = (helper.make_value_info(o, graph.types[o]) for o in made if o not in self._asked)
-        model.graph.value_info.extend(known)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        # A pattern is a second block of memory for each shape that is fed, and saves no time.
-        options.enable_mem_pattern = False
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        if self.provider == "cpu":
-            _one_arena()
-            options.add_session_config_entry("session.use_env_allocators", "1")
+        options = _options(self.provider, threads)
         ready = kept.with_suffix(".onnx") if kept else None
         if ready and ready.is_file():
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -82,10 +64,7 @@ class Session:
             if self.provider == "cpu":
                 _leave_unpacked(model)
             if ready:
-                options.optimized_model_filepath = str(ready)
-                for key, value in {"file_name": f"{ready.stem}.bin", "min_size_in_bytes": "1024"}.items():
-                    key = f"session.optimized_model_external_initializers_{key}"
-                    options.add_session_config_entry(key, value)
+                _keep(ready, options)
             source = model.SerializeToString()
         names = list(dict.fromkeys([PROVIDERS[self.provider], PROVIDERS["cpu"]]))
         try:
@@ -117,6 +96,43 @@ class Session:
             raise kind(f"ONNX Runtime cannot run the model: {text}") from error
         pairs = zip(self.outputs, results, self._narrow, strict=True)
         return {name: np.asarray(value, BFLOAT16 if cut else None) for name, value, cut in pairs}
+
+
+def _model(graph: Graph, outputs: Sequence[str]) -> ModelProto:
+    """What computes these values, without its weights and without inputs that nothing reads."""
+    model = graph.to_model(outputs, weights=False)
+    used = {i for n in model.graph.node for i in n.input} | set(outputs)
+    unused = [i for i in model.graph.input if i.name not in used]
+    for value in unused:
+        model.graph.input.remove(value)
+    # The runtime follows open sizes through less than we do, and is slower where it does not know that two
+    # shapes are the same.
+    made = [o for n in model.graph.node for o in n.output if o.startswith(OURS) and o in graph.types]
+    known = (helper.make_value_info(o, graph.types[o]) for o in made if o not in outputs)
+    model.graph.value_info.extend(known)
+    return model
+
+
+def _options(provider: str, threads: int | None) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    # A pattern is a second block of memory for each shape that is fed, and saves no time.
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if provider == "cpu":
+        _one_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+    return options
+
+
+def _keep(path: Path, options: onnxruntime.SessionOptions) -> None:
+    """Have the runtime write what it makes of a model to this file, and the weights to one beside it."""
+    options.optimized_model_filepath = str(path)
+    for key, value in {"file_name": f"{path.stem}.bin", "min_size_in_bytes": "1024"}.items():
+        key = f"session.optimized_model_external_initializers_{key}"
+        options.add_session_config_entry(key, value)
 
 
 def _weights_beside(

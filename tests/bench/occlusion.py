@@ -84,11 +84,12 @@ def main(
     bare = onnxruntime.InferenceSession(source.SerializeToString(), options)
     x = np.repeat(image[None], size, axis=0).astype(quick.graph[name].dtype)
     _, ask = asking(quick, None, hiding)
-    together = np.arange(2 * occlusion.TOGETHER * occlusion.workers(quick))
+    together = np.arange(min(len(spots), 2 * occlusion.TOGETHER * occlusion.workers(quick)))
+    several = np.arange(min(len(spots), size * batches))
     begun = np.linspace(0, len(spots) - len(together), parts).astype(int)
     ways: dict[str, tuple[int, Callable[[int], object]]] = {
         "bare forward": (size * batches, lambda _: [bare.run(None, {name: x}) for _ in range(batches)]),
-        "plain batches": (size * batches, lambda _: list(plain(np.arange(size * batches)))),
+        "plain batches": (len(several), lambda _: list(plain(several))),
         "incremental": (len(together), lambda at: list(ask(at + together))),
     }
     if narrow:
