@@ -41,12 +41,19 @@ class Projector:
     """A method of METHODS for one layer, as one ONNX graph with the unit as an input.
 
     `layer`: a feature map, or a value (N, K) as a map of one pixel; None for the scores of the classes,
-    before a softmax. `images` is the name of the input; `batch` the only size of a batch, or None.
+    before a softmax. `threads`: as many as the network has by default. `images` is the name of the input;
+    `batch` the only size of a batch, or None.
 
     Raises BadRequest for a method or layer that is not there, NoRule where no gradient leads to the image.
     """
 
-    def __init__(self, network: Network, method: str = "deconvnet", layer: str | None = None):
+    def __init__(
+        self,
+        network: Network,
+        method: str = "deconvnet",
+        layer: str | None = None,
+        threads: int | None = None,
+    ):
         if method not in METHODS:
             raise BadRequest(f"there is no method {method!r}{nearest(method, METHODS)}")
         graph = network.graph.copy()
@@ -65,7 +72,7 @@ class Projector:
         channel, position, value = unit
         signal = projected(values, maps, image, (channel, position, value), METHODS[method])
         self._names = [t.name for t in (signal, *unit, peaks)] + graph.outputs[:1]
-        self._session = network.compile(graph, self._names, keep=True)
+        self._session = network.compile(graph, self._names, threads, keep=True)
 
     def __call__(
         self,

@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from onnxlens.engine.canonical import canonical
 from onnxlens.engine.dreams.objective import quoted
 from onnxlens.engine.explainer import Explainer
 from onnxlens.engine.network import Network
 from onnxlens.engine.occlusions.occlusion import BATCH, Hiding, answers
 from onnxlens.engine.occlusions.places import places
-from onnxlens.engine.signals.averages import Averaged, at_once
+from onnxlens.engine.signals.averages import Averaged
 from onnxlens.engine.signals.projector import Projector
 from onnxlens.models.ascent import Ascent
 from onnxlens.models.dream import default_layer, dream
@@ -63,7 +62,7 @@ METHODS: dict[str, Callable[[str, int], object]] = {
 
 def batch(method: str, path: str) -> int:
     """How many images a method runs the network on at once."""
-    return {"integrated": at_once(canonical(path)), "occlusion": BATCH}.get(method, 1)
+    return {"occlusion": BATCH}.get(method, 1)
 
 
 if __name__ == "__main__":

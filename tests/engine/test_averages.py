@@ -134,8 +134,20 @@ def test_no_more_than_a_few_inputs_are_held(monkeypatch):
         look, "once", lambda feeds, *more: sizes.append(len(feeds["x"])) or once(feeds, *more)
     )
     look({"x": IMAGES[:1]})
-    assert max(sizes) <= averages.BATCH
-    assert sum(sizes) == 23 + 2  # and the ends, for the unit and the rise
+    assert sizes == [1] * (23 + 2)  # and the ends, for the unit and the rise
+
+
+def test_inputs_under_way_at_once_give_the_same_to_the_bit(monkeypatch):
+    network, found = classifier("Relu (c)"), []
+    for threads, held in ((3, averages.HELD), (3, 0), (1, averages.HELD)):
+        monkeypatch.setattr(network, "threads", threads)
+        monkeypatch.setattr(averages, "HELD", held)
+        assert averages.shared_out(network)[0] == (3 if held and threads == 3 else 1)
+        found.append(Averaged(network, steps=23)({"x": IMAGES[:1]})[0])
+    assert found[0].array.any()
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.array, found[0].array)
+        assert (other.rise, other.gap) == (found[0].rise, found[0].gap)
 
 
 @pytest.mark.parametrize(
