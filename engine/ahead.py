@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+BATCH = 4  # images in one run of a core: of more, what is between the layers leaves its cache
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.ahead import BATCH
 from ..engine.errors import BadRequest, NoMap
 from ..engine.explainer import Explainer, Explanation, class_count
 from ..engine.file import read_model
@@ -63,7 +64,8 @@ class Lens:
             source = f"preset {name}" if name else _notes(beside, "preprocessing")
         fixed = bound(shape, self.preprocess)
         self.network = Network(proto, provider, threads, {self.input: fixed} if fixed != shape else None)
-        self.batch = fixed[0] if isinstance(fixed[0], int) else 1  # a fixed batch is filled with copies
+        self._fixed = fixed[0] if isinstance(fixed[0], int) else None
+        self.batch = self._fixed or 1  # a fixed batch is filled with copies
         self._explainers: dict[tuple[str, str | tuple[str, ...] | None], Explainer] = {}
         self.labels, named = self._named(labels, metadata, record)
         self.source = f"{source}; {named}"
@@ -87,6 +89,10 @@ class Lens:
         if record and len(record.class_names) == count:
             return list(record.class_names), "labels from the zoo"
         return [f"class {i}" for i in range(count)], _notes(beside, "labels") or "no labels"
+
+    def together(self, count: int) -> int:
+        """How many of `count` inputs are best computed in one run: a fixed batch as it is, on a CPU few."""
+        return self._fixed or (min(count, BATCH) if self.network.provider == "cpu" else count)
 
     # -- looking ---------------------------------------------------------------------------------------
 

@@ -89,12 +89,10 @@ def _explained(
     lens: Lens, explainer: Explainer, x: np.ndarray, classes: Sequence[int] | None
 ) -> list[Explanation]:
     """One explanation for each input, of the predicted class or of `classes`; a fixed batch is filled up."""
-    fixed = (lens.network.graph[lens.input].shape or (None,))[0]
-    size = lens.batch if isinstance(fixed, int) else len(x)
-    found: list[Explanation] = []
+    size, found = lens.together(len(x)), list[Explanation]()
     for start in range(0, len(x), size):
         part, wish = x[start : start + size], None if classes is None else [*classes[start : start + size]]
-        if (missing := size - len(part)) > 0:
+        if (missing := lens.batch - len(part)) > 0:
             part = np.concatenate([part, part[-1:].repeat(missing, 0)])
             wish = wish and wish + wish[-1:] * missing
         found += explainer({lens.input: part}, wish)[: len(x) - start]

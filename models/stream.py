@@ -82,9 +82,8 @@ class Seen:
 
 def _batches(buffer: np.ndarray, count: int, lens: Lens) -> Iterator[np.ndarray]:
     """The first inputs of a buffer as the model takes them; a fixed batch is filled with what lies behind."""
-    is_open = not isinstance((lens.network.graph[lens.input].shape or (None,))[0], int)
-    size = count if is_open else lens.batch
-    return (buffer[i : i + size] for i in range(0, count, size or 1))
+    size = max(1, lens.together(count))
+    return (buffer[i : i + size] for i in range(0, count, size))
 
 
 def groups(paths: Iterable[str | os.PathLike[str]], size: int) -> Iterator[list[str]]:

@@ -11,7 +11,7 @@ from threading import local
 import numpy as np
 
 from ...kernels.tile import tile
-from ..ahead import ahead, cores
+from ..ahead import BATCH, ahead, cores
 from ..network import Network
 from .masks import CORNERS, IMAGE, PATCH, UNDER, masked
 from .places import Hiding, Places, places
@@ -19,7 +19,6 @@ from .watch import Answer, watched, watching
 
 __all__ = ["Answer", "Hiding", "Places", "answers", "asking", "how", "places", "plainly", "watched"]
 
-BATCH = 4  # images at once: on CPUs, where more leave the cache, more take longer
 BATCH_ON_GPU = 64
 TOGETHER = 32  # places that are on their way through the stages at once
 

@@ -13,6 +13,7 @@ import onnx
 import pytest
 from oracles.toys import UNIT, blob, colours
 
+from onnxlens.engine.ahead import BATCH
 from onnxlens.engine.errors import BadImage, BadRequest, NoMap
 from onnxlens.models.digest import sha256
 from onnxlens.models.job import Job, Spec
@@ -74,6 +75,13 @@ def test_batches_give_what_the_lens_gives_one_by_one(model, targets):
                 kept = np.load(io.BytesIO(written[row["map"]]))
                 np.testing.assert_allclose(kept, heat.map, rtol=1e-4, atol=1e-6)
     assert i == len(rows)
+
+
+def test_a_core_computes_few_photos_at_once_and_a_device_all(model, monkeypatch):
+    lens = Lens(model, provider="cpu")
+    assert [lens.together(n) for n in (1, 3, 16)] == [1, 3, BATCH]
+    monkeypatch.setattr(lens.network, "provider", "cuda")
+    assert lens.together(16) == 16
 
 
 def test_threads_give_what_one_gives_and_few_of_them_compute(model):
