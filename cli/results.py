@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from .folder import Folder
 
 T = TypeVar("T")
-Record = dict[
-    str, Any
-]  # of what was found, as JSON: `files` that were written, or else an `error` or `problem`
+# Of what was found, as JSON: `files` that were written, or else an `error` or `problem`.
+Record = dict[str, Any]
 
 
 def each(images: Sequence[str], look: Callable[[Any], T]) -> Iterator[tuple[str, T | None, str]]:

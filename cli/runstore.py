@@ -69,9 +69,8 @@ class RunStore(RunFolder):
         """Write the manifest once more, with its counts, if this run still holds it."""
         self._check()
         for name in shards(self.files):
-            if (
-                self._mark not in name and name not in self._seen
-            ):  # of a run that had not seen yet that it is over
+            # Of a run that had not seen yet that it is over.
+            if self._mark not in name and name not in self._seen:
                 self._known = None
                 self._keep(name) if self.resume else self._remove(name)
         super().end(state, **more)
