@@ -4,41 +4,56 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, TensorProto, external_data_helper, helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from .errors import BadModel
 
 MAPPED = 2**20  # bytes; smaller ones are read at once
 PAGE = 4096  # bytes; weights that we write begin at pages, so that a runtime can map them
 # The types that a file holds as NumPy does; others are packed, or of few numbers.
-_PLAIN = {
+PLAIN = {
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE,
     TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64,
+}  # fmt: skip
+_SIZELESS = {TensorProto.UNDEFINED, TensorProto.STRING}
+# Bits of a number where several share a byte.
+_PACKED = {
+    TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4,
+    TensorProto.INT2: 2, TensorProto.UINT2: 2,
 }  # fmt: skip
 # Only what this process has checked is opened: a model in memory may say any path.
 _CHECKED = secrets.token_hex()
 
 
 def attach(model: ModelProto, folder: Path) -> None:
-    """Read the weights that lie in files of `folder` into the model; large ones are checked and left there.
+    """Read what lies in files beside the model, in `folder`; large weights are checked and left there.
 
-    Raises ValueError, OSError or what onnx raises where a file is missing, lies outside the folder or is
-    shorter than the weights.
+    Every one is checked here: the file lies in the folder, or in the same Hugging Face cache, and holds
+    what is said. Raises ValueError or OSError, naming the file, where that is not so.
     """
-    external = [t for t in model.graph.initializer if is_external(t)]
-    there = [t for t in external if is_attached(t)]
-    large = [t for t in external if not is_attached(t) and size_of(t) >= MAPPED]
-    found = [_found(t, folder) for t in large]
-    for tensor in (*there, *large):
-        tensor.data_location = TensorProto.DEFAULT
-    external_data_helper.load_external_data_for_model(model, str(folder))
-    for tensor in there:
-        tensor.data_location = TensorProto.EXTERNAL
-    for tensor, (path, offset, length) in zip(large, found, strict=True):
-        left_in(path, tensor, offset, length)
+    weights = len(model.graph.initializer)  # these come first; what is inside a node goes with the node
+    for i, tensor in enumerate(tensors_of(model)):
+        if not is_external(tensor) or is_attached(tensor):
+            continue
+        path, offset, length = _found(tensor, folder)
+        if i < weights and tensor.data_type in PLAIN and length >= MAPPED:
+            left_in(path, tensor, offset, length)
+        else:
+            _read(tensor, path, offset, length)
+
+
+def _read(tensor: TensorProto, path: Path, offset: int, length: int) -> None:
+    if length >= 2**31:  # what a protobuf message can hold
+        raise ValueError(f"{tensor.name!r} of {length} bytes is too large for its type")
+    with path.open("rb") as file:
+        file.seek(offset)
+        tensor.raw_data = file.read(length)
+    tensor.ClearField("data_location")
+    tensor.ClearField("external_data")
 
 
 def left_in(path: Path, tensor: TensorProto, offset: int, length: int, grows: bool = False) -> None:
@@ -112,17 +127,32 @@ def set_place(tensor: TensorProto, location: str, offset: int, length: int, **mo
 
 def _found(tensor: TensorProto, folder: Path) -> tuple[Path, int, int]:
     """The file, offset and length of a tensor's numbers, checked."""
-    info = external_data_helper.ExternalDataInfo(tensor)
-    root = folder.resolve()
-    path = root / info.location
-    if Path(info.location).anchor or path.resolve() != path:
+    where, root, size = _entries(tensor), folder.resolve(), size_of(tensor)
+    location = Path(where.get("location", ""))
+    path = (root / location).resolve()
+    if location.anchor or ".." in location.parts or not _is_beside(path, root):
         raise ValueError(f"the numbers of {tensor.name!r} lie outside the model's folder, or behind a link")
     if not path.is_file():
-        raise ValueError(f"the file {info.location!r} with the numbers of {tensor.name!r} is missing")
-    offset, size = info.offset or 0, size_of(tensor)
-    if info.length not in (None, size) or offset + size > path.stat().st_size:
-        raise ValueError(f"the file {info.location!r} does not hold the {size} bytes of {tensor.name!r}")
+        raise ValueError(
+            f"its weights are missing: the file {str(location)!r} must lie in the same folder; put it there"
+        )
+    offset, length = (int(where.get(key) or default) for key, default in (("offset", 0), ("length", size)))
+    fits = length == size and 0 <= offset <= path.stat().st_size - size
+    if not fits or (size == 0 and math.prod(tensor.dims)):
+        raise ValueError(
+            f"the file {str(location)!r} beside it does not hold the {size} bytes of {tensor.name!r}: it was "
+            "cut short, or is of another model; bring it anew"
+        )
     return path, offset, size
+
+
+def _is_beside(path: Path, folder: Path) -> bool:
+    """True for a file, links followed, in the folder, or in the Hugging Face cache that the folder is of.
+
+    ROOT/snapshots/REVISION/[.../]model.onnx, model.onnx_data  ->  ROOT/blobs/HASH
+    """
+    caches = [p.parent for p in folder.parents if p.name == "snapshots"]
+    return any(path.is_relative_to(place) for place in (folder, *(c / "blobs" for c in caches)))
 
 
 def _entries(tensor: TensorProto) -> dict[str, str]:
@@ -136,7 +166,33 @@ def _stamp(path: Path) -> str:
 
 
 def size_of(tensor: TensorProto) -> int:
-    """Bytes of a tensor's numbers; 0 where they are packed or the sizes make no sense."""
-    if tensor.data_type not in _PLAIN or any(d < 0 for d in tensor.dims):
+    """Bytes of a tensor's numbers as a file holds them; 0 for text, and where the sizes make no sense."""
+    kind = tensor.data_type
+    if kind in _SIZELESS or kind not in TensorProto.DataType.values() or any(d < 0 for d in tensor.dims):
         return 0
-    return math.prod(tensor.dims) * np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize
+    bits = _PACKED.get(kind) or 8 * helper.tensor_dtype_to_np_dtype(kind).itemsize
+    return -(-math.prod(tensor.dims) * bits // 8)
+
+
+def tensors_of(model: ModelProto) -> Iterator[TensorProto]:
+    """Every stored tensor of a model: its weights, and those of nodes, graphs inside them and functions."""
+    yield from _tensors_of(model.graph)
+    for function in model.functions:
+        yield from _tensors_in(function.node)
+
+
+def _tensors_of(graph: GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _tensors_in(graph.node)
+
+
+def _tensors_in(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
+    for a in (a for node in nodes for a in node.attribute):
+        sparse = [a.sparse_tensor] if a.HasField("sparse_tensor") else []
+        yield from ([a.t] if a.HasField("t") else [])
+        yield from a.tensors
+        yield from (t for s in (*sparse, *a.sparse_tensors) for t in (s.values, s.indices))
+        for body in ([a.g] if a.HasField("g") else []) + list(a.graphs):
+            yield from _tensors_of(body)

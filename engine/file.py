@@ -31,10 +31,14 @@ def read_model(source: Source) -> ModelProto:
         try:
             large = path.stat().st_size >= FILE
             model = light_model(path) if large else onnx.load(path, load_external_data=False)
-            attach(model, path.parent)
-        except Exception as error:  # protobuf and the external data reader raise several kinds
+        except Exception as error:  # protobuf raises several kinds
             reason = " ".join(str(error).split())[:200]
             raise BadModel(f"{path}: not an ONNX file, or a damaged one ({reason})") from error
+        try:
+            attach(model, path.parent)
+        except (ValueError, OSError, TypeError, KeyError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise BadModel(f"{path}: {reason}") from error
     if not model.graph.node or not model.graph.output or not model.opset_import:
         raise BadModel(f"{where}: not an ONNX model (it holds no graph, or none with an output)")
     metadata = [text for p in model.metadata_props for text in (p.key, p.value)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from onnx import GraphProto, ModelProto, TensorProto
 
-from .external import MAPPED, left_in, size_of
+from .external import MAPPED, PLAIN, left_in, size_of
 
 FILE = 2**26  # bytes; what is smaller is read as a whole, and may be written anew while it is in use
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9  # the numbers of the fields of ModelProto, GraphProto and TensorProto
@@ -51,7 +51,7 @@ def _read_tensor(data: mmap.mmap, start: int, end: int, path: Path, tensor: Tens
         _, first, value, last = large[0]
         tensor.MergeFromString(data[start:first] + data[last:end])
         plain = not tensor.HasField("data_location") and not tensor.external_data
-        if plain and size_of(tensor) == last - value:
+        if plain and tensor.data_type in PLAIN and size_of(tensor) == last - value:
             left_in(path, tensor, value, last - value)
             return
         tensor.Clear()

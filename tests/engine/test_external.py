@@ -37,10 +37,10 @@ def place(tmp_path, model):
     return folder / "m.onnx"
 
 
-def moved(place, **entries):
-    """The file on disk, with other entries for the place of w."""
+def moved(place, name="w", **entries):
+    """The file on disk, with other entries for the place of a weight."""
     proto = onnx.load(place, load_external_data=False)
-    (tensor,) = (t for t in proto.graph.initializer if t.name == "w")
+    (tensor,) = (t for t in proto.graph.initializer if t.name == name)
     kept = {e.key: e.value for e in tensor.external_data} | {k: str(v) for k, v in entries.items()}
     del tensor.external_data[:]
     for key, value in kept.items():
@@ -99,7 +99,7 @@ def helper_name(kind):
         {"location": ""},
         {"location": "."},
         {"location": "none.bin"},
-        {"offset": 2**14},
+        {"offset": 2**21},
         {"offset": -1},
         {"offset": 2**70},
         {"offset": "x"},
@@ -107,14 +107,98 @@ def helper_name(kind):
         {"length": 2**62},
     ],
 )
-def test_a_place_that_is_none_is_refused(place, entries):
+@pytest.mark.parametrize("name", ["w", "v"])  # one that would be mapped, and one that would be read
+def test_a_place_that_is_none_is_refused(place, name, entries):
     folder = place.parent
     (folder.parent / "secret.bin").write_bytes(SECRET)
     (folder / "link.bin").symlink_to(folder.parent / "secret.bin")
     (folder / "linked").symlink_to(folder.parent)
     (folder / "inside").mkdir()
     with pytest.raises(BadModel, match=r"m\.onnx"):
-        read_model(moved(place, **entries))
+        read_model(moved(place, name, **entries))
+
+
+@pytest.mark.parametrize("change", ["missing", "a folder", "cut short"])
+@pytest.mark.parametrize("large", [True, False])
+def test_what_is_wrong_with_the_file_of_weights_is_said(place, change, large):
+    data = place.parent / "w.bin"
+    if not large:
+        onnx.save(parsed("(float[2,2] x) => (float[2,2] y) { y = MatMul (x, w) }", w=np.eye(2)), place,
+                  save_as_external_data=True, location="w.bin", size_threshold=0)  # fmt: skip
+    if change == "cut short":
+        data.write_bytes(data.read_bytes()[:-1] if large else b"")
+    else:
+        data.unlink()
+    if change == "a folder":
+        data.mkdir()
+    with pytest.raises(BadModel, match=r"m\.onnx: .*'w\.bin'") as error:
+        read_model(place)
+    assert "damaged" not in str(error.value)
+    assert ("cut short" in str(error.value)) == (change == "cut short")
+
+
+@pytest.mark.parametrize("below", [".", "onnx"])
+def test_links_of_a_hugging_face_cache_are_followed(tmp_path, place, model, below):
+    root = tmp_path / "models--some--net"
+    folder, blobs = root / "snapshots" / "0a1b" / below, root / "blobs"
+    folder.mkdir(parents=True)
+    blobs.mkdir()
+    for name, blob in (("m.onnx", "aa"), ("w.bin", "bb")):
+        (place.parent / name).rename(blobs / blob)
+        (folder / name).symlink_to(blobs / blob)
+    np.testing.assert_array_equal(canonical(folder / "m.onnx")["w"].array, W)
+    found = Network(folder / "m.onnx", provider="cpu").run({"x": X})["y"]
+    np.testing.assert_array_equal(found, Network(model, provider="cpu").run({"x": X})["y"])
+
+    (tmp_path / "secret").write_bytes((blobs / "bb").read_bytes())
+    for leads_out in (tmp_path / "secret", root / "secret"):
+        leads_out.write_bytes((blobs / "bb").read_bytes())
+        (blobs / "bb").unlink()
+        (blobs / "bb").symlink_to(leads_out)
+        with pytest.raises(BadModel, match="outside the model's folder"):
+            read_model(folder / "m.onnx")
+
+
+def test_a_link_within_the_folder_is_followed(place):
+    (place.parent / "w.bin").rename(place.parent / "real.bin")
+    (place.parent / "w.bin").symlink_to("real.bin")
+    np.testing.assert_array_equal(canonical(place)["w"].array, W)
+
+
+@pytest.mark.parametrize("kind", ["BOOL", "UINT16", "BFLOAT16", "INT4", "UINT4", "INT2", "FLOAT8E4M3FN"])
+@pytest.mark.parametrize("count", [33, 2**20 + 1])
+def test_types_that_are_packed_or_few_are_read(tmp_path, kind, count):
+    numbers = RNG.integers(0, 2, count)
+    tensor = helper.make_tensor("w", TensorProto.DataType.Value(kind), [count], numbers)
+    kept = tensor.SerializeToString()
+    proto = parsed("(float[2] x) => (float[2] y) { y = Neg (x) }")
+    proto.graph.initializer.append(tensor)
+    onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    found = read_model(tmp_path / "m.onnx").graph.initializer[0]
+    assert not external.is_external(found)
+    expected = onnx.numpy_helper.to_array(TensorProto.FromString(kept))
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(found), expected)
+
+
+def test_what_nodes_and_their_bodies_hold_is_read_too(tmp_path):
+    proto = parsed(
+        """(float[2,700] x, bool b) => (float[2,500] y) { k = Constant <value = float {1}> ()
+        y = If (b) <then_branch = t () => (float[2,500] u) { u = MatMul (x, w) },
+                    else_branch = e () => (float[2,500] v) { v = MatMul (x, w) }> }"""
+    )
+    constant, choice = proto.graph.node
+    constant.attribute[0].t.CopyFrom(onnx.numpy_helper.from_array(W, "k"))
+    for branch in choice.attribute:
+        branch.g.initializer.append(onnx.numpy_helper.from_array(W, "w"))
+    feeds = {"x": X, "b": np.array(True)}
+    expected = run(proto, feeds)["y"]
+    onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0,
+              convert_attribute=True)  # fmt: skip
+    assert (tmp_path / "m.onnx").stat().st_size < 2000
+    np.testing.assert_array_equal(Network(tmp_path / "m.onnx", provider="cpu").run(feeds)["y"], expected)
+    (tmp_path / "w.bin").unlink()
+    with pytest.raises(BadModel, match=r"'w\.bin'"):
+        read_model(tmp_path / "m.onnx")
 
 
 def test_an_absolute_path_is_refused(place):
