@@ -10,6 +10,7 @@ which keeps every step quick whatever the size of the model. The caller's file o
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import onnx
 from onnx import (
@@ -211,7 +212,7 @@ def append(
     node: NodeProto,
     known: set[str],
     kept: Collection[str] = (),
-    declared: dict[str, TypeProto] | None = None,
+    declared: Mapping[str, TypeProto] = MappingProxyType({}),
 ) -> bool:
     """Add one node in canonical form, or the constants that it comes to; says whether it was added.
 
@@ -221,14 +222,16 @@ def append(
     node.domain = "" if node.domain == "ai.onnx" else node.domain
     for name in filter(None, node.input):
         if name not in graph:
-            raise BadModel(f"{describe(node)} reads {name!r}, which nothing before it in the file computes")
+            raise BadModel(f"{describe(node)} reads {name!r}, which nothing in the file computes")
     if any(o in graph for o in node.output if o):
         raise BadModel(f"{describe(node)} computes a value that the file has already")
     with understood(node):
         write_defaults(node, graph)
         constants = None if set(kept).intersection(node.output) else folded(node, graph, known)
         if constants is None:
-            graph.add(node, declared)
+            graph.add(node)
+            for name in (o for o in node.output if o in declared):
+                graph.complete(name, declared[name])
             if key_of(node) in BODIES and schema_of(node.op_type, graph.opsets[""], node.domain) is None:
                 type_by_body(graph, node)
             return True

@@ -21,7 +21,7 @@ PLAIN = {
 }  # fmt: skip
 _SIZELESS = {TensorProto.UNDEFINED, TensorProto.STRING}
 # Bits of a number where several share a byte.
-_PACKED = {
+_PACKED: dict[int, int] = {
     TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4,
     TensorProto.INT2: 2, TensorProto.UINT2: 2,
 }  # fmt: skip

@@ -1,26 +1,42 @@
-"""Model files: read, and checked as far as the rest relies on."""
+"""Model files: read, checked as far as the rest relies on, and spelt as the specification says.
+
+ONNX Runtime takes more than that: nodes in any order, and sizes of -1 for open ones.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+from onnx import (
+    FunctionProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TensorShapeProto,
+    ValueInfoProto,
+)
 
 from .errors import BadModel
 from .external import attach, is_attached
 from .light import FILE, light_model
+from .order import is_ordered, ordered
+from .sparse import LARGEST, sparse_tensors, write_out, written_size
 
 Source = str | os.PathLike[str] | ModelProto
+Part = GraphProto | FunctionProto  # what holds nodes
 
 
 def read_model(source: Source) -> ModelProto:
     """The model in a file; a ModelProto is returned as it is.
 
     Large weights of large files, and those in files of their own, stay there for `types.array_of` to map:
-    the model is not to be written out as it is. Raises BadModel for a file that is missing, not ONNX,
-    truncated or without a graph.
+    the model is not to be written out as it is. Nodes out of order, sizes below zero and sparse weights are
+    put right, in a copy of a ModelProto. Raises BadModel for a file that is missing, not ONNX, truncated or
+    without a graph, and for nodes that no order can compute.
     """
     if isinstance(source, ModelProto):
         model, where = source, "the model"
@@ -44,25 +60,74 @@ def read_model(source: Source) -> ModelProto:
     metadata = [text for p in model.metadata_props for text in (p.key, p.value)]
     if not _is_text(model.graph) or not all(isinstance(text, str) for text in metadata):
         raise BadModel(f"{where}: a damaged ONNX file (it holds names that are not text)")
-    if len(model.graph.sparse_initializer):
-        raise BadModel(f"{where}: has sparse weights, which are not supported; store them as dense ones")
     for tensor in model.graph.initializer:
         if not is_attached(tensor):
             raise BadModel(f"{where}: {tensor.name!r} lies in another file; give the path, or load it all")
     for value in (*model.graph.input, *model.graph.initializer):
         if not _is_typed(value):
             raise BadModel(f"{where}: {value.name!r} is of a type or shape that ONNX does not have")
+    try:
+        return _mended(model, isinstance(source, ModelProto))
+    except BadModel as error:
+        raise BadModel(f"{where}: {error}") from error
+
+
+def _mended(model: ModelProto, given: bool) -> ModelProto:
+    """The model as the specification wants it; what was given is not changed."""
+    parts = list(_parts(model))
+    if all(_is_plain(part) for part in parts):
+        return model
+    if given:
+        copy = ModelProto()
+        copy.CopyFrom(model)
+        model, parts = copy, list(_parts(copy))
+    size = sum(written_size(s) for part in parts for s in sparse_tensors(part))
+    if size > LARGEST:
+        raise BadModel(f"its sparse weights would take {size / 2**30:.0f} GB when they are written out")
+    for part in parts:
+        write_out(part)
+        for dim in _dims(part):
+            if dim.dim_value < 0:
+                dim.Clear()
+        nodes = ordered(part.node)
+        del part.node[:]
+        part.node.extend(nodes)
     return model
 
 
+def _is_plain(part: Part) -> bool:
+    no_sparse = next(sparse_tensors(part), None) is None
+    return no_sparse and all(d.dim_value >= 0 for d in _dims(part)) and is_ordered(part.node)
+
+
+def _dims(part: Part) -> Iterator[TensorShapeProto.Dimension]:
+    """The sizes that a graph or a function declares."""
+    declared = (
+        part.value_info if isinstance(part, FunctionProto) else (*part.input, *part.output, *part.value_info)
+    )
+    for value in declared:
+        yield from value.type.tensor_type.shape.dim
+
+
+def _parts(model: ModelProto) -> Iterator[Part]:
+    """The graphs and functions of a model; those inside a node before the one that the node is in."""
+    for part in (*model.functions, model.graph):
+        yield from _inside(part.node)
+        yield part
+
+
+def _inside(nodes: Iterable[NodeProto]) -> Iterator[GraphProto]:
+    for a in (a for node in nodes for a in node.attribute):
+        for body in [a.g] if a.HasField("g") else a.graphs:
+            yield from _inside(body.node)
+            yield body
+
+
 def _is_typed(value: ValueInfoProto | TensorProto) -> bool:
-    """True for a known element type and sizes that are not negative."""
+    """True for a known element type, and for stored numbers sizes that are not negative."""
     if isinstance(value, TensorProto):
         return value.data_type in TensorProto.DataType.values() and all(d >= 0 for d in value.dims)
-    tensor = value.type.tensor_type
-    return tensor.elem_type in TensorProto.DataType.values() and all(
-        d.dim_value >= 0 for d in tensor.shape.dim
-    )
+    return value.type.tensor_type.elem_type in TensorProto.DataType.values()
 
 
 def _is_text(graph: GraphProto) -> bool:

@@ -29,7 +29,7 @@ from .expression import Tensor, emit, op
 from .external import is_external
 from .nodes import OURS, attributes, describe, schema_of, subgraph_inputs
 from .sizes import Dim, followed, target
-from .types import array_of, merged, shape_of
+from .types import array_of, dtype_of, merged, shape_of
 
 __all__ = ["Graph", "Tensor", "emit", "op"]  # one language: who writes a graph writes expressions
 IR_VERSION = 10  # what we write; read by ONNX Runtime 1.18 and newer
@@ -61,6 +61,7 @@ class Graph:
         self._literals: dict[tuple[Any, ...], str] = {}
         self._producers: dict[str, int] = {}
         self._sizes: dict[str, list[Dim]] = {}
+        self._made_up: set[Dim] = {None}  # symbols for sizes of which nothing is known
 
     # -- building ------------------------------------------------------------------------------------
 
@@ -173,6 +174,7 @@ class Graph:
             return type_
         self._count += 1
         dims = [f"unk_{self._count}_{i}" if d is None else d for i, d in enumerate(shape)]
+        self._made_up.update(d for d, before in zip(dims, shape, strict=True) if before is None)
         return helper.make_tensor_type_proto(type_.tensor_type.elem_type, dims)
 
     def fresh(self, hint: str) -> str:
@@ -236,6 +238,21 @@ class Graph:
     def refine(self, name: str, type_: TypeProto) -> None:
         """Complete what is known of a value's type."""
         self.types[name] = self._named(merged(self.types[name], type_) if name in self.types else type_)
+
+    def complete(self, name: str, stated: TypeProto) -> None:
+        """Fill in from what a file states of a value the sizes of which nothing else is known.
+
+        It need not be true: many a file had its batch freed afterwards and says 1 of the values inside.
+        """
+        known = self.types.get(name)
+        if known is None or dtype_of(known) is None:
+            self.types[name] = self._named(stated)
+            return
+        a, b = shape_of(known), shape_of(stated)
+        if dtype_of(stated) != dtype_of(known) or b is None or len(b) != len(a or b):
+            return
+        dims = [y if x in self._made_up else x for x, y in zip(a or (None,) * len(b), b, strict=True)]
+        self.types[name] = self._named(helper.make_tensor_type_proto(stated.tensor_type.elem_type, dims))
 
     def ancestors(self, names: Iterable[str]) -> list[NodeProto]:
         """The nodes that these values are computed from, in order."""

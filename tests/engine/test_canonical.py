@@ -293,12 +293,6 @@ def test_external_weights_outside_the_folder_are_refused(tmp_path):
     assert_refused(path, "model.onnx")
 
 
-def test_sparse_weights_are_refused():
-    model = parsed("(float[2] x) => (float[2] y) { y = Neg (x) }")
-    model.graph.sparse_initializer.add()
-    assert_refused(model, "sparse")
-
-
 def test_an_opset_of_the_future_is_refused():
     model = parsed("(float[2] x) => (float[2] y) { y = Neg (x) }")
     model.opset_import[0].version = 999
