@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..kernels.resample import FILTERS
 from .preprocess import Box, Preprocess
 
 Window = tuple[int, int, int, int]
@@ -24,24 +25,31 @@ def uncut(fields: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return fields
 
 
-# How far beyond the pixels that it lies on an interpolated pixel reads, where a photo is enlarged.
-_BEYOND = {"nearest": 0, "linear": 1, "cubic": 2, "lanczos": 4}
-
-
 def crop_of(seen: Window, box: Box, preprocess: Preprocess) -> Window:
     """The whole pixels of a photo that a window of the input is made of; `box` is what the input covers."""
+    scales = [(box[i + 2] - box[i]) / preprocess.size[i] for i in (0, 1)]
     (top, bottom), (left, right) = (
-        _crop_along(seen[i], seen[i + 2], box[i], box[i + 2], preprocess.size[i], preprocess.interpolation)
-        for i in (0, 1)
+        _crop_along(
+            seen[i], seen[i + 2], box[i], scale, _reach(preprocess, scale) if scales != [1, 1] else 0.5
+        )
+        for i, scale in enumerate(scales)
     )
     return top, left, bottom, right
 
 
-def _crop_along(
-    start: int, end: int, first: float, last: float, size: int, interpolation: str
-) -> tuple[int, int]:
-    scale = (last - first) / size
-    beyond = _BEYOND[interpolation] if scale < 1 else 0
-    low, high = (first + edge * scale for edge in (start, end))
+def _reach(preprocess: Preprocess, scale: float) -> float:
+    """How far from its centre a pixel of the input reads the photo, in pixels of the photo."""
+    name = preprocess.interpolation
+    if name == "nearest":
+        return 0.5
+    if preprocess.antialias or name in ("box", "hamming"):
+        edge = 1e-3 if name == "box" else 0  # where alone a pixel counts that lies at the very edge
+        return FILTERS[name][1] * max(scale, 1) + edge
+    return 4 if name == "lanczos" else FILTERS[name][1]
+
+
+def _crop_along(start: int, end: int, first: float, scale: float, reach: float) -> tuple[int, int]:
+    """The first and past the last pixel whose centre lies within reach of an input pixel's."""
+    low, high = first + (start + 0.5) * scale - reach, first + (end - 0.5) * scale + reach
     # Rounded a little: a box holds quotients, and an edge at 12.0000001 is at 12.
-    return int(np.floor(round(low, 6))) - beyond, int(np.ceil(round(high, 6))) + beyond
+    return int(np.floor(round(low + 0.5, 6))), int(np.ceil(round(high - 0.5, 6)))

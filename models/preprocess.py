@@ -13,6 +13,7 @@ import numpy as np
 
 from ..engine.errors import BadImage, BadRequest, nearest
 from ..kernels.planes import planes
+from ..kernels.resample import FILTERS, resample
 
 Box = tuple[float, float, float, float]
 
@@ -20,12 +21,9 @@ FITS = ("crop", "stretch", "letterbox")
 CHANNELS = {"rgb": 3, "bgr": 3, "grey": 1}
 _ORDER = {"rgb": (0, 1, 2), "bgr": (2, 1, 0), "grey": (0,)}
 LAYOUTS = ("nchw", "nhwc")
-INTERPOLATIONS = {
-    "linear": cv2.INTER_LINEAR,
-    "cubic": cv2.INTER_CUBIC,
-    "lanczos": cv2.INTER_LANCZOS4,
-    "nearest": cv2.INTER_NEAREST,
-}
+INTERPOLATIONS = ("nearest", *FILTERS)
+_PLAIN = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "lanczos": cv2.INTER_LANCZOS4}
+ANCHORS = ("centre", "top-left")
 MAX_SIDE = 8192
 _MAX_RESIZED = 2**26
 
@@ -34,26 +32,34 @@ _MAX_RESIZED = 2**26
 class Preprocess:
     """How a photo goes into a model: x = (pixel * scale - mean) / std, after one of three fits.
 
-    `size` is the model's (height, width). `fit` "crop" keeps the proportions and cuts the middle
-    out, "letterbox" keeps them and fills the edges with the grey level `fill`, "stretch" does not
-    keep them. `resize` is the size before a centre crop, in pixels: the shorter side for "crop",
-    both sides for "stretch"; None for no more than the crop needs. `interpolation` is what
-    enlarges; shrinking averages areas (antialiased) unless it is "nearest". `mean` and `std` have
-    one number, or one for each channel in the order of `channels`.
+    `size` is the model's (height, width). The photo is resized and a window of that size is taken from it:
+
+        crop       keeps the proportions; the resized photo covers `resize`
+        letterbox  keeps them; it fits into `resize`
+        stretch    does not keep them; it is `resize`
+
+    where `resize` is one number for a square, (height, width), or None for `size` itself. The window lies
+    in the middle (`anchor` "centre") or at the photo's first pixel ("top-left"); what it holds beyond the
+    photo is `fill`, tones of 0 to 255. `interpolation` is a filter of Pillow's: "nearest", "box" (averages of
+    areas), "linear", "hamming", "cubic" or "lanczos". Where a photo shrinks it averages, unless it is
+    "nearest"; with `antialias` False linear, cubic and lanczos leave out what lies between, as OpenCV does.
+    `fill`, `mean` and `std` have one number, or one for each channel in the order of `channels`.
 
     Raises BadRequest for a value that is out of range or of the wrong type.
     """
 
     size: tuple[int, int]
     fit: str = "crop"
-    resize: int | None = None
+    resize: int | tuple[int, int] | None = None
     interpolation: str = "linear"
+    antialias: bool = True
     channels: str = "rgb"
     layout: str = "nchw"
     scale: float = 1.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
-    fill: int = 0
+    fill: float | tuple[float, ...] = 0
+    anchor: str = "centre"
 
     def __post_init__(self):
         for name, choices in (
@@ -61,18 +67,21 @@ class Preprocess:
             ("interpolation", INTERPOLATIONS),
             ("channels", CHANNELS),
             ("layout", LAYOUTS),
+            ("anchor", ANCHORS),
         ):
             value = getattr(self, name)
             if not isinstance(value, str) or value not in choices:
                 raise BadRequest(f"preprocessing: no {name} {str(value)!r:.50}{nearest(str(value), choices)}")
-        pair = isinstance(self.size, tuple) and len(self.size) == 2
-        _check(pair and all(_whole(n, 1, MAX_SIDE) for n in self.size), "size", self.size)
-        _check(self.resize is None or _whole(self.resize, 1, MAX_SIDE), "resize", self.resize)
-        _check(_whole(self.fill, 0, 255), "fill", self.fill)
+        _check(_pair(self.size), "size", self.size)
+        resize = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
+        _check(resize is None or _pair(resize), "resize", self.resize)
+        _check(isinstance(self.antialias, bool), "antialias", self.antialias)
         _check(_number(self.scale) and self.scale != 0, "scale", self.scale)
-        for name, numbers in (("mean", self.mean), ("std", self.std)):
+        fill = self.fill if isinstance(self.fill, tuple) else (self.fill,)
+        for name, numbers in (("mean", self.mean), ("std", self.std), ("fill", fill)):
             fits = isinstance(numbers, tuple) and len(numbers) in (1, CHANNELS[self.channels])
             _check(fits and all(_number(n) for n in numbers), name, numbers)
+        _check(all(0 <= n <= 255 for n in fill), "fill", self.fill)
         _check(all(n > 0 for n in self.std), "std", self.std)
 
     def __call__(self, photo: np.ndarray, out: np.ndarray | None = None) -> tuple[np.ndarray, Box]:
@@ -89,17 +98,17 @@ class Preprocess:
         if shape is None or len(shape) != 3 or shape[2] != 3 or photo.dtype != np.uint8:
             what = type(photo).__name__ if shape is None else f"{shape} {photo.dtype}"
             raise ValueError(f"a photo is an array (H, W, 3) uint8, as read_photo(PATH) gives it, not {what}")
-        (height, width), (h, w) = photo.shape[:2], self.size
+        height, width = photo.shape[:2]
         rows, columns = self._resized(height, width)
         if rows * columns > _MAX_RESIZED:
             raise BadImage(f"a {width}x{height} photo is too long and thin to crop; letterbox or stretch it")
-        resized = _resize(photo, rows, columns, INTERPOLATIONS[self.interpolation])
+        resized = _resize(photo, rows, columns, self.interpolation, self.antialias)
         if self.channels == "grey":
             resized = cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY)[..., None]
         out = self.room(1) if out is None else out
-        # Where the window starts on the resized photo: above 0 it crops, below 0 it pads.
-        corner = int((rows - h) / 2), int((columns - w) / 2)
-        planes(resized, corner, _tones(self), self.fill, _ORDER[self.channels], out[0], self.layout == "nhwc")
+        tones, fill = _tones(self)
+        corner = self._corner(rows, columns)
+        planes(resized, corner, tones, fill, _ORDER[self.channels], out[0], self.layout == "nhwc")
         return out, self.box(height, width)
 
     def room(self, count: int) -> np.ndarray:
@@ -112,24 +121,29 @@ class Preprocess:
     def box(self, height: int, width: int) -> Box:
         """The part of a photo of this size that the input covers, (y0, x0, y1, x1) in photo pixels."""
         (rows, columns), (h, w) = self._resized(height, width), self.size
-        top, left = int((rows - h) / 2), int((columns - w) / 2)
+        top, left = self._corner(rows, columns)
         down, across = height / rows, width / columns
         return top * down, left * across, (top + h) * down, (left + w) * across
 
+    def _corner(self, rows: int, columns: int) -> tuple[int, int]:
+        """Where the window starts on the resized photo: above 0 it crops, below 0 it pads."""
+        if self.anchor == "top-left":
+            return 0, 0
+        return int((rows - self.size[0]) / 2), int((columns - self.size[1]) / 2)
+
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         """Size of the whole photo before the window of the model's size is cut out of it."""
-        h, w = self.size
+        h, w = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize or self.size
         if self.fit == "stretch":
-            return (self.resize, self.resize) if self.resize else (h, w)
+            return h, w
         if self.fit == "letterbox":
             factor = min(h / height, w / width)
             return max(1, round(height * factor)), max(1, round(width * factor))
         if self.resize is None:
             factor = max(h / height, w / width)
             return max(h, round(height * factor)), max(w, round(width * factor))
-        # The longer side is rounded down, as torchvision and Hugging Face do.
-        short = min(height, width)
-        return self.resize * height // short, self.resize * width // short
+        # The side that goes beyond is rounded down, as torchvision and Hugging Face do.
+        return (h, h * width // height) if h * width >= w * height else (w * height // width, w)
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
         """Model inputs (N, C, h, w) or (N, h, w, C) back to pictures (N, h, w, 3) uint8 RGB.
@@ -159,23 +173,29 @@ class Preprocess:
 
 
 @lru_cache(maxsize=16)
-def _tones(p: Preprocess) -> np.ndarray:
-    """What each of the 256 tones becomes in each channel, (C, 256) float32: a photo has no others."""
-    x = np.arange(256, dtype=np.float32)[:, None] * np.float32(p.scale)
-    x = x.repeat(CHANNELS[p.channels], 1)
+def _tones(p: Preprocess) -> tuple[np.ndarray, np.ndarray]:
+    """What the 256 tones that a photo has become in each channel, (C, 256) float32, and the fill, (C,)."""
+    fill = np.broadcast_to(np.asarray(p.fill, np.float32), CHANNELS[p.channels])
+    x = np.arange(256, dtype=np.float32)[:, None].repeat(CHANNELS[p.channels], 1)
+    x = np.concatenate([x, fill[None]]) * np.float32(p.scale)
     x -= np.asarray(p.mean, np.float32)
     x /= np.asarray(p.std, np.float32)
-    return np.ascontiguousarray(x.T)
+    return np.ascontiguousarray(x[:256].T), x[256]
 
 
-def _resize(photo: np.ndarray, rows: int, columns: int, interpolation: int) -> np.ndarray:
-    """Shrink along the axes that shrink by averaging areas, then enlarge along the others."""
+def _resize(photo: np.ndarray, rows: int, columns: int, interpolation: str, antialias: bool) -> np.ndarray:
     if photo.shape[:2] == (rows, columns):
         return photo
-    if interpolation != cv2.INTER_NEAREST:
-        smaller = min(columns, photo.shape[1]), min(rows, photo.shape[0])
-        photo = cv2.resize(photo, smaller, interpolation=cv2.INTER_AREA)
-    return cv2.resize(photo, (columns, rows), interpolation=interpolation)
+    if interpolation == "nearest":  # of the pixels' centres, unlike OpenCV's, which moves the photo
+        y, x = ((np.arange(n) + 0.5) * (m / n) for n, m in zip((rows, columns), photo.shape[:2], strict=True))
+        return photo[y.astype(int)[:, None], x.astype(int)]
+    if antialias or interpolation not in _PLAIN:
+        return resample(photo, rows, columns, interpolation)
+    return cv2.resize(photo, (columns, rows), interpolation=_PLAIN[interpolation])
+
+
+def _pair(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(_whole(n, 1, MAX_SIDE) for n in value)
 
 
 def _whole(value: object, least: int, most: int) -> bool:

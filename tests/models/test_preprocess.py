@@ -33,6 +33,11 @@ FITS = [
     Preprocess(size=(64, 64), fit="letterbox", fill=0),
     Preprocess(size=(64, 96), fit="letterbox", fill=0, layout="nhwc"),
     Preprocess(size=(64, 64), fit="crop", resize=40),  # padded, as torchvision does
+    Preprocess(size=(64, 96), fit="letterbox", anchor="top-left"),
+    Preprocess(size=(48, 64), fit="crop", anchor="top-left"),
+    Preprocess(size=(48, 40), fit="stretch", resize=(60, 44), interpolation="cubic"),
+    Preprocess(size=(48, 40), fit="crop", resize=(60, 44), interpolation="lanczos"),
+    Preprocess(size=(48, 64), fit="letterbox", resize=(60, 60)),
 ]
 
 
@@ -91,6 +96,11 @@ def test_the_box_is_exact_whatever_the_rounding(preprocess, height, width):
         ({"fit": "letterbox"}, (300, 600), (-150, 0, 450, 600)),
         ({"fit": "letterbox"}, (56, 28), (0, -14, 56, 42)),
         ({"fit": "stretch", "resize": 256}, (256, 512), (16, 32, 240, 480)),
+        ({"fit": "stretch", "resize": (256, 448)}, (256, 448), (16, 112, 240, 336)),
+        ({"fit": "letterbox", "anchor": "top-left"}, (300, 600), (0, 0, 600, 600)),
+        ({"fit": "letterbox", "resize": 256}, (512, 512), (32, 32, 480, 480)),
+        ({"fit": "crop", "anchor": "top-left"}, (448, 896), (0, 0, 448, 448)),
+        ({"fit": "crop", "resize": (256, 512)}, (256, 256), (72, 72, 184, 184)),
     ],
 )
 def test_boxes_worked_out_by_hand(fields, shape, box):
@@ -106,6 +116,16 @@ def test_letterbox_bars_are_the_fill_and_lie_outside_the_photo():
     assert box == (-5, 0, 15, 20)
 
 
+def test_a_fill_has_a_tone_for_each_channel_in_their_order():
+    pre = Preprocess(
+        size=(4, 4), fit="letterbox", anchor="top-left", channels="bgr", mean=(10.5, 2, 3), fill=(10.5, 6, 7)
+    )
+    x, box = pre(photo_of(2, 4, 200))
+    np.testing.assert_array_equal(x[0, :, 3], np.repeat([[0], [4], [4]], 4, 1))
+    np.testing.assert_array_equal(x[0, 0, :2], 189.5)
+    assert box == (0, 0, 4, 4)
+
+
 def test_a_photo_of_the_right_size_is_not_touched():
     photo = noise(32, 40)
     for fit in ("crop", "stretch", "letterbox"):
@@ -114,19 +134,29 @@ def test_a_photo_of_the_right_size_is_not_touched():
         assert box == (0, 0, 32, 40)
 
 
-@pytest.mark.parametrize("interpolation", ["linear", "cubic", "lanczos"])
+@pytest.mark.parametrize("interpolation", ["box", "linear", "hamming", "cubic", "lanczos"])
 def test_shrinking_averages(interpolation):
     stripes = photo_of(160, 160)
     stripes[:, ::2] = 255
     x, _ = Preprocess(size=(16, 16), fit="stretch", interpolation=interpolation)(stripes)
-    np.testing.assert_allclose(x, 127.5, atol=1)
+    # At its edges a wide filter has a pixel more of one kind than of the other.
+    edge = 0 if interpolation == "box" else 2
+    np.testing.assert_allclose(x[..., edge : 16 - edge], 127.5, atol=1)
 
 
 def test_an_axis_that_shrinks_averages_though_the_other_one_grows():
     stripes = photo_of(8, 160)
     stripes[:, ::2] = 255
-    x, _ = Preprocess(size=(16, 16), fit="stretch")(stripes)
+    x, _ = Preprocess(size=(16, 16), fit="stretch", interpolation="box")(stripes)
     np.testing.assert_allclose(x, 127.5, atol=1)
+
+
+def test_without_antialiasing_what_lies_between_is_left_out():
+    stripes = photo_of(160, 160)
+    stripes[:, 4::10] = stripes[:, 5::10] = 255
+    x, _ = Preprocess(size=(16, 16), fit="stretch", antialias=False)(stripes)
+    assert (x == 255).all()
+    assert (Preprocess(size=(16, 16), fit="stretch")(stripes)[0] < 80).all()
 
 
 def test_nearest_makes_no_new_values():
@@ -224,6 +254,14 @@ def test_json_there_and_back(preprocess):
         ({"std": [1, 0, 1]}, "std"),
         ({"std": [-1]}, "std"),
         ({"fill": 256}, "fill"),
+        ({"fill": [1, 2]}, "fill"),
+        ({"fill": "grey"}, "fill"),
+        ({"fill": float("nan")}, "fill"),
+        ({"resize": [224]}, "resize"),
+        ({"resize": [224, 0]}, "resize"),
+        ({"resize": True}, "resize"),
+        ({"anchor": "corner"}, "anchor"),
+        ({"antialias": 1}, "antialias"),
         ({"means": [0]}, "unknown key 'means'; nearest: mean"),
     ],
 )

@@ -99,7 +99,7 @@ def test_some_channels_of_layers_that_a_pattern_names(lens, album):
 
 @pytest.mark.parametrize("sizes", [(96,), (288, 64, 150)], ids=["as large", "shrunk and enlarged"])
 @pytest.mark.parametrize("fit", ["stretch", "crop", "letterbox"])
-@pytest.mark.parametrize("interpolation", ["linear", "cubic"])
+@pytest.mark.parametrize("interpolation", ["linear", "cubic", "box"])
 def test_all_that_matters_lies_in_the_crop(lens, tmp_path, sizes, fit, interpolation):
     """Random colours outside the crop leave the response as it is."""
     folder = drawn(tmp_path / "album", 12, sizes)
@@ -151,7 +151,9 @@ def test_a_cut_field_reaches_over_the_edge():
 
 def test_crops_are_whole_pixels_of_the_photo():
     pre = replace(UNIT, size=(32, 32))
-    assert crop_of((4, 8, 12, 16), (0, 0, 64, 96), pre) == (8, 24, 24, 48)
+    assert crop_of((4, 8, 12, 16), (0, 0, 64, 96), pre) == (7, 23, 25, 49)  # shrunk with a triangle
+    assert crop_of((4, 8, 12, 16), (0, 0, 64, 96), replace(pre, interpolation="box")) == (8, 24, 24, 48)
+    assert crop_of((4, 8, 12, 16), (0, 0, 32, 32), pre) == (4, 8, 12, 16)  # as it is
     assert crop_of((-4, 8, 12, 16), (0, 0, 33, 32), pre) == (-5, 8, 13, 16)
     assert crop_of((0, 0, 8, 32), (0, 0, 16, 16), pre) == (-1, -1, 5, 17)  # enlarged: the neighbours too
 
