@@ -5,7 +5,6 @@ from __future__ import annotations
 from onnx import NodeProto, helper
 
 from .bodies import BODIES, quantised
-from .defaults import write_defaults
 from .errors import NoRule
 from .graph import Graph, Tensor
 from .nodes import key_of, named, ours, understood
@@ -24,7 +23,8 @@ def _body_beside(graph: Graph, node: NodeProto) -> tuple[Tensor, ...]:
     body = BODIES[key_of(node)]
     try:
         with understood(node):
-            result = body(*(Tensor(scratch, i) if i else None for i in node.input), **named(node, body))
+            inputs = (Tensor(scratch, i) if i else None for i in node.input)
+            result = body(*inputs, **named(graph.attributes(node), body))
     except NoRule:
         return ()
     return result if isinstance(result, tuple) else (result,)
@@ -47,8 +47,6 @@ def show_real(graph: Graph, node: NodeProto, taken: set[str]) -> str | None:
     q, step = node.output[0], made[0].input[1:]
     real, again = graph.unused(f"{q}/real", taken), ours(q, taken)
     for name, source, target in (("DequantizeLinear", q, real), ("QuantizeLinear", real, again)):
-        inner = helper.make_node(name, [source, *step], [target])
-        write_defaults(inner, graph)
-        graph.add(inner)
+        graph.add(helper.make_node(name, [source, *step], [target]))
     graph.twins[q] = real
     return again

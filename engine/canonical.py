@@ -1,7 +1,7 @@
 """One spelling of every model, so that rules meet one form only.
 
     file -> read -> weights set aside -> functions inlined -> opset 18 or newer
-         -> defaults and padding written out -> constants and shape arithmetic folded -> Graph
+         -> padding written out -> constants and shape arithmetic folded -> Graph
 
 Weights never pass through the converters: they are set aside as typed inputs and put back afterwards,
 which keeps every step quick whatever the size of the model. The caller's file or object is not changed.
@@ -27,17 +27,18 @@ from onnx import (
 from .beside import show_real, type_by_body
 from .bodies import BODIES
 from .branches import straightened
-from .defaults import write_defaults
 from .errors import BadModel
 from .file import Source, read_model
 from .folding import LITERAL, elements, folded
 from .graph import Graph
 from .nodes import describe, key_of, ours, schema_of, understood
 from .sizes import Dim
-from .upgrades import write_function_defaults, write_old_resize
+from .upgrades import say_older_opset, write_function_defaults, write_old_resize
 from .widen import is_narrow, widen
+from .windows import write_window
 
 OPSET = 18  # the oldest we work in: reductions take their axes, scatters their sums, as inputs
+RUN = 26  # the newest that every supported ONNX Runtime runs
 NEWEST = onnx.defs.onnx_opset_version()
 STRANGERS = "onnxlens.strangers"
 
@@ -125,6 +126,7 @@ def _converted(light: ModelProto, weights: Mapping[str, TensorProto]) -> ModelPr
         raise BadModel(
             f"the model is of opset {opset}, newer than the installed onnx knows; pip install -U onnx"
         )
+    say_older_opset(light, RUN)
     if opset < OPSET:
         try:
             light = _at_opset(light)
@@ -226,7 +228,7 @@ def append(
     if any(o in graph for o in node.output if o):
         raise BadModel(f"{describe(node)} computes a value that the file has already")
     with understood(node):
-        write_defaults(node, graph)
+        write_window(node, graph)
         constants = None if set(kept).intersection(node.output) else folded(node, graph, known)
         if constants is None:
             graph.add(node)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from onnx import helper
 
-from .defaults import write_defaults
 from .graph import Graph, Tensor
+from .windows import write_window
 
 
 def fed(graph: Graph, name: str, entry: Callable[[Graph], Tensor]) -> Graph:
@@ -32,7 +32,7 @@ def fed(graph: Graph, name: str, entry: Callable[[Graph], Tensor]) -> Graph:
     for tensor in draft.constants.values():
         other.add_constant(tensor)
     for node in leading:
-        write_defaults(node, draft)
+        write_window(node, draft)
     for node in (*leading, *following):
         other.add(node, draft.types)
     other.outputs = list(graph.outputs)

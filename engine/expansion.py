@@ -9,10 +9,10 @@ from onnx import FunctionProto, NodeProto, TypeProto, helper, inliner
 from .blocks import why
 from .bodies import BODIES
 from .canonical import append
-from .defaults import write_defaults
 from .errors import BadModel, NoRule
 from .graph import Graph, Tensor
-from .nodes import describe, is_variadic, key_of, named, schema_of
+from .nodes import defaults, describe, is_variadic, key_of, named, schema_of
+from .windows import write_window
 
 
 def node_inputs(graph: Graph, node: NodeProto) -> list[Tensor | None]:
@@ -28,9 +28,9 @@ def own_body(graph: Graph, node: NodeProto) -> list[str]:
     """Append one of BODIES to the graph for a node; its outputs' names."""
     start = len(graph.nodes)
     body = BODIES[key_of(node)]
-    result = body(*node_inputs(graph, node), **named(node, body))
+    result = body(*node_inputs(graph, node), **named(graph.attributes(node), body))
     for inner in graph.nodes[start:]:
-        write_defaults(inner, graph)
+        write_window(inner, graph)
     return [t.name for t in (result if isinstance(result, tuple) else (result,))]
 
 
@@ -45,8 +45,7 @@ def specified_body(graph: Graph, node: NodeProto) -> list[str]:
             f"{describe(node)} reads values of unknown type; run the model through onnx-simplifier"
         )
     outputs = [graph.fresh(node.op_type) if o else "" for o in node.output]
-    call = NodeProto()
-    call.CopyFrom(node)
+    call = _complete(graph, node)
     call.domain, call.op_type = function.domain, function.name
     del call.output[:]
     call.output.extend(outputs)
@@ -73,6 +72,16 @@ def specified_body(graph: Graph, node: NodeProto) -> list[str]:
     return outputs
 
 
+def _complete(graph: Graph, node: NodeProto) -> NodeProto:
+    """A copy with the attributes that the node leaves out: bodies in the specification are made of them."""
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    present = {a.name for a in node.attribute}
+    left_out = defaults(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
+    copy.attribute.extend(a for a in left_out if a.name not in present)
+    return copy
+
+
 def specified_function(graph: Graph, node: NodeProto) -> FunctionProto | None:
     """An operator's function body in the specification, for the graph's opset; None where it has none."""
     opset = graph.opsets.get(node.domain, 1)
@@ -86,7 +95,7 @@ def specified_function(graph: Graph, node: NodeProto) -> FunctionProto | None:
     elif built:
         types = [graph.types.get(i, TypeProto()).SerializeToString() for i in node.input]
         data = schema.get_context_dependent_function_with_opset_version(
-            max(built), node.SerializeToString(), types
+            max(built), _complete(graph, node).SerializeToString(), types
         )
     else:
         return None

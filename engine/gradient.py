@@ -243,7 +243,7 @@ def _applied(
     """
     schema = schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
     outputs = [Tensor(graph, o) if o else None for o in node.output]
-    inputs, attrs = node_inputs(graph, node), named(node, rule)
+    inputs, attrs = node_inputs(graph, node), named(graph.attributes(node), rule)
     if schema is not None and _many_outputs(schema):
         grads = tuple(
             g if g is not None else zeros_like(y) if y is not None else None

@@ -217,6 +217,13 @@ class Graph:
         index = self._producers.get(name)
         return None if index is None else self.nodes[index]
 
+    def attributes(self, node: NodeProto) -> dict[str, Any]:
+        """A node's attributes as Python values, with what the specification says of those left out.
+
+        Beside the node: written into it, a default may be one that a runtime does not know.
+        """
+        return attributes(node, self.opsets.get(node.domain, 1))
+
     def copy(self) -> Graph:
         """An independent graph that shares the (never changed) nodes, types and weights."""
         other = copy(self)

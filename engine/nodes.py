@@ -24,9 +24,18 @@ def schema_of(op_type: str, opset: int, domain: str = "") -> defs.OpSchema | Non
         return None
 
 
-def attributes(node: NodeProto) -> dict[str, Any]:
-    """A node's attributes as Python values; text as str."""
-    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+@lru_cache(maxsize=4096)
+def defaults(op_type: str, opset: int, domain: str = "") -> tuple[AttributeProto, ...]:
+    """What the specification says for attributes that a node leaves out."""
+    schema = schema_of(op_type, opset, domain)
+    told = () if schema is None else (a.default_value for a in schema.attributes.values())
+    return tuple(a for a in told if a.name)
+
+
+def attributes(node: NodeProto, opset: int | None = None) -> dict[str, Any]:
+    """A node's attributes as Python values; text as str. At an `opset`, those too that it leaves out."""
+    left_out = () if opset is None else defaults(node.op_type, opset, node.domain)
+    values = {a.name: helper.get_attribute_value(a) for a in (*left_out, *node.attribute)}
     return {k: v.decode("utf-8", "replace") if isinstance(v, bytes) else v for k, v in values.items()}
 
 
@@ -68,9 +77,9 @@ def key_of(node: NodeProto) -> str:
     return f"{node.domain}:{node.op_type}" if node.domain else node.op_type
 
 
-def named(node: NodeProto, function: Callable[..., Any]) -> dict[str, Any]:
-    """Those of a node's attributes that a rule or a body asks for by name."""
-    attrs, wanted = attributes(node), _parameters(function)
+def named(attrs: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    """Those of some attributes that a rule or a body asks for by name."""
+    wanted = _parameters(function)
     return attrs if wanted is None else {k: v for k, v in attrs.items() if k in wanted}
 
 

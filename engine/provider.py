@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 import onnxruntime
+from onnx import TensorProto, defs, helper
 
 from .errors import BadRequest, Unavailable, nearest
 
@@ -44,6 +45,22 @@ def choose(wish: str) -> tuple[str, str]:
     if missing := why_not(wish):
         raise Unavailable(f"provider {wish} cannot be used: {missing}; `--provider auto` takes what there is")
     return wish, wish.upper()
+
+
+@lru_cache
+def newest_opset() -> int:
+    """The newest opset of ONNX that this ONNX Runtime runs, found out with a model of one node."""
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "one", [value], [])
+    graph.output.add(name="y")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    for opset in range(defs.onnx_opset_version(), 0, -1):
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+        with contextlib.suppress(Exception):  # the binding raises kinds of its own
+            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[PROVIDERS["cpu"]])
+            return opset
+    return 0
 
 
 @lru_cache

@@ -16,7 +16,7 @@ from .errors import BadModel, BadRequest, CannotRun, OnnxlensError
 from .external import is_external, place_of, set_place, size_of
 from .graph import Graph, Tensor
 from .nodes import OURS, subgraph_inputs
-from .provider import PROVIDERS, choose
+from .provider import PROVIDERS, choose, newest_opset
 from .types import array_of
 
 BFLOAT16 = helper.tensor_dtype_to_np_dtype(TensorProto.BFLOAT16)
@@ -71,7 +71,7 @@ class Session:
             self._session = onnxruntime.InferenceSession(source, options, providers=names)
             self._session.disable_fallback()
         except Exception as error:  # the binding raises kinds of its own
-            raise BadModel(f"ONNX Runtime cannot load the model: {one_line(error)}") from error
+            raise BadModel(_why_not_loaded(graph, error)) from error
         _trim()
         if self._session.get_providers()[0] != names[0]:
             raise OnnxlensError(f"ONNX Runtime did not take {self.provider}; `onnxlens doctor` may say more")
@@ -111,6 +111,16 @@ def _model(graph: Graph, outputs: Sequence[str]) -> ModelProto:
     known = (helper.make_value_info(o, graph.types[o]) for o in made if o not in outputs)
     model.graph.value_info.extend(known)
     return model
+
+
+def _why_not_loaded(graph: Graph, error: Exception) -> str:
+    opset, newest = graph.opsets[""], newest_opset()
+    if opset > newest:
+        return (
+            f"the model is of opset {opset}, ONNX Runtime {onnxruntime.__version__} runs {newest}: "
+            "install a newer one, or export the model for that"
+        )
+    return f"ONNX Runtime cannot load the model: {one_line(error)}"
 
 
 def _options(provider: str, threads: int | None) -> onnxruntime.SessionOptions:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from .nodes import schema_of
+
 
 def write_function_defaults(model: ModelProto) -> None:
     """Write the default attributes of a model's own functions into their calls: the inliner drops them."""
@@ -38,6 +40,20 @@ def write_old_resize(model: ModelProto, weights: Mapping[str, TensorProto]) -> N
                 helper.make_attribute("coordinate_transformation_mode", "asymmetric"),
                 helper.make_attribute("nearest_mode", "ceil" if shrinks else "floor"),
             ])  # fmt: skip
+
+
+def say_older_opset(model: ModelProto, newest: int) -> None:
+    """Say `newest` as the opset of a newer model of which each operator is what it was then.
+
+    It is the same model, and runs where opsets that are newer are refused.
+    """
+    opset = next((o for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
+    if opset is None or opset.version <= newest:
+        return
+    own = (n for n in _all_nodes(model.graph.node) if n.domain in ("", "ai.onnx"))
+    schemas = [schema_of(n.op_type, opset.version) for n in own]
+    if all(s is not None and s.since_version <= newest for s in schemas):
+        opset.version = newest
 
 
 def _all_nodes(nodes: object) -> Iterator[NodeProto]:

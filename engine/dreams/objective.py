@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..anatomy import score_name
-from ..defaults import write_defaults
 from ..errors import BadRequest, nearest
 from ..explainer import class_count
 from ..gradient import inside
@@ -70,7 +69,7 @@ def objective(
 
     Raises BadRequest, with the position in the text and the nearest names, for what it does not know.
     """
-    total, before = None, len(graph.nodes)
+    total = None
     for part in parse(text):
         try:
             value = _built(graph, part, class_of, vectors or {})
@@ -79,8 +78,6 @@ def objective(
         value = value if part.weight == 1 else value * part.weight
         total = value if total is None else total + value
     assert total is not None
-    for node in graph.nodes[before:]:  # the rules ask for every attribute
-        write_defaults(node, graph)
     return total
 
 

@@ -98,7 +98,7 @@ def entry(graph: Graph, shape: tuple[int, ...]) -> str | None:
     if (
         len(readers) == 1
         and readers[0].op_type == "Transpose"
-        and attributes(readers[0])["perm"] == [0, 3, 1, 2]
+        and attributes(readers[0]).get("perm") == [0, 3, 1, 2]
     ):
         name = readers[0].output[0]
     return name if (graph[name].shape or ())[1:] == shape else None

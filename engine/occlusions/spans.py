@@ -20,7 +20,6 @@ import numpy as np
 from onnx import NodeProto
 
 from ..graph import Graph
-from ..nodes import attributes
 
 WINDOWS = {"Conv", "MaxPool", "AveragePool", "LpPool"}
 # One position at a time, of the first input; the others are parameters.
@@ -144,7 +143,7 @@ def _sides(graph: Graph, name: str) -> tuple[int, int] | None:
 
 def _through(graph: Graph, node: NodeProto, found: dict[str, Spans], sides: tuple[int, int]) -> Spans | None:
     """What the first output of a node sees, where it is one of the operators above."""
-    name, attrs = node.op_type, attributes(node)
+    name, attrs = node.op_type, graph.attributes(node)
     moving = [found[i] for i in node.input if i in found]
     if node.domain:
         return None

@@ -225,7 +225,7 @@ def _vjp(s: Tensor, y: Tensor, *inputs: Tensor | None, index: int = 0) -> Tensor
     assert node is not None
     rule = VJP[node.op_type]
     inputs += (None,) * (3 - len(inputs)) if node.op_type in ("Conv", "ConvTranspose", "Gemm") else ()
-    result: Any = rule(s, y, *inputs, **named(node, rule))
+    result: Any = rule(s, y, *inputs, **named(y.graph.attributes(node), rule))
     entry = result[index] if isinstance(result, tuple | list) else result
     return entry if isinstance(entry, Tensor) else entry()
 

@@ -95,7 +95,7 @@ def test_automatic_padding_becomes_numbers(auto, op_type, extra, strides):
 # -- the spelling ----------------------------------------------------------------------------------
 
 
-def test_defaults_are_written_out():
+def test_windows_are_written_out_and_defaults_told_beside_the_node():
     graph = canonical(
         parsed(
             """(float[1,3,6,6] x) => (float[1,4,4,4] y) {
@@ -108,9 +108,10 @@ def test_defaults_are_written_out():
     assert conv["strides"] == conv["dilations"] == [1, 1]
     assert conv["pads"] == [0, 0, 0, 0]
     assert conv["kernel_shape"] == [3, 3]
-    assert conv["group"] == 1
-    assert attributes(node_of(graph, "LeakyRelu"))["alpha"] == pytest.approx(0.01)
-    assert attributes(node_of(graph, "LRN"))["beta"] == pytest.approx(0.75)
+    assert graph.attributes(node_of(graph, "Conv"))["group"] == 1
+    assert attributes(node_of(graph, "LeakyRelu")) == {}
+    assert graph.attributes(node_of(graph, "LeakyRelu"))["alpha"] == pytest.approx(0.01)
+    assert graph.attributes(node_of(graph, "LRN"))["beta"] == pytest.approx(0.75)
 
 
 def test_constant_nodes_become_initializers():

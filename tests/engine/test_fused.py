@@ -36,7 +36,7 @@ def test_a_body_is_what_the_kernel_computes(case):
     graph = Graph({"": 18})
     inputs = {name: graph.input(name, x.dtype, x.shape) for name, x in feeds.items()}
     body = BODIES[key_of(node)]
-    value = body(*(inputs.get(name) for name in node.input), **named(node, body))
+    value = body(*(inputs.get(name) for name in node.input), **named(graph.attributes(node), body))
     for y, name in zip(value if isinstance(value, tuple) else (value,), node.output, strict=False):
         graph.output(y, name)
     found = run(graph.to_model(), feeds)

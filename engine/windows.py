@@ -1,4 +1,4 @@
-"""What a node leaves unsaid, written out: default attributes, and padding as numbers."""
+"""The windows of convolutions and pools as numbers, where a node says them in words or not at all."""
 
 from __future__ import annotations
 
@@ -8,34 +8,22 @@ from typing import Any
 from onnx import NodeProto, helper
 
 from .graph import Graph
-from .nodes import attributes, schema_of
+from .nodes import schema_of
 from .sizes import Dim
 from .types import shape_of
-
-
-def write_defaults(node: NodeProto, graph: Graph) -> None:
-    """Write every attribute that has a default into the node, and padding as explicit numbers."""
-    schema = schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
-    if schema is None:
-        return
-    present = {a.name for a in node.attribute}
-    for name, attribute in schema.attributes.items():
-        if name not in present and attribute.default_value.name:
-            node.attribute.append(attribute.default_value)
-    if node.op_type in _WINDOWED:
-        _write_window(node, graph)
-
 
 _WINDOWED = {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "ConvInteger", "QLinearConv"}
 
 
-def _write_window(node: NodeProto, graph: Graph) -> None:
-    """kernel_shape, strides, dilations and pads as numbers, where the sizes are known.
+def write_window(node: NodeProto, graph: Graph) -> None:
+    """Write kernel_shape, strides, dilations and pads into a node as numbers, where the sizes are known.
 
     SAME_UPPER and SAME_LOWER split what ceil(size / stride) windows need, the odd one last or first
     (ONNX operators, Conv: auto_pad).
     """
-    attrs, extra = attributes(node), [0]
+    if node.op_type not in _WINDOWED or node.domain:
+        return
+    attrs, extra = graph.attributes(node), [0]
     weight = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}.get(node.op_type)
     kernel: list[int] | None = attrs.get("kernel_shape")
     if kernel is None and weight is not None:
