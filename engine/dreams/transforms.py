@@ -30,7 +30,8 @@ def placed(x: Tensor, affine: Tensor, height: int, width: int) -> Tensor:
     points = np.stack([x_.ravel(), y.ravel(), np.ones(height * width)]).astype(np.float32)
     grid = op.Transpose(affine @ x.graph.constant(points), perm=[0, 2, 1])
     grid = op.Reshape(grid, [0, height, width, 2])
-    return op.GridSample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=0)
+    mode = "linear" if x.graph.opsets[""] >= 20 else "bilinear"  # renamed
+    return op.GridSample(x, grid, mode=mode, padding_mode="reflection", align_corners=0)
 
 
 def _centres(size: int) -> np.ndarray:

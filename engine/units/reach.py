@@ -233,11 +233,16 @@ def top_k(
     return op.Expand(op.ReduceMax(seen[0], [axis], keepdims=1), sizes)
 
 
+def whole(y: Tensor, values: Sequence[Any], seen: Sequence[Tensor | None]) -> None:
+    """All that any input sees."""
+
+
 def _max(fields: Sequence[Tensor]) -> Tensor:
     return fields[0] if len(fields) == 1 else op.Max(*fields)
 
 
 RULES: dict[str, Callable[..., Any]] = {
+    "AffineGrid": whole,  # a grid is made of all of theta
     **dict.fromkeys(BROADCAST, broadcast),
     **dict.fromkeys(ALONE, alone),
     **{name: partial(moved, name) for name in MOVING},

@@ -20,7 +20,7 @@ from ..errors import BadModel
 from ..expansion import node_inputs, own_body, specified_body, specified_function
 from ..graph import Graph, Tensor, op
 from ..maps import feature_map, view_of
-from ..nodes import attributes, key_of, subgraph_inputs
+from ..nodes import key_of, named, subgraph_inputs
 from ..session import Session
 from .reach import NOTHING, RULES, everything, sizes_of_one
 
@@ -142,7 +142,7 @@ class Walk:
         y = Tensor(self.graph, next(filter(None, node.output)))
         rule = None if node.domain else RULES.get(node.op_type)
         if rule is not None:
-            results = rule(y, given, seen, **attributes(node))
+            results = rule(y, given, seen, **named(self.graph.attributes(node), rule))
         elif key_of(node) in BODIES or specified_function(self.graph, node) is not None:
             start = len(self.graph.nodes)
             outputs = (own_body if key_of(node) in BODIES else specified_body)(self.graph, node)

@@ -236,6 +236,51 @@ def test_what_sees_the_whole_map_or_what_it_may_choose(line):
     assert (fields[..., [0, 2]] == [0, 8]).all()
 
 
+NORMS = ["L1", "L2", "LogSum", "LogSumExp", "SumSquare", "Sum", "Prod", "Max"]
+
+
+@pytest.mark.parametrize("opset", [18, 19, 20, 23, 26])
+@pytest.mark.parametrize("kind", NORMS)
+def test_a_normalisation_by_the_whole_map_sees_all_of_it(kind, opset):
+    net = parsed(
+        f"""(float[1,2,8,8] x) => (y) {{
+            a = Conv <pads=[1,1,1,1]> (x, k) p = Relu(a)
+            n = Reduce{kind} <keepdims = 1> (p, space) y = Div(p, n)
+        }}""",
+        opset,
+        k=np.ones((2, 2, 3, 3)),
+        space=np.array([2, 3]),
+    )
+    fields = receptive_fields(canonical(net), ["p", "y"])
+    assert fields["p"][4, 4].tolist() == [3, 3, 6, 6]
+    assert (fields["y"] == [0, 0, 8, 8]).all()
+
+
+@pytest.mark.parametrize("cast", ["Cast <to = 1, saturate = 1> (a)", "CastLike <saturate = 0> (a, s)"])
+def test_a_cast_sees_what_it_casts(cast):
+    net = parsed(
+        f"(float[1,2,8,8] x) => (y) {{ a = Conv <pads=[1,1,1,1]> (x, k)\n y = {cast} }}",
+        20,
+        k=np.ones((2, 2, 3, 3)),
+        s=np.ones(1),
+    )
+    assert receptive_fields(canonical(net), ["y"])["y"][4, 4].tolist() == [3, 3, 6, 6]
+
+
+def test_a_spatial_transformer_sees_what_turns_it():
+    net = parsed(
+        """(float[1,2,8,8] x) => (y) {
+            m = GlobalAveragePool(x) f = Flatten(m) t = MatMul(f, w) a = Reshape(t, s23)
+            g = AffineGrid(a, s4) y = GridSample(x, g)
+        }""",
+        20,
+        w=np.ones((2, 6)),
+        s23=np.array([1, 2, 3]),
+        s4=np.array([1, 2, 8, 8]),
+    )
+    assert (receptive_fields(canonical(net), ["y"])["y"] == [0, 0, 8, 8]).all()
+
+
 def test_attention_sees_everything_and_tokens_their_patch():
     net = parsed(
         """(float[1,3,32,32] x) => (float[1,16,6] z) {
