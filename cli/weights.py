@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.errors import BadModel, BadRequest, NoRule
+from ..engine.errors import OnnxlensError
 from . import options
 from .console import download, emit, note, say, table
 from .folder import Folder
@@ -125,7 +125,7 @@ def _written(
     if not found.in_colour:
         try:
             tiles = pattern_tiles(network, found, outputs)
-        except (BadModel, BadRequest, NoRule) as error:
+        except OnnxlensError as error:  # one layer without them does not cost those of the others
             problem = {"no_patterns": str(error)}
             note(f"{found.layer}: no patterns: {error}")
         else:

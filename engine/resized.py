@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from onnx import ModelProto, NodeProto, helper
+
+from .graph import Graph
+from .nodes import subgraph_inputs
+from .sizes import Dim
 
 
 def freed(model: ModelProto, wanted: Collection[str] = ()) -> ModelProto:
@@ -36,3 +40,25 @@ def _leading_to(nodes: Collection[NodeProto], wanted: set[str]) -> list[NodeProt
             wanted.update(node.input)
             kept.append(node)
     return kept[::-1]
+
+
+def rebound(graph: Graph, name: str, shape: Sequence[Dim], wanted: str) -> Graph:
+    """What leads to the value `wanted`, with another shape for the input `name`.
+
+    Sizes that the canonical form has made constants stay what they were: see that none is on the way. Raises
+    BadModel where an operator does not fit the other size.
+    """
+    other = Graph(dict(graph.opsets))
+    other.twins = dict(graph.twins)
+    for i in graph.inputs:
+        elem = graph.types[i].tensor_type.elem_type
+        other.declare_input(
+            i, helper.make_tensor_type_proto(elem, list(shape)) if i == name else graph.types[i]
+        )
+    nodes = graph.ancestors([wanted])
+    for i in dict.fromkeys(i for n in nodes for i in (*n.input, *sorted(subgraph_inputs(n)))):
+        if i in graph.constants:
+            other.add_constant(graph.constants[i])
+    for node in nodes:
+        other.add(node)
+    return other

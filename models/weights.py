@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,18 +74,22 @@ class Weights(Shown):
         """The largest kernels, for notebooks."""
         return self.picture(self.order()[:LARGEST])
 
-    def tiles(self, outputs: Sequence[int], kernels: np.ndarray, what: str = "kernels") -> np.ndarray:
-        """Kernels or patterns (n, C, h, w) over the image's channels in its colours, each on its own scale.
+    def tiles(
+        self, outputs: Sequence[int], kernels: Iterable[np.ndarray], what: str = "kernels"
+    ) -> np.ndarray:
+        """Kernels or patterns (C, h, w) over the image's channels in its colours, each on its own scale.
 
         Below each stand its output and the norm of its weights. One that is nothing is crossed out.
         """
-        tiles = [
-            picture.blank(TILE, TILE) if self.faint[k] else picture.fitted(self._coloured(kernel), TILE)
-            for k, kernel in zip(outputs, kernels, strict=True)
-        ]
+        tiles, size = [], (0, 0)
+        for k, kernel in zip(outputs, kernels, strict=True):
+            size = kernel.shape[1:]
+            tiles.append(
+                picture.blank(TILE, TILE) if self.faint[k] else picture.fitted(self._coloured(kernel), TILE)
+            )
         dead = set(self.dead)
         captions = [f"{k}: dead" if k in dead else f"{k}: {self.norms[k]:.3g}" for k in outputs]
-        title = self._title(f"{what} of {kernels.shape[2]} x {kernels.shape[3]}", len(outputs))
+        title = self._title(f"{what} of {size[0]} x {size[1]}", len(outputs))
         return picture.titled(picture.grid(tiles, 8, captions=captions), title)
 
     def slices(self, outputs: Sequence[int]) -> np.ndarray:

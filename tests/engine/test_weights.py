@@ -259,9 +259,13 @@ def test_a_bias_and_a_normalisation_behind_count():
 # -- patterns ---------------------------------------------------------------------------------------------
 
 
+def shown(network, layer, outputs):
+    return np.stack(list(patterns(network, layer, outputs)))
+
+
 def test_the_pattern_of_a_first_convolution_is_its_kernel():
     net = Network(WRAPPED["quantised"], "cpu", 1)
-    np.testing.assert_allclose(patterns(net, "y", [4, 0]), KERNELS[[4, 0]], atol=1e-6)
+    np.testing.assert_allclose(shown(net, "y", [4, 0]), KERNELS[[4, 0]], atol=1e-6)
 
 
 def test_the_pattern_of_a_second_is_the_sum_of_the_first_ones_shifted():
@@ -278,7 +282,7 @@ def test_the_pattern_of_a_second_is_the_sum_of_the_first_ones_shifted():
             for dy in range(2):
                 for dx in range(2):
                     expected[k, :, 2 * dy : 2 * dy + 3, 2 * dx : 2 * dx + 3] += w[k, j, dy, dx] * v[j]
-    np.testing.assert_allclose(patterns(Network(model, "cpu", 1), "y", range(5)), expected, atol=1e-5)
+    np.testing.assert_allclose(shown(Network(model, "cpu", 1), "y", range(5)), expected, atol=1e-5)
 
 
 def test_a_max_pool_counts_as_an_average():
@@ -289,13 +293,13 @@ def test_a_max_pool_counts_as_an_average():
         v=v,
     )
     expected = np.broadcast_to(v / 4, (2, 3, 2, 2))
-    np.testing.assert_allclose(patterns(Network(model, "cpu", 1), "y", [0, 1]), expected, atol=1e-6)
+    np.testing.assert_allclose(shown(Network(model, "cpu", 1), "y", [0, 1]), expected, atol=1e-6)
 
 
 def test_patterns_of_channels_last_and_of_classes():
     w = RNG.standard_normal((4, 60)).astype(np.float32)
     model = parsed("(float[1,5,4,3] x) => (float[1,4] y) { f = Flatten(x) y = Gemm<transB=1>(f, w) }", w=w)
-    found = patterns(Network(model, "cpu", 1), "y", [3, 1])
+    found = shown(Network(model, "cpu", 1), "y", [3, 1])
     np.testing.assert_allclose(found, w.reshape(4, 5, 4, 3).transpose(0, 3, 1, 2)[[3, 1]], atol=1e-6)
 
 
@@ -315,6 +319,82 @@ def test_a_layer_inside_windows_has_no_pattern():
     )
     with pytest.raises(BadRequest, match="no feature map and no vector"):
         patterns(Network(model, "cpu", 1), "y", [0])
+
+
+SILU = "s{0} = Sigmoid(c{0}) r{0} = Mul(c{0}, s{0})"
+ENDS = {
+    "strides": f"c1 = Conv<strides=[2,2], pads=[1,1,1,1]>(p0, v1) {SILU.format(1)} y = Conv(r1, v2)",
+    "pooling": (
+        "m = MaxPool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(p0) t = Tanh(m) "
+        "y = Conv<strides=[3,3]>(t, v1)"
+    ),
+    "branches": (
+        "n = Constant<value_ints=[1,3]>() a, rest = Split<axis=1>(p0, n) c1 = Conv<pads=[1,1,1,1]>(a, vs) "
+        "k = Concat<axis=1>(rest, c1) y = Conv<dilations=[4,4], pads=[4,4,4,4]>(k, v1)"
+    ),
+    "up": (
+        "c1 = Conv<strides=[2,2], pads=[1,1,1,1]>(p0, v1) f = Constant<value_floats=[1.0,1.0,2.0,2.0]>() "
+        'u = Resize<mode="linear">(c1, , f) y = Conv(u, v2)'
+    ),
+    "far": "c1 = Conv<dilations=[50,50], pads=[50,50,50,50]>(p0, v1) y = Conv<dilations=[20,20]>(c1, v2)",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_pattern_does_not_depend_on_the_size_of_the_image(end):
+    """Of large images it is computed on smaller ones: the same numbers, borders and biases included."""
+    sizes = {"v0": (4, 3, 3, 3), "v1": (4, 4, 3, 3), "v2": (4, 4, 3, 3), "vs": (1, 1, 3, 3), "b": (4,)}
+    weights = {name: RNG.standard_normal(shape) for name, shape in sizes.items()}
+
+    def found(size, line):
+        text = (
+            f"(float[1,3,{size},{size + 64}] x) => (float[1,4,h,w] y) "
+            f"{{ c0 = Conv<pads=[1,1,1,1]>(x, v0, b) {SILU.format(0)} {line} {ENDS[end]} }}"
+        )
+        return shown(Network(parsed(text, **weights), "cpu", 1), "y", [2, 0])
+
+    # A size among the constants: this one is computed as it is.
+    expected = found(256, "n0 = Constant<value_ints=[1,4,256,320]>() p0 = Reshape(r0, n0)")
+    assert max(expected.shape) < 160
+    for size in (448, 640):
+        np.testing.assert_allclose(found(size, "p0 = Identity(r0)"), expected, atol=1e-4)
+
+
+def test_what_sees_the_whole_image_has_a_pattern_of_that_size():
+    w = RNG.standard_normal((2, 3, 1, 1))
+    model = parsed(
+        """(float[1,3,200,300] x) => (float[1,2,200,300] y) { c = Conv(x, w) g = GlobalAveragePool(c)
+        y = Add(c, g) }""",
+        w=w,
+    )
+    assert shown(Network(model, "cpu", 1), "y", [0]).shape == (1, 3, 200, 300)
+
+
+def test_patterns_that_would_take_much_memory_are_refused():
+    body = """(float[1,3,4096,4096] x) => (float[1,2,4096,4096] y) { c = Conv(x, w) g = GlobalAveragePool(c)
+        y = Add(c, g) }"""
+    network = Network(parsed(body, w=RNG.standard_normal((2, 3, 1, 1))), "cpu", 1)
+    with pytest.raises(BadRequest, match="MB at this size of image"):
+        patterns(network, "y", [0])
+    assert shown(network, "c", [0]).shape == (1, 3, 1, 1)
+
+
+def test_rows_of_tokens_are_no_images():
+    model = parsed(
+        """(float[1,3,4,4] x) => (float[16,5] y) { t = Transpose<perm=[0,2,3,1]>(x)
+        s = Constant<value_ints=[16,3]>() r = Reshape(t, s) y = MatMul(r, w) }""",
+        w=RNG.standard_normal((3, 5)),
+    )
+    with pytest.raises(BadRequest, match="16 rows, of tokens or windows, for 1 images"):
+        patterns(Network(model, "cpu", 1), "y", [0])
+
+
+def test_the_image_need_not_be_the_first_input():
+    model = parsed(
+        "(float[1,2] z, float[1,3,8,9] x) => (float[1,6,5,5] y, float[1,2] a) { y = Conv(x, w) a = Neg(z) }",
+        w=KERNELS,
+    )
+    np.testing.assert_allclose(shown(Network(model, "cpu", 1), "y", [5]), KERNELS[[5]], atol=1e-6)
 
 
 def test_weights_that_do_not_fit_are_said():
