@@ -14,12 +14,13 @@ import numpy as np
 from onnx import NodeProto
 
 from ..kernels.unpool import unpool
+from .complaint import one_line
 from .errors import BadRequest
 from .graph import Graph
 from .nodes import attributes, key_of, subgraph_inputs
 from .rewrites.pools import POOL
 from .rewritten import KERNELS
-from .session import Session, one_line
+from .session import Session
 
 ENOUGH = 2**20  # elements that are worth a thread of their own: to wake it takes as long as a tenth of them
 SHARE = 2**17  # elements of a task, of which each thread does one after the other
