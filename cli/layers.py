@@ -49,14 +49,14 @@ def command(model: str, as_json: bool) -> None:
 
 def _rows(graph: Graph, marks: dict[str | None, str]) -> list[dict[str, Any]]:
     """Inputs and values in the order of the network, without those that are made up; some have a mark."""
-    from ..engine.nodes import OURS
+    from ..engine.nodes import OURS, reads
 
     rows: list[dict[str, Any]] = [
         {"name": name, "operator": "input", "shape": _shape(graph[name].shape), "weights": 0}
         for name in graph.inputs
     ]
     for node in graph.nodes:
-        shapes = [list(graph.constants[i].dims) for i in node.input if i in graph.constants]
+        shapes = [list(graph.constants[i].dims) for i in reads(node) if i in graph.constants]
         weights = sum(prod(shape) for shape in shapes if shape)
         for name in node.output:
             if name and not name.startswith(OURS):

@@ -11,7 +11,7 @@ from onnx import NodeProto
 from .errors import BadRequest, nearest
 from .graph import Graph
 from .maps import View, map_names, view_of, views
-from .nodes import OURS, attributes
+from .nodes import OURS, attributes, captured, reads
 from .types import is_float
 
 # Operators that pass on every element as it is, in another shape or type at most.
@@ -100,7 +100,7 @@ def _only_extra_read(graph: Graph, way: list[NodeProto], name: str, view: View) 
                 return bool(0 <= ends[0] <= view.extra)
         return False
 
-    readers = [n for n in way if name in n.input[:1]]
+    readers = [n for n in way if name in (*n.input[:1], *captured(n))]
     return bool(readers) and all(map(takes_extra, readers))
 
 
@@ -179,9 +179,9 @@ def bottlenecks(graph: Graph, score: str) -> list[str]:
     way = graph.ancestors([score])
     felt, last_read = set(graph.inputs), dict.fromkeys(graph.inputs, -1)
     for i, node in enumerate(way):
-        if felt.intersection(node.input):
+        if felt.intersection(reads(node)):
             felt.update(o for o in node.output if o and _carries(graph, o))
-        last_read.update((name, i) for name in node.input if name in felt)
+        last_read.update((name, i) for name in reads(node) if name in felt)
     found = []
     needed_until = max((last_read[name] for name in graph.inputs), default=-1)
     for i, node in enumerate(way):
@@ -196,7 +196,7 @@ def between(graph: Graph, layer: str, score: str) -> list[str]:
     """The computed floating-point values that lead from the layer to the score, in order, both included."""
     felt = {layer}
     for node in graph.nodes:
-        if felt.intersection(node.input):
+        if felt.intersection(reads(node)):
             felt.update(node.output)
     way = [o for n in graph.ancestors([score]) for o in n.output[:1]]
     return [o for o in way if o in felt and (d := graph[o].dtype) is not None and is_float(d)]

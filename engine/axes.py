@@ -11,7 +11,7 @@ from collections.abc import Callable
 from onnx import NodeProto
 
 from .graph import Graph
-from .nodes import attributes
+from .nodes import attributes, reads
 from .sizes import Dim
 
 # Operators whose first input and first output have their channels on the second axis.
@@ -47,7 +47,7 @@ def channel_axes(graph: Graph) -> dict[str, int]:
     shapes = {name: graph[name].shape or () for name in graph.value_names()}
     fixed = set(graph.constants)
     for node in graph.nodes:
-        if all(i in fixed for i in node.input):
+        if fixed.issuperset(reads(node)):
             fixed.update(node.output)
 
     def learn(name: str, axis: int | None) -> None:

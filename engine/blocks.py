@@ -9,7 +9,7 @@ from onnx import NodeProto
 
 from .errors import NoRule
 from .graph import Graph, Tensor
-from .nodes import describe, key_of, schema_of
+from .nodes import captured, describe, key_of, reads, schema_of
 from .types import is_float
 
 _POSITIONS = "gives positions, which do not change by a little"
@@ -49,11 +49,12 @@ def no_rule(graph: Graph, node: NodeProto, reason: str | None = None) -> str:
     """
     before = value_before(graph, node)
     ask = f"ask for a value before it (of={before!r})" if before else "ask for a value behind it by `wrt`"
-    other = (
-        'take steps for the identity (rules="straight-through")'
-        if node.op_type in STEPS - {"Hardmax"}
-        else "give a rule for it in `rules`"
-    )
+    if node.op_type in STEPS - {"Hardmax"}:
+        other = 'take steps for the identity (rules="straight-through")'
+    elif captured(node):  # a rule is given the inputs alone
+        other = "for one behind it by `wrt`"
+    else:
+        other = "give a rule for it in `rules`"
     return f"no gradient leads through {describe(node)}: {reason or why(graph, node)}; {ask} or {other}"
 
 
@@ -76,7 +77,7 @@ def explained(graph: Graph, node: NodeProto) -> Iterator[None]:
 
 def value_before(graph: Graph, node: NodeProto) -> str | None:
     """The nearest computed real value before a node, if there is one; a feature map before others."""
-    names = list(dict.fromkeys(i for i in node.input if i))
+    names = reads(node)
     seen: set[str] = set()
     while names:
         real = [n for n in names if graph.producer(n) is not None and _is_real(graph, n)]
@@ -84,7 +85,7 @@ def value_before(graph: Graph, node: NodeProto) -> str | None:
             return max(real, key=lambda n: len(graph[n].shape or ()))
         seen.update(names)
         made = [graph.producer(n) for n in names]
-        names = list(dict.fromkeys(i for m in made if m is not None for i in m.input if i and i not in seen))
+        names = list(dict.fromkeys(i for m in made if m is not None for i in reads(m) if i not in seen))
     return None
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-from onnx import AttributeProto, GraphProto, NodeProto, helper
+from onnx import GraphProto, NodeProto, helper
 
 from .graph import Graph, Tensor
-from .nodes import ours
+from .nodes import ours, renamed
 
 
 def straightened(
@@ -45,25 +45,8 @@ def _spliced(node: NodeProto, branch: GraphProto, graph: Graph, taken: set[str])
     for tensor in branch.initializer:
         yield helper.make_node("Constant", [], [new[tensor.name]], value=tensor)
     for inner in branch.node:
-        yield _renamed(inner, new)
+        yield renamed(inner, new)
     for inside, outside in zip(branch.output, node.output, strict=False):
         if outside:
             source = new.get(inside.name, inside.name)
             yield helper.make_node("Identity", [source], [outside], f"{node.name or outside}/{inside.name}")
-
-
-def _renamed(node: NodeProto, new: Mapping[str, str]) -> NodeProto:
-    """A copy that reads and writes values by their new names, in the graphs inside it too."""
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    for names in (copy.input, copy.output):
-        for i, name in enumerate(names):
-            names[i] = new.get(name, name)
-    for attribute in copy.attribute:
-        for body in [attribute.g] if attribute.type == AttributeProto.GRAPH else attribute.graphs:
-            inner = [_renamed(n, new) for n in body.node]
-            del body.node[:]
-            body.node.extend(inner)
-            for output in body.output:
-                output.name = new.get(output.name, output.name)
-    return copy

@@ -30,6 +30,7 @@ from onnx import ModelProto, TensorProto, helper
 from ..kernels.home import cache_folder
 from .external import is_external, place_of
 from .graph import Graph
+from .nodes import reads
 from .provider import RUNTIME
 
 SIZE = 1000  # MB that all entries may take
@@ -57,7 +58,7 @@ def pays(graph: Graph, outputs: Sequence[str]) -> bool:
     packed at every start all the same, so a network that consists of these gains nothing.
     """
     nodes = graph.ancestors(outputs)
-    used = {i for n in nodes for i in n.input}
+    used = {i for n in nodes for i in reads(n)}
     sizes = {name: _length(t) for name, t in graph.constants.items() if name in used}
     kernels = {n.input[1] for n in nodes if n.op_type in ("Conv", "ConvTranspose")}
     held = sum(sizes.values())

@@ -31,7 +31,7 @@ from .errors import BadModel
 from .file import Source, read_model
 from .folding import LITERAL, elements, folded
 from .graph import Graph
-from .nodes import describe, key_of, ours, schema_of, understood
+from .nodes import captured, describe, key_of, ours, reads, renamed, schema_of, understood
 from .sizes import Dim
 from .upgrades import say_older_opset, write_function_defaults, write_old_resize
 from .widen import is_narrow, widen
@@ -169,10 +169,10 @@ def _at_opset(light: ModelProto) -> ModelProto:
 def _mark_added(light: ModelProto, known: set[str]) -> None:
     """Give values that the converter made up a name that says so: nobody asked for them by name."""
     new = {o: ours(o, known) for n in light.graph.node for o in n.output if o and o not in known}
-    for node in light.graph.node:
-        for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                names[i] = new.get(name, name)
+    if new:
+        nodes = [renamed(n, new) for n in light.graph.node]
+        del light.graph.node[:]
+        light.graph.node.extend(nodes)
     for value in light.graph.value_info:
         value.name = new.get(value.name, value.name)
 
@@ -194,9 +194,10 @@ def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[
     again: dict[str, str] = {}
     taken = {o for n in light.graph.node for o in n.output}
     moved = {i for n in light.graph.node if n.op_type != "DequantizeLinear" for i in n.input}
+    # ONNX Runtime dies of a DequantizeLinear and QuantizeLinear in a row that a graph inside a node reads.
+    moved -= {i for n in light.graph.node for i in captured(n)}
     for node in straightened(light.graph.node, graph, known, taken):
-        for i, name in enumerate(node.input):
-            node.input[i] = again.get(name, name)
+        node = node if again.keys().isdisjoint(reads(node)) else renamed(node, again)
         if append(graph, node, known, kept=keep | set(outputs), declared=declared):
             q = node.output[0] if node.output else ""
             integers = show_real(graph, node, taken) if q in moved else None
@@ -222,7 +223,7 @@ def append(
     The node is changed. Raises BadModel where it reads what nothing computes, or does not fit.
     """
     node.domain = "" if node.domain == "ai.onnx" else node.domain
-    for name in filter(None, node.input):
+    for name in reads(node):
         if name not in graph:
             raise BadModel(f"{describe(node)} reads {name!r}, which nothing in the file computes")
     if any(o in graph for o in node.output if o):

@@ -17,7 +17,7 @@ from ..kernels.unpool import unpool
 from .complaint import one_line
 from .errors import BadRequest
 from .graph import Graph
-from .nodes import attributes, key_of, subgraph_inputs
+from .nodes import attributes, key_of, reads
 from .rewrites.pools import POOL
 from .rewritten import KERNELS
 from .session import Session
@@ -131,7 +131,7 @@ def _kernels(nodes: Sequence[NodeProto]) -> list[Kernel]:
 
 
 def _read(nodes: Sequence[NodeProto]) -> set[str]:
-    return {i for n in nodes for i in (*n.input, *subgraph_inputs(n)) if i}
+    return {i for n in nodes for i in reads(n)}
 
 
 def _max_pool(attrs: dict[str, Any]) -> Callable[..., Begun]:

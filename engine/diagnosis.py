@@ -13,7 +13,7 @@ from .doctor import find
 from .explainers.gradcam import contributions, one_hot
 from .gradient import backpropagate
 from .network import Network
-from .nodes import describe
+from .nodes import describe, reads
 from .session import Session
 from .types import is_float
 
@@ -105,7 +105,7 @@ def _made_by(network: Network, name: str) -> str:
 
 def _reader(network: Network, name: str, score: str) -> str:
     """The node on the way to the score that reads a value: where its gradient got lost."""
-    readers = [n for n in network.graph.ancestors([score]) if name in n.input]
+    readers = [n for n in network.graph.ancestors([score]) if name in reads(n)]
     if not readers:
         return "it does not reach the score"
     stops = [b for b in find(network.graph, [score], [name]).blocks if b.output in readers[0].output]

@@ -20,7 +20,7 @@ from .file import Source
 from .gradient import VJP, depending, refusal
 from .graph import Graph
 from .network import Network
-from .nodes import OURS, key_of, subgraph_inputs
+from .nodes import OURS, key_of, reads
 from .types import is_float
 
 SHOWN = 20  # values that are not finite, at most
@@ -110,7 +110,7 @@ def find(graph: Graph, of: Sequence[str], wrt: Sequence[str]) -> Finding:
             touched.update(filter(None, node.output))
             if not _touches(node, felt):
                 continue
-            here = felt.intersection(node.input)
+            here = felt.intersection(reads(node))
             after = depending(graph, [node], here) - felt
             flat = key_of(node) in STEPS or not after
             reason = why(graph, node) if flat else refusal(scratch, node, here)
@@ -132,8 +132,7 @@ def find(graph: Graph, of: Sequence[str], wrt: Sequence[str]) -> Finding:
 
 def _touches(node: NodeProto, values: set[str]) -> bool:
     """True where a node works on what one of the values holds, not on its size alone."""
-    read = {*node.input, *subgraph_inputs(node)}
-    return bool(read & values) and node.op_type not in ("Shape", "Size")
+    return not values.isdisjoint(reads(node)) and node.op_type not in ("Shape", "Size")
 
 
 def _how(graph: Graph, node: NodeProto) -> str:

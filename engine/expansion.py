@@ -11,7 +11,7 @@ from .bodies import BODIES
 from .canonical import append
 from .errors import BadModel, NoRule
 from .graph import Graph, Tensor
-from .nodes import defaults, describe, is_variadic, key_of, named, schema_of
+from .nodes import defaults, describe, is_variadic, key_of, named, renamed, schema_of
 from .windows import write_window
 
 
@@ -62,13 +62,9 @@ def specified_body(graph: Graph, node: NodeProto) -> list[str]:
     own = {name: name for name in (*inputs, *outputs)}
     known: set[str] = set()
     for inner in inliner.inline_local_functions(model).graph.node:
-        for names in (inner.input, inner.output):
-            for k, name in enumerate(names):
-                if name and name not in own:
-                    own[name] = graph.fresh(inner.op_type)
-                names[k] = own.get(name, "")
+        own.update((o, graph.fresh(inner.op_type)) for o in inner.output if o and o not in own)
         inner.name = ""
-        append(graph, inner, known)
+        append(graph, renamed(inner, own), known)
     return outputs
 
 

@@ -23,6 +23,7 @@ from onnx import (
 from .errors import BadModel
 from .external import attach, is_attached
 from .light import FILE, light_model
+from .nodes import bodies
 from .order import is_ordered, ordered
 from .sparse import LARGEST, sparse_tensors, write_out, written_size
 
@@ -117,10 +118,9 @@ def _parts(model: ModelProto) -> Iterator[Part]:
 
 
 def _inside(nodes: Iterable[NodeProto]) -> Iterator[GraphProto]:
-    for a in (a for node in nodes for a in node.attribute):
-        for body in [a.g] if a.HasField("g") else a.graphs:
-            yield from _inside(body.node)
-            yield body
+    for body in (body for node in nodes for body in bodies(node)):
+        yield from _inside(body.node)
+        yield body
 
 
 def _is_typed(value: ValueInfoProto | TensorProto) -> bool:
@@ -138,6 +138,6 @@ def _is_text(graph: GraphProto) -> bool:
     for node in graph.node:
         names += [node.op_type, node.domain, node.name, *node.input, *node.output]
         names += [a.name for a in node.attribute]
-        if not all(_is_text(a.g) for a in node.attribute if a.type == a.GRAPH):
+        if not all(map(_is_text, bodies(node))):
             return False
     return all(isinstance(name, str) for name in names)

@@ -9,7 +9,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from .graph import Graph, Tensor
-from .nodes import attributes
+from .nodes import attributes, reads
 from .types import shape_of
 
 LITERAL = 64  # elements; a constant node up to this size is arithmetic, above it is a weight
@@ -38,7 +38,7 @@ def folded(node: NodeProto, graph: Graph, known: set[str]) -> dict[str, np.ndarr
         return {node.output[0]: np.asarray(part, np.int64)}
     if node.op_type in ("Gather", "Slice") and node.input[0] not in known:
         return _picked(node, graph, known)
-    if not all(i in known for i in node.input if i) or node.op_type in _NEVER_FOLDED:
+    if not known.issuperset(reads(node)) or node.op_type in _NEVER_FOLDED:
         return None
     if node.op_type == "ConstantOfShape":
         size = Tensor(graph, node.input[0]).array

@@ -13,17 +13,28 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, defs
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs
 
 from .anatomy import score_name
-from .blocks import explained, no_rule, not_real
+from .blocks import explained, no_rule, not_real, why
 from .bodies import BODIES, quantised
 from .canonical import canonical
 from .errors import BadRequest, NoRule, nearest
 from .expansion import node_inputs, own_body, specified_body
 from .file import Source
 from .graph import Graph, Tensor, op
-from .nodes import has_gradient, is_differentiable, is_variadic, key_of, named, schema_of, understood
+from .nodes import (
+    bodies,
+    captured,
+    has_gradient,
+    is_differentiable,
+    is_variadic,
+    key_of,
+    named,
+    reads,
+    schema_of,
+    understood,
+)
 from .rules import VJP, quantisation
 from .types import is_float
 from .variants import TABLES
@@ -102,7 +113,7 @@ def refusal(graph: Graph, node: NodeProto, wrt: Iterable[str] | None = None) -> 
 
     It is tried: what its rule or body appends stays in the graph, so give a copy.
     """
-    sources = {i for i in (node.input if wrt is None else wrt) if i}
+    sources = set(reads(node) if wrt is None else wrt)
     grads: Grads = {}
     for y in (Tensor(graph, o) for o in node.output if o and _carries(graph, node, o, sources)):
         whole = y.dtype is not None and not is_float(y.dtype)
@@ -178,6 +189,8 @@ def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[s
         own = (table[n] for n in (node.name, *node.output[:1]) if n in table and n not in VJP)
         rule = next(own, None) or table.get(key_of(node))
         with understood(node), explained(graph, node):
+            if inside := _felt_inside(graph, node, felt, table):
+                raise NoRule(f"{why(graph, node)}, and reads {', '.join(map(repr, inside[:3]))} there")
             if rule is None:
                 _through_body(graph, node, arrived, grads, felt, table)
                 continue
@@ -200,8 +213,22 @@ def depending(graph: Graph, nodes: Iterable[NodeProto], sources: set[str], table
 
 
 def _feels(graph: Graph, node: NodeProto, felt: set[str], table: Rules = VJP) -> bool:
-    """True where an input of the node that has a gradient is felt."""
-    return not felt.isdisjoint(node.input) and not felt.isdisjoint(_open(graph, node, table))
+    """True where something of what the node reads that has a gradient is felt."""
+    if felt.isdisjoint(reads(node)):
+        return False
+    return not felt.isdisjoint(_open(graph, node, table)) or bool(_felt_inside(graph, node, felt, table))
+
+
+def _felt_inside(graph: Graph, node: NodeProto, felt: set[str], table: Rules) -> list[str]:
+    """Those of the felt values that lead to an output of a graph inside the node, which captures them."""
+    names = [name for name in captured(node) if name in felt]
+    return [n for n in names if any(_leads_through(graph, b, n, table) for b in bodies(node))]
+
+
+def _leads_through(graph: Graph, body: GraphProto, name: str, table: Rules) -> bool:
+    """True where a graph inside a node makes an output of a value around it. Types in it are not known."""
+    after = depending(graph, body.node, {name}, table)
+    return any(o.name in after for o in body.output)
 
 
 def _open(graph: Graph, node: NodeProto, table: Rules) -> list[str]:
@@ -223,7 +250,7 @@ def _carries(graph: Graph, node: NodeProto, name: str, felt: set[str]) -> bool:
     dtype = Tensor(graph, name).dtype
     if dtype is None or is_float(dtype):
         return True
-    moves_felt = any(i in felt and _is_whole(graph, i) for i in node.input)
+    moves_felt = any(i in felt and _is_whole(graph, i) for i in reads(node))
     return "int" in dtype.name and (key_of(node) in QUANTISING or (moves_felt and node.op_type != "Shape"))
 
 

@@ -27,7 +27,7 @@ from onnx import (
 from .errors import BadModel, BadRequest, nearest
 from .expression import Tensor, emit, op
 from .external import is_external
-from .nodes import OURS, attributes, describe, schema_of, subgraph_inputs
+from .nodes import OURS, attributes, bodies, captured, describe, reads, schema_of
 from .sizes import Dim, followed, target
 from .types import array_of, dtype_of, merged, shape_of
 
@@ -105,10 +105,12 @@ class Graph:
         """
         inferred = self._infer(node)
         completed = self._follow(node, inferred) if node.output else None
+        carried = self._carried(node) if node.op_type == "Loop" and not node.domain else {}
         for name in filter(None, node.output):
             views = (
                 inferred.get(name),
                 completed if name == node.output[0] else None,
+                carried.get(name),
                 (declared or {}).get(name),
             )
             known = [t for t in views if t is not None]
@@ -128,7 +130,7 @@ class Graph:
         if schema is None or not all(i in self.types for i in present):
             return {}
         types = {i: self.types[i] for i in present} | {
-            i: self.types[i] for i in subgraph_inputs(node) if i in self.types
+            i: self.types[i] for i in captured(node) if i in self.types
         }
         data = {i: self.constants[i] for i in present if i in self.constants and _is_small(self.constants[i])}
         opsets = [helper.make_opsetid(d, v) for d, v in self.opsets.items()]
@@ -157,6 +159,21 @@ class Graph:
         wish = target(node.op_type, shape(node.input[0]), self.sizes_of(node.input[-1]))
         elem = inferred[name].tensor_type.elem_type
         return None if wish is None else helper.make_tensor_type_proto(elem, wish)
+
+    def _carried(self, loop: NodeProto) -> dict[str, TypeProto]:
+        """What a Loop hands on from round to round: of the rank that it begins with, if a round gives that too.
+
+        ONNX infers none, because a round may change the shape.
+        """
+        made = (o.type for b in bodies(loop)[:1] for o in b.output[1:])
+        found = {}
+        for name, start, given in zip(loop.output, loop.input[2:], made, strict=False):
+            begun = self.types.get(start)
+            shape = shape_of(begun)
+            if begun is not None and shape is not None and len(shape) == len(shape_of(given) or ()):
+                elem = begun.tensor_type.elem_type
+                found[name] = helper.make_tensor_type_proto(elem, [None] * len(shape))
+        return found
 
     def sizes_of(self, name: str) -> list[Dim] | None:
         """The entries of an integer vector, as far as they are known."""
@@ -266,7 +283,7 @@ class Graph:
         wanted, kept = set(names), []
         for node in reversed(self.nodes):
             if wanted.intersection(node.output):
-                wanted.update(node.input, subgraph_inputs(node))
+                wanted.update(reads(node))
                 kept.append(node)
         return kept[::-1]
 
@@ -278,7 +295,7 @@ class Graph:
         """
         outputs = list(self.outputs if outputs is None else outputs)
         nodes = self.ancestors(outputs)
-        used = {i for n in nodes for i in (*n.input, *subgraph_inputs(n))} | set(outputs)
+        used = {i for n in nodes for i in reads(n)} | set(outputs)
         model = ModelProto(ir_version=IR_VERSION, producer_name="onnxlens")
         model.opset_import.extend(helper.make_opsetid(d, v) for d, v in self.opsets.items())
         for key, value in self.metadata.items():

@@ -16,7 +16,7 @@ from typing import Any
 from .axes import channel_axes
 from .errors import BadRequest, nearest
 from .graph import Graph, Tensor, op
-from .nodes import OURS
+from .nodes import OURS, reads
 from .types import is_float
 
 MOST_EXTRA = 16  # tokens before the patches: of the class, of distillation, registers
@@ -85,7 +85,7 @@ def views(graph: Graph) -> dict[str, View]:
         if _is_picture(graph, name, axes):
             found[name] = View(axes[name])
     for node in graph.nodes:
-        behind = next((grids[i] for i in node.input if i in grids), None)
+        behind = next((grids[i] for i in reads(node) if i in grids), None)
         for name in filter(None, node.output):
             if _is_picture(graph, name, axes) and _same_batch(graph, name, batch):
                 found[name] = View(axes[name])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from onnx import AttributeProto, NodeProto, defs, helper
+from onnx import AttributeProto, GraphProto, NodeProto, defs, helper
 
 from .errors import BadModel, OnnxlensError
 
@@ -39,17 +39,60 @@ def attributes(node: NodeProto, opset: int | None = None) -> dict[str, Any]:
     return {k: v.decode("utf-8", "replace") if isinstance(v, bytes) else v for k, v in values.items()}
 
 
-def subgraph_inputs(node: NodeProto) -> set[str]:
-    """Names that the graphs inside a node (If, Loop, Scan) take from around it."""
-    outer: set[str] = set()
-    for a in node.attribute:
-        for body in [a.g] if a.type == AttributeProto.GRAPH else a.graphs:
-            known = {i.name for i in body.input} | {t.name for t in body.initializer}
-            for inner in body.node:
-                outer |= ({i for i in inner.input if i} | subgraph_inputs(inner)) - known
-                known |= set(inner.output)
-            outer |= {o.name for o in body.output} - known
-    return outer
+def bodies(node: NodeProto) -> list[GraphProto]:
+    """The graphs inside a node: the branches of an If, what a Loop or a Scan repeats."""
+    return [g for a in node.attribute for g in ([a.g] if a.type == AttributeProto.GRAPH else a.graphs)]
+
+
+def every_node(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """The nodes, and those of the graphs inside them."""
+    for node in nodes:
+        yield node
+        for body in bodies(node):
+            yield from every_node(body.node)
+
+
+def reads(node: NodeProto) -> list[str]:
+    """Every value that a node is computed from: its inputs, and what the graphs inside it capture."""
+    return list(dict.fromkeys([*filter(None, node.input), *captured(node)]))
+
+
+def captured(node: NodeProto) -> list[str]:
+    """The values around a node that the graphs inside it read by name; they stand among no inputs."""
+    outer: dict[str, None] = {}
+    for body in bodies(node):
+        inner = [i for n in body.node for i in reads(n)] + [o.name for o in body.output if o.name]
+        own = _defined(body)
+        outer.update((name, None) for name in inner if name not in own)
+    return list(outer)
+
+
+def _defined(body: GraphProto) -> set[str]:
+    """The names that a graph gives to values of its own, which hide those around it."""
+    values = (*body.input, *body.initializer, *(t.values for t in body.sparse_initializer))
+    return {v.name for v in values}.union(*(n.output for n in body.node))
+
+
+def renamed(node: NodeProto, new: Mapping[str, str]) -> NodeProto:
+    """A copy that reads and computes values by their new names, in the graphs inside it too."""
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    _rename(copy, new)
+    return copy
+
+
+def _rename(node: NodeProto, new: Mapping[str, str]) -> None:
+    for names in (node.input, node.output):
+        for i, name in enumerate(names):
+            if name in new:
+                names[i] = new[name]
+    for body in bodies(node):
+        own = _defined(body)
+        outer = {name: other for name, other in new.items() if name not in own}
+        for inner in body.node:
+            _rename(inner, outer)
+        for output in body.output:
+            output.name = outer.get(output.name, output.name)
 
 
 def describe(node: NodeProto) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from onnx import NodeProto, helper
 
 from .graph import Graph
-from .nodes import OURS, key_of, subgraph_inputs
+from .nodes import OURS, key_of, reads, renamed
 from .rewrites import REWRITES
 from .rewritten import Rewritten
 
@@ -29,30 +29,20 @@ def optimised(graph: Graph, outputs: Iterable[str]) -> Graph:
     nodes = graph.ancestors(outputs)
     if not any(map(_may_change, nodes)):
         return graph
-    kept = set(outputs).union(*(subgraph_inputs(n) for n in nodes))
     new = Rewritten(graph)
     names: dict[str, str] = {}
     for node in nodes:
-        node = _renamed(node, names)
+        node = node if names.keys().isdisjoint(reads(node)) else renamed(node, names)
         results = REWRITES[key_of(node)](new, node) if _may_change(node) else None
         if results is None:
             new.add(node, {o: graph.types[o] for o in node.output if o in graph.types})
             continue
         for name, result in zip(node.output, results, strict=True):
             names[name] = result.name
-            if name in kept:
+            if name in outputs:
                 new.add(helper.make_node("Identity", [result.name], [name]))
     return new
 
 
 def _may_change(node: NodeProto) -> bool:
     return node.output[0].startswith(OURS) and key_of(node) in REWRITES
-
-
-def _renamed(node: NodeProto, names: dict[str, str]) -> NodeProto:
-    if not any(i in names for i in node.input):
-        return node
-    other = NodeProto()
-    other.CopyFrom(node)
-    other.input[:] = [names.get(i, i) for i in node.input]
-    return other

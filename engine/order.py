@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from onnx import NodeProto
 
 from .errors import BadModel
-from .nodes import describe, subgraph_inputs
+from .nodes import describe, reads
 
 SHOWN = 4  # nodes of a circle, at most, that an error names
 
@@ -49,4 +49,4 @@ def ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
 def _needed(nodes: Sequence[NodeProto]) -> list[set[int]]:
     """For each node the numbers of those whose values it reads."""
     maker = {o: i for i, node in enumerate(nodes) for o in node.output if o}
-    return [{maker[v] for v in (*n.input, *subgraph_inputs(n)) if v in maker} for n in nodes]
+    return [{maker[v] for v in reads(n) if v in maker} for n in nodes]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from onnx import ModelProto, NodeProto, helper
 
 from .graph import Graph
-from .nodes import subgraph_inputs
+from .nodes import reads
 from .sizes import Dim
 
 
@@ -22,8 +22,7 @@ def freed(model: ModelProto, wanted: Collection[str] = ()) -> ModelProto:
     other.CopyFrom(model)
     graph = other.graph
     del graph.value_info[:]
-    whole = any(a.HasField("g") for n in graph.node for a in n.attribute)  # these read more than they say
-    if wanted and not whole and {o for n in graph.node for o in n.output}.issuperset(wanted):
+    if wanted and {o for n in graph.node for o in n.output}.issuperset(wanted):
         nodes = _leading_to(graph.node, set(wanted))
         del graph.node[:], graph.output[:]
         graph.node.extend(nodes)
@@ -37,7 +36,7 @@ def _leading_to(nodes: Collection[NodeProto], wanted: set[str]) -> list[NodeProt
     kept = []
     for node in reversed(list(nodes)):
         if wanted.intersection(node.output):
-            wanted.update(node.input)
+            wanted.update(reads(node))
             kept.append(node)
     return kept[::-1]
 
@@ -56,7 +55,7 @@ def rebound(graph: Graph, name: str, shape: Sequence[Dim], wanted: str) -> Graph
             i, helper.make_tensor_type_proto(elem, list(shape)) if i == name else graph.types[i]
         )
     nodes = graph.ancestors([wanted])
-    for i in dict.fromkeys(i for n in nodes for i in (*n.input, *sorted(subgraph_inputs(n)))):
+    for i in dict.fromkeys(i for n in nodes for i in reads(n)):
         if i in graph.constants:
             other.add_constant(graph.constants[i])
     for node in nodes:

@@ -13,7 +13,7 @@ from onnx import NodeProto, TypeProto
 from .aside import set_aside, temporary
 from .external import MAPPED
 from .graph import Graph, Tensor, op
-from .nodes import attributes
+from .nodes import attributes, bodies, reads
 
 KERNELS = "onnxlens"  # the domain of steps that no operator does as fast; chain.py runs them
 LARGEST_BLOCK = 16  # channels, where registers hold 512 bits; 8 elsewhere
@@ -61,7 +61,8 @@ class Rewritten(Graph):
         if (in_blocks or node.op_type in BLOCKED) and len(Tensor(self, node.output[0]).shape or ()) == 4:
             self.blocked.add(node.output[0])
         divides = node.op_type in UNBOUNDED and self.known(node.input[-1]) is None
-        if divides or (node.op_type not in BOUNDED and not self.unbounded.isdisjoint(node.input)):
+        divides = divides or bool(bodies(node))  # which may hold any of these
+        if divides or (node.op_type not in BOUNDED and not self.unbounded.isdisjoint(reads(node))):
             self.unbounded.update(node.output)
 
     def known(self, name: str) -> np.ndarray | None:

@@ -16,7 +16,7 @@ from .complaint import one_line
 from .errors import BadModel, BadRequest, CannotRun, OnnxlensError
 from .external import is_external, place_of, set_place, size_of
 from .graph import Graph, Tensor
-from .nodes import OURS, subgraph_inputs
+from .nodes import OURS, reads
 from .provider import PROVIDERS, choose, newest_opset
 from .types import array_of
 
@@ -103,7 +103,7 @@ class Session:
 def _model(graph: Graph, outputs: Sequence[str]) -> ModelProto:
     """What computes these values, without its weights and without inputs that nothing reads."""
     model = graph.to_model(outputs, weights=False)
-    used = {i for n in model.graph.node for i in (*n.input, *subgraph_inputs(n))} | set(outputs)
+    used = {i for n in model.graph.node for i in reads(n)} | set(outputs)
     unused = [i for i in model.graph.input if i.name not in used]
     for value in unused:
         model.graph.input.remove(value)

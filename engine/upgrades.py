@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from .nodes import schema_of
+from .nodes import every_node, schema_of
 
 
 def write_function_defaults(model: ModelProto) -> None:
     """Write the default attributes of a model's own functions into their calls: the inliner drops them."""
     defaults = {(f.domain, f.name, f.overload): f.attribute_proto for f in model.functions}
     for nodes in (model.graph.node, *(f.node for f in model.functions)):
-        for node in _all_nodes(nodes):
+        for node in every_node(nodes):
             present = {a.name for a in node.attribute}
             of_call = defaults.get((node.domain, node.op_type, node.overload), ())
             node.attribute.extend(a for a in of_call if a.name not in present)
@@ -26,7 +26,7 @@ def write_old_resize(model: ModelProto, weights: Mapping[str, TensorProto]) -> N
     Positions were x / scale; nearest was the pixel below, or above where it shrinks (as ONNX Runtime does).
     """
     literals = {t.name: t for t in model.graph.initializer} | dict(weights)
-    for node in _all_nodes(model.graph.node):
+    for node in every_node(model.graph.node):
         for a in node.attribute:
             if node.op_type == "Constant" and a.name == "value":
                 literals[node.output[0]] = a.t
@@ -50,16 +50,7 @@ def say_older_opset(model: ModelProto, newest: int) -> None:
     opset = next((o for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
     if opset is None or opset.version <= newest:
         return
-    own = (n for n in _all_nodes(model.graph.node) if n.domain in ("", "ai.onnx"))
+    own = (n for n in every_node(model.graph.node) if n.domain in ("", "ai.onnx"))
     schemas = [schema_of(n.op_type, opset.version) for n in own]
     if all(s is not None and s.since_version <= newest for s in schemas):
         opset.version = newest
-
-
-def _all_nodes(nodes: object) -> Iterator[NodeProto]:
-    """The nodes, and those of the graphs inside them."""
-    for node in nodes:  # type: ignore[attr-defined]
-        yield node
-        for a in node.attribute:
-            for body in [a.g] if a.type == AttributeProto.GRAPH else a.graphs:
-                yield from _all_nodes(body.node)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from .nodes import ours
+from .nodes import bodies, ours, renamed
 from .types import array_of
 
 NARROW = {TensorProto.FLOAT16, TensorProto.BFLOAT16}
@@ -57,9 +57,8 @@ def widen(model: ModelProto, weights: dict[str, TensorProto]) -> dict[str, str]:
     nodes = list(graph.node)
     for node in nodes:
         _widen_node(node)
-        _rename(node, twins)
     del graph.node[:]
-    graph.node.extend([*before, *nodes, *after])
+    graph.node.extend([*before, *(renamed(n, twins) for n in nodes), *after])
     return twins
 
 
@@ -74,10 +73,10 @@ def _widen_node(node: NodeProto) -> None:
     for a in node.attribute:
         if a.type == AttributeProto.TENSOR:
             a.t.CopyFrom(_wide(a.t))
-        elif a.type == AttributeProto.GRAPH:
-            _widen_body(a.g)
         elif a.name in ("dtype", "to") and a.i in NARROW:
             a.i = TensorProto.FLOAT
+    for body in bodies(node):
+        _widen_body(body)
 
 
 def _widen_body(body: GraphProto) -> None:
@@ -89,15 +88,6 @@ def _widen_body(body: GraphProto) -> None:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
     for node in body.node:
         _widen_node(node)
-
-
-def _rename(node: NodeProto, names: dict[str, str]) -> None:
-    for values in (node.input, node.output):
-        for i, name in enumerate(values):
-            values[i] = names.get(name, name)
-    for a in node.attribute:
-        for inner in a.g.node:
-            _rename(inner, names)
 
 
 def _cast(source: str, target: str, to: int) -> NodeProto:

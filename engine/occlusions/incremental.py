@@ -39,7 +39,7 @@ import numpy as np
 from ...kernels.crop import Box, change, crop
 from ..graph import Graph
 from ..network import Network
-from ..nodes import attributes
+from ..nodes import attributes, reads
 from .spans import changed, spans
 from .stages import Piece, Ranges, Stage, part
 
@@ -199,7 +199,7 @@ def _batches(boxes: Sequence[Box], channels: int) -> Iterator[tuple[tuple[int, i
 
 def _pooling(graph: Graph, name: str, asked: Sequence[str]) -> str | None:
     """The mean of a map over all its positions, where nothing else of the map is asked for."""
-    readers = [n for n in graph.ancestors(asked) if name in n.input]
+    readers = [n for n in graph.ancestors(asked) if name in reads(n)]
     if len(readers) != 1 or name in asked:
         return None
     (node,) = readers

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..graph import Graph
 from ..network import Network
-from ..nodes import attributes, describe
+from ..nodes import attributes, describe, reads
 from .costs import chains, total_cost
 from .incremental import Incremental
 from .spans import spans
@@ -94,7 +94,7 @@ def _trial(runs: Sequence[Callable[[], int]]) -> list[float]:
 def entry(graph: Graph, shape: tuple[int, ...]) -> str | None:
     """The map (N, C, H, W) that is an image of this shape (C, H, W): the input, or it with its axes moved."""
     name = graph.inputs[0]
-    readers = [n for n in graph.nodes if name in n.input]
+    readers = [n for n in graph.nodes if name in reads(n)]
     if (
         len(readers) == 1
         and readers[0].op_type == "Transpose"
@@ -113,7 +113,7 @@ def _obstacle(graph: Graph, start: str, score: str) -> str:
     """Why cutting saves too little: from where on everything sees the whole map."""
     seen = spans(graph, start, graph.nodes)
     for node in graph.ancestors([score]):
-        if any(i in seen for i in node.input) and node.output[0] not in seen:
+        if any(i in seen for i in reads(node)) and node.output[0] not in seen:
             return (
                 f"from {describe(node)} on a patch changes everything, and before there is too little to save"
             )

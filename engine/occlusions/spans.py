@@ -20,6 +20,7 @@ import numpy as np
 from onnx import NodeProto
 
 from ..graph import Graph
+from ..nodes import reads
 
 WINDOWS = {"Conv", "MaxPool", "AveragePool", "LpPool"}
 # One position at a time, of the first input; the others are parameters.
@@ -121,7 +122,7 @@ def spans(graph: Graph, start: str, nodes: Sequence[NodeProto]) -> dict[str, Spa
     found: dict[str, Spans] = {start: (height, width)}
     felt = {start}
     for node in nodes:
-        moving = [i for i in node.input if i in felt]
+        moving = [i for i in reads(node) if i in felt]
         if not moving:
             continue
         felt.update(filter(None, node.output))

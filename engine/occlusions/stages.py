@@ -11,6 +11,7 @@ from onnx import helper
 from ...kernels.crop import Box, Corner
 from ..graph import Graph
 from ..network import Network
+from ..nodes import reads
 from ..session import Session
 from .spans import Range, Span, spans
 
@@ -86,7 +87,7 @@ def part(graph: Graph, start: str, ends: Sequence[str], free: bool = False) -> G
     wanted, nodes = set(ends), []
     for node in reversed(graph.nodes):
         if wanted.intersection(node.output) and start not in node.output:
-            wanted.update(node.input)
+            wanted.update(reads(node))
             nodes.append(node)
     other = Graph(dict(graph.opsets))
     type_ = graph.types[start]

@@ -10,7 +10,7 @@ What depends on the values themselves (a gather by a computed index) sees all th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from onnx import NodeProto, helper
@@ -20,7 +20,7 @@ from ..errors import BadModel
 from ..expansion import node_inputs, own_body, specified_body, specified_function
 from ..graph import Graph, Tensor, op
 from ..maps import feature_map, view_of
-from ..nodes import key_of, named, subgraph_inputs
+from ..nodes import key_of, named, reads, renamed
 from ..session import Session
 from .reach import NOTHING, RULES, everything, sizes_of_one
 
@@ -106,13 +106,10 @@ class Walk:
     def through(self, nodes: Sequence[NodeProto]) -> None:
         """Make the fields of all that these nodes compute."""
         for node in nodes:
-            if not any(i in self.fields for i in (*node.input, *subgraph_inputs(node))):
+            if not any(i in self.fields for i in reads(node)):
                 self._as_it_is(node)
             elif self._asks_for_form(node):
-                self._append(
-                    node,
-                    [self.fields[i].name if i in self.fields else self.plain(i).name for i in node.input],
-                )
+                self._append(node, self._again | {i: f.name for i, f in self.fields.items()})
             else:
                 self._field(node)
 
@@ -122,16 +119,16 @@ class Walk:
         return not node.domain and (like or node.op_type in ("Shape", "Size"))
 
     def _as_it_is(self, node: NodeProto) -> None:
-        if any(i in self._again for i in node.input):
-            self._append(node, [self._again.get(i, i) for i in node.input])
+        if not self._again.keys().isdisjoint(reads(node)):
+            self._append(node, self._again)
 
-    def _append(self, node: NodeProto, inputs: Sequence[str]) -> None:
-        """The node once more, for other inputs."""
-        outputs = [self.graph.fresh(node.op_type) if o else "" for o in node.output]
-        other = helper.make_node(node.op_type, inputs, outputs, domain=node.domain)
-        other.attribute.extend(node.attribute)
+    def _append(self, node: NodeProto, new: Mapping[str, str]) -> None:
+        """The node once more, for other values of what it reads."""
+        outputs = {o: self.graph.fresh(node.op_type) for o in node.output if o}
+        other = renamed(node, {**new, **outputs})
+        other.name = ""
         self.graph.add(other)
-        self._again.update({o: new for o, new in zip(node.output, outputs, strict=True) if o})
+        self._again.update(outputs)
 
     def _field(self, node: NodeProto) -> None:
         values = node_inputs(self.graph, node)
@@ -151,7 +148,7 @@ class Walk:
         else:
             results = None
         if results is None:
-            known = [self.fields[i] for i in (*node.input, *subgraph_inputs(node)) if i in self.fields]
+            known = [self.fields[i] for i in reads(node) if i in self.fields]
             results = [everything(Tensor(self.graph, o), known) if o else None for o in node.output]
         results = list(results) if isinstance(results, list | tuple) else [results] * len(node.output)
         self.fields.update({o: f for o, f in zip(node.output, results, strict=False) if o and f is not None})

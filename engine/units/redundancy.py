@@ -9,7 +9,7 @@ from onnx import NodeProto
 
 from ..anatomy import POOLING, RESHAPING
 from ..graph import Graph
-from ..nodes import attributes
+from ..nodes import attributes, reads
 from .weights import Kernels
 
 POSITIVE = {"Sigmoid", "HardSigmoid", "Softplus", "Softmax"}
@@ -84,7 +84,7 @@ def off(graph: Graph, layer: Kernels) -> np.ndarray:
 def _tail(graph: Graph, name: str, count: int) -> tuple[np.ndarray, np.ndarray, bool]:
     """What follows a layer up to its rectifier, as factor * y + offset per output, and if there is one."""
     factor, offset = np.ones(count), np.zeros(count)
-    while len(readers := [n for n in graph.nodes if name in n.input]) == 1:
+    while len(readers := [n for n in graph.nodes if name in reads(n)]) == 1:
         node = readers[0]
         others = [graph[i].array for i in node.input if i and i != name]
         numbers = [

@@ -14,7 +14,7 @@ from ..anatomy import POOLING, bottlenecks
 from ..graph import Graph
 from ..maps import View, views
 from ..network import Network
-from ..nodes import OURS
+from ..nodes import OURS, reads
 
 HELD = 2**28  # bytes of values that one run hands out
 STAGES = 8
@@ -146,5 +146,5 @@ def _shape(graph: Graph, name: str, view: View) -> tuple[int | str | None, ...]:
 
 def _only_reader(graph: Graph, name: str, reader: str) -> bool:
     """True where the node that computes `reader` is the only one that reads `name`."""
-    readers = [n for n in graph.nodes if name in n.input]
+    readers = [n for n in graph.nodes if name in reads(n)]
     return len(readers) == 1 and reader in readers[0].output

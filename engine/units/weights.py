@@ -15,7 +15,7 @@ from onnx import NodeProto
 from ..anatomy import QUANTISING, RESHAPING, WEIGHTED
 from ..graph import Graph
 from ..maps import View, views
-from ..nodes import attributes, understood
+from ..nodes import attributes, reads, understood
 from ..session import Session
 
 LARGEST = 2**28  # elements of a weight, or of a value on the way to it, that is computed
@@ -98,7 +98,7 @@ def fixed_values(graph: Graph) -> set[str]:
     """The values that depend on constants alone, and are not larger than a weight may be."""
     fixed = set(graph.constants)
     for node in graph.nodes:
-        if fixed.issuperset(filter(None, node.input)) and node.op_type not in OPEN:
+        if fixed.issuperset(reads(node)) and node.op_type not in OPEN:
             fixed.update(o for o in node.output if o and _is_bounded(graph, o))
     return fixed
 
@@ -144,7 +144,7 @@ def _stored(graph: Graph, name: str) -> str:
     """The largest constant that a value is made of: its name is the one that the exporter gave."""
     if name in graph.constants:
         return name
-    made_of = {i for n in graph.ancestors([name]) for i in n.input if i in graph.constants}
+    made_of = {i for n in graph.ancestors([name]) for i in reads(n) if i in graph.constants}
     return max(sorted(made_of), key=lambda n: _elements(graph, n) or 0, default=name)
 
 
@@ -197,6 +197,6 @@ def _behind_layers(graph: Graph) -> set[str]:
     """Every value that some layer with weights had a part in."""
     behind: set[str] = set()
     for node in graph.nodes:
-        if node.op_type in WEIGHTED or behind.intersection(node.input):
+        if node.op_type in WEIGHTED or behind.intersection(reads(node)):
             behind.update(node.output)
     return behind

@@ -31,7 +31,7 @@ import numpy as np
 
 from ..anatomy import RESHAPING
 from ..graph import Graph, Tensor, emit, op
-from ..nodes import attributes, named
+from ..nodes import attributes, named, reads
 from ..rules import VJP, activation
 
 Rule = Callable[..., Any]
@@ -145,7 +145,7 @@ def composite(
         layers = []
         for node in graph.ancestors(of):
             layer = node.op_type in LAYERS and not node.domain
-            deep = bool(behind.intersection(node.input))
+            deep = bool(behind.intersection(reads(node)))
             if layer:
                 layers.append(node.output[0])
                 flat = node.op_type in ("Gemm", "MatMul")
@@ -237,8 +237,8 @@ def _is_weight(x: Tensor | None, reach: int = REACH) -> bool:
     node = x.graph.producer(x.name)
     if node is None:
         return x.name in x.graph.constants
-    told = node.input[:1] if node.op_type == "CastLike" else node.input  # of the other only its type
-    return reach > 0 and all(_is_weight(Tensor(x.graph, i), reach - 1) for i in told if i)
+    told = node.input[:1] if node.op_type == "CastLike" else reads(node)  # of the other only its type
+    return reach > 0 and all(_is_weight(Tensor(x.graph, i), reach - 1) for i in told)
 
 
 def _is_gate(x: Tensor | None, reach: int = REACH, shifted: bool = False) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from onnx import NodeProto
 
 from ..graph import Graph, Tensor, emit, op
-from ..nodes import attributes
+from ..nodes import attributes, reads
 from ..rules import VJP
 
 Rule = Callable[..., Any]
@@ -47,7 +47,7 @@ def _pairs(graph: Graph, of: Collection[str]) -> list[tuple[NodeProto, NodeProto
     """Each normalisation and the convolution that it normalises."""
     way = graph.ancestors(of)
     readers: dict[str, int] = {}
-    for name in (*of, *(i for node in way for i in node.input)):
+    for name in (*of, *(i for node in way for i in reads(node))):
         readers[name] = readers.get(name, 0) + 1
     pairs = []
     for norm in way:

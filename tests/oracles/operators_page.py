@@ -40,6 +40,11 @@ REFUSED_FORMS = [
         "training mode",
         "what is explained is the deployed model; export that",
     ),
+    (
+        "If, Loop, Scan",
+        "by an input and by a value around them that the graphs inside them read",
+        "no way is lost unsaid: the error names the node and the value",
+    ),
     ("LinearAttention, LSTM, GRU, RNN", "a length that is not known", OPEN),
     ("DeformConv, GridSample, MaxRoiPool, RoiAlign", "pictures of a size that is not known", OPEN),
     ("LRN", "a number of channels that is not known", "its window is a matrix of them"),
