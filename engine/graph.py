@@ -27,9 +27,9 @@ from onnx import (
 from .errors import BadModel, BadRequest, nearest
 from .expression import Tensor, emit, op
 from .external import is_external
-from .nodes import OURS, attributes, bodies, captured, describe, reads, schema_of
+from .nodes import OURS, attributes, captured, describe, reads, schema_of
 from .sizes import Dim, followed, target
-from .types import array_of, dtype_of, merged, shape_of
+from .types import array_of, carried, dtype_of, merged, shape_of
 
 __all__ = ["Graph", "Tensor", "emit", "op"]  # one language: who writes a graph writes expressions
 IR_VERSION = 10  # what we write; read by ONNX Runtime 1.18 and newer
@@ -105,12 +105,12 @@ class Graph:
         """
         inferred = self._infer(node)
         completed = self._follow(node, inferred) if node.output else None
-        carried = self._carried(node) if node.op_type == "Loop" and not node.domain else {}
+        repeated = carried(node, self.types) if node.op_type == "Loop" and not node.domain else {}
         for name in filter(None, node.output):
             views = (
                 inferred.get(name),
                 completed if name == node.output[0] else None,
-                carried.get(name),
+                repeated.get(name),
                 (declared or {}).get(name),
             )
             known = [t for t in views if t is not None]
@@ -159,21 +159,6 @@ class Graph:
         wish = target(node.op_type, shape(node.input[0]), self.sizes_of(node.input[-1]))
         elem = inferred[name].tensor_type.elem_type
         return None if wish is None else helper.make_tensor_type_proto(elem, wish)
-
-    def _carried(self, loop: NodeProto) -> dict[str, TypeProto]:
-        """What a Loop hands on from round to round: of the rank that it begins with, if a round gives that too.
-
-        ONNX infers none, because a round may change the shape.
-        """
-        made = (o.type for b in bodies(loop)[:1] for o in b.output[1:])
-        found = {}
-        for name, start, given in zip(loop.output, loop.input[2:], made, strict=False):
-            begun = self.types.get(start)
-            shape = shape_of(begun)
-            if begun is not None and shape is not None and len(shape) == len(shape_of(given) or ()):
-                elem = begun.tensor_type.elem_type
-                found[name] = helper.make_tensor_type_proto(elem, [None] * len(shape))
-        return found
 
     def sizes_of(self, name: str) -> list[Dim] | None:
         """The entries of an integer vector, as far as they are known."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-from onnx import TensorProto, TypeProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, TypeProto, helper, numpy_helper
 
 from .errors import BadModel
 from .external import is_external, mapped
+from .nodes import bodies
 from .sizes import Dim
 
 
@@ -53,3 +56,18 @@ def merged(first: TypeProto, second: TypeProto) -> TypeProto:
         x if isinstance(x, int) else y if isinstance(y, int) else x or y for x, y in zip(a, b, strict=True)
     ]
     return helper.make_tensor_type_proto(first.tensor_type.elem_type, dims)
+
+
+def carried(loop: NodeProto, types: Mapping[str, TypeProto]) -> dict[str, TypeProto]:
+    """The types of what a Loop hands on from round to round: the rank it begins with, if a round gives that.
+
+    ONNX infers none, because a round may change the shape.
+    """
+    made = (o.type for b in bodies(loop)[:1] for o in b.output[1:])
+    found = {}
+    for name, start, given in zip(loop.output, loop.input[2:], made, strict=False):
+        begun, after = shape_of(types.get(start)), shape_of(given)
+        if begun is not None and after is not None and len(begun) == len(after):
+            elem = types[start].tensor_type.elem_type
+            found[name] = helper.make_tensor_type_proto(elem, [None] * len(begun))
+    return found
