@@ -387,3 +387,42 @@ def test_the_model_that_comes_along(tmp_path, monkeypatch):
     lens = Lens(EMBEDDED, provider="cpu")
     assert lens.preprocess.size == (96, 96)
     assert len(lens.labels) >= 10
+
+
+# -- open axes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("told", ["inside", "preset"])
+def test_an_input_with_all_axes_open_answers_like_its_twin(layout, told, lens_of):
+    stored = Preprocess(size=(SIDE, SIDE), fit="stretch", scale=1 / 255, layout=layout)
+    model = colours(layout=layout, preprocess=stored if told == "inside" else None)
+    more = {} if told == "inside" else {"preset": "unit", "size": (SIDE, SIDE)}
+    photo = blob(colour=1, at=(20, 9))
+    expected = lens_of(model, **{k: v for k, v in more.items() if k != "size"}).gradcam(photo, "green")
+    for dim, name in zip(
+        model.graph.input[0].type.tensor_type.shape.dim,
+        ("batch_size", "num_channels", "height", "width"),
+        strict=True,
+    ):
+        dim.Clear()
+        dim.dim_param = name
+    found = lens_of(model, **more).gradcam(photo, "green")
+    np.testing.assert_array_equal(found.map, expected.map)
+    assert found.predictions == expected.predictions
+
+
+def test_channels_that_nothing_says_are_asked_for(lens_of):
+    model = build(
+        [
+            helper.make_node("Reshape", ["x", "rows"], ["r"]),
+            helper.make_node("MatMul", ["r", "w"], ["y"]),
+        ],
+        {"x": ("n", "c", "h", "w")},
+        {"y": ("n", 5)},
+        {"w": np.ones((12, 5), np.float32)},
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 12]), "rows"))
+    with pytest.raises(BadRequest, match="number of channels open"):
+        lens_of(model, preset="unit", size=(2, 2), layout="nchw")
+    assert lens_of(model, preset="imagenet", size=(2, 2), layout="nchw").preprocess.channels == "rgb"
