@@ -102,9 +102,9 @@ class Shown(NamedTuple):
 
 
 def _predictions(lens: Lens, photo: np.ndarray) -> list[Prediction]:
-    """What the model sees; nothing where its answer is not a number, which its layers may explain."""
+    """What the model sees; nothing where it has no classes, or no number, which its layers may explain."""
     try:
-        return lens.predict(photo)
+        return lens.predict(photo) if lens.has_classes else []
     except NoMap as error:
         note(f"onnxlens: {error}")
         return []

@@ -67,12 +67,12 @@ def command(output: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
             (
                 label,
                 heat.target.label,
-                f"{heat.target.probability:.3f}",
+                heat.target.said,
                 heat.problem or f"{'on' if on_object(heat, drawn.mask) else 'off'} the object",
             )
         )
         pictures += [drawn.image, drawn.image if heat.problem else heat.overlay()]
-        captions += [label, f"{heat.target.label} {heat.target.probability:.2f}"]
+        captions += [label, f"{heat.target.label} {heat.target.said}"]
     sheet = folder.write("demo.png", encode_png(grid(pictures, 6, captions=captions)))
     page = look(folder, _view(lens, folder, results[SHOWN]["files"]["scene"]), "scenes", quiet)["files"][
         "page"
@@ -96,8 +96,9 @@ def command(output: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
 
 def _view(lens: Lens, folder: Folder, scene_file: str) -> View:
     """One of the drawn scenes, and more of them to search for those of highest response."""
-    from ..engine.anatomy import last_features, score_name
+    from ..engine.anatomy import last_features
     from ..engine.picture import encode_png
+    from ..engine.readouts import score_name
     from ..models.embedded.scenes import TEST_SEEDS, scene
     from ..models.photo import read_photo
 

@@ -13,7 +13,7 @@ from . import options
 from .console import counting, say
 from .dreaming import aims, ascent, climber, climbs
 from .folder import Folder
-from .manifest import finite, prediction
+from .manifest import finite, prediction, said
 from .results import Record, finish, records
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _written(folder: Folder, lens: Lens, stem: str, dream: Dream) -> dict[str, A
         }
         for o in dream.octaves
     ]
-    seen = [prediction(lens.predict(picture, top=1)[0]) for picture in dream.pictures]
+    seen = [prediction(lens.predict(p, top=1)[0]) for p in dream.pictures] if lens.has_classes else []
     return {"octaves": octaves, "seen_as": seen, "files": files}
 
 
@@ -164,8 +164,8 @@ def _line(result: dict[str, Any], folder: Path) -> str:
         films = f"{folder / files['gif']}, {folder / files['mp4']}"
         return f"{result['image']}: {result['frames']} frames -> {films}"
     before, after = result["octaves"][0]["before"][0], result["octaves"][-1]["after"][0]
-    seen = result["seen_as"][0]
+    taken = [f", now taken for {s['index']} {s['label']} ({said(s)})" for s in result["seen_as"][:1]]
     return (
-        f"{result['image']}: {result['objective']} from {before:.4g} to {after:.4g}, now taken for "
-        f"{seen['index']} {seen['label']} ({seen['probability']:.3f}) -> {folder / files['pictures'][0]}"
+        f"{result['image']}: {result['objective']} from {before:.4g} to {after:.4g}{''.join(taken)} "
+        f"-> {folder / files['pictures'][0]}"
     )

@@ -12,6 +12,7 @@ from ..engine.errors import BadRequest
 from . import options
 from .console import say
 from .folder import Folder
+from .manifest import said
 from .results import Record, finish, records
 from .run import folders_too
 
@@ -172,10 +173,7 @@ def _write_sheets(
 
 def _line(result: dict[str, Any], folder: Path, several: bool) -> str:
     target = result["target"]
-    sure = target["probability"]
-    what = (
-        f"{result['image']}: {target['index']} {target['label']} ({'nan' if sure is None else f'{sure:.3f}'})"
-    )
+    what = f"{result['image']}: {target['index']} {target['label']} ({said(target)})"
     what += f", {result['layer']}" if several else ""
     if "problem" in result:
         return f"{what}: no map: {result['problem']}"

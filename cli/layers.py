@@ -27,8 +27,9 @@ def command(model: str, as_json: bool) -> None:
     onnxlens layers model.onnx
     onnxlens layers scenes --json
     """
-    from ..engine.anatomy import last_features, score_name
+    from ..engine.anatomy import last_features
     from ..engine.canonical import canonical
+    from ..engine.readouts import known, score_name
     from ..models.zoo import resolve
 
     with download(model) as progress:
@@ -39,7 +40,9 @@ def command(model: str, as_json: bool) -> None:
     except BadRequest:
         features = None
         note("no feature map before the head: Grad-CAM has nothing to look at here")
-    rows = _rows(graph, {score: "scores", features: "Grad-CAM layer"})
+    read = known(graph)
+    marks = {features: "Grad-CAM layer", **({score: f"scores ({read.why})"} if read else {})}
+    rows = _rows(graph, marks)
     if as_json:
         for row in rows:
             emit(row)

@@ -63,14 +63,16 @@ def command(
     onnxlens look model.onnx cat.jpg --target "tabby" --folder photos -o page
     """
     from ..models.store import photo_at
-    from .manifest import manifest
+    from ..models.top import looked_at
+    from .manifest import manifest, said
 
     if Path(image).is_dir():
         raise BadRequest(f"{image}: a folder; say one of its photos, or `onnxlens run` for all of them")
     folder = Folder(output, overwrite)
     lens = options.open_lens(model, quiet, **settings)
-    layer = lens.explainer("gradcam", layer).layer
-    lens.wish(target)
+    layer = looked_at(lens, layer)
+    if target is not None or lens.has_classes:
+        lens.wish(target)
     photo = photo_at(image)
     view = View(lens, photo, image, target, layer, places, partial(line, model, image, settings))
     result = look(folder, view, model, quiet)
@@ -79,15 +81,15 @@ def command(
     if as_json:
         emit(result)
     else:
-        best = result["predictions"][0]
-        say(f"{image}: {best['label']} ({best['probability']:.3f}) -> {folder.path / PAGE}")
+        best = [f"{p['label']} ({said(p)})" for p in result["predictions"][:1]]
+        say(f"{image}: {''.join(best) or 'no classes'} -> {folder.path / PAGE}")
 
 
 def look(folder: Folder, view: View, model: str, quiet: bool) -> dict[str, Any]:
     """Make the page of a view and write it; the record of it, with what this model does not allow."""
     from .manifest import prediction
 
-    predictions = view.lens.predict(view.photo, PREDICTIONS)
+    predictions = view.lens.predict(view.photo, PREDICTIONS) if view.lens.has_classes else []
     with counting("looking", quiet) as progress:
         made = panels(view, progress)
     text = page(
@@ -139,19 +141,26 @@ def _facts(view: View) -> list[str]:
     return [
         f"photo of {width} x {height} pixels, {seen} as {w} x {h}",
         f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, opset {view.lens.network.opset}",
-        f"{len(graph.nodes)} operators, {len(view.lens.labels)} classes",
+        f"{len(graph.nodes)} operators, {_classes(view)}",
         view.lens.source,
     ]
 
 
+def _classes(view: View) -> str:
+    return f"{view.lens.readout.count} classes" if view.lens.has_classes else "no classes"
+
+
 def _layers(view: View) -> list[dict[str, str]]:
     """Feature maps and scores, in the order of the network."""
-    from ..engine.anatomy import score_name
     from ..engine.maps import map_names
+    from ..engine.readouts import known
 
     graph = view.lens.network.graph
-    score = score_name(graph)
-    marks = {view.layer: "Grad-CAM looks here", score: "scores"}
+    read = known(graph)
+    marks = {
+        view.layer: "Grad-CAM looks here" if read else "looked at",
+        **({read.scores: "scores"} if read else {}),
+    }
     names = set(map_names(graph)) | set(marks)
     return [
         {

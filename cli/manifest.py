@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -70,15 +71,22 @@ def about(lens: Lens | Opened, command: str, arguments: dict[str, Any]) -> dict[
     }
 
 
-def finite(value: float) -> float | None:
+def finite(value: float | None) -> float | None:
     """A number for JSON, which has none for infinity and NaN."""
-    return round(float(value), 6) if isfinite(value) else None
+    return round(float(value), 6) if value is not None and isfinite(value) else None
+
+
+def said(record: Mapping[str, Any]) -> str:
+    """The answer in the JSON of a prediction, as Prediction.said says it."""
+    if record.get("value") is not None:
+        return f"{record['value']:.4g}"
+    return "nan" if record["probability"] is None else f"{record['probability']:.3f}"
 
 
 def prediction(p: Prediction) -> dict[str, Any]:
-    """A prediction as JSON, which has no number for a probability that is none."""
-    probability = round(p.probability, 6) if isfinite(p.probability) else None
-    return {"index": p.index, "label": p.label, "probability": probability}
+    """A prediction as JSON, which has no number for what is none; a value only where it is no probability."""
+    value = {} if p.value is None else {"value": finite(p.value)}
+    return {"index": p.index, "label": p.label, "probability": finite(p.probability), **value}
 
 
 def heat_map(heat: HeatMap) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ..engine.errors import NoMap
 from . import options
 from .console import counting, note, say
 from .folder import Folder
-from .manifest import finite
+from .manifest import finite, said
 from .results import finish, records
 from .run import folders_too
 
@@ -178,7 +178,7 @@ def _drawn(folder: Folder, stem: str, found: Occlusion, exact: bool, files: dict
 
 def _line(result: dict[str, Any], folder: Path) -> str:
     target, worst = result["target"], result["worst"]
-    what = f"{result['image']}: {target['index']} {target['label']} ({target['probability']:.3f})"
+    what = f"{result['image']}: {target['index']} {target['label']} ({said(target)})"
     what += ", patch {}x{}".format(*result["patch"])
     if near := result.get("approximation"):
         what += f", off by up to {near['deviation']:.1%} of the range at {near['checked']} places checked"

@@ -50,5 +50,5 @@ def command(
             )
         elif ranked:
             say(image)
-            table((), [(f"  {p.probability:.3f}", str(p.index), p.label) for p in ranked])
+            table((), [(f"  {p.said}", str(p.index), p.label) for p in ranked])
     return 1 if failed else 0

@@ -12,6 +12,7 @@ from ..engine.errors import BadRequest
 from . import options
 from .console import say
 from .folder import Folder
+from .manifest import said
 from .results import finish, records
 from .run import folders_too
 
@@ -105,10 +106,10 @@ def run(
     Where neither class nor layer is said it is the predicted class, or with `of_channels` the strongest
     channels of the last feature map.
     """
-    from ..engine.anatomy import last_features, score_name
     from ..engine.picture import colour_map
     from ..engine.signals.averages import AVERAGES, STEPS
     from ..models.projection import project, project_layer, projector_for
+    from ..models.top import looked_at
 
     of_channels = of_channels and not targets
     _refuse(targets, layer is not None or of_channels, channels, position, top)
@@ -118,7 +119,7 @@ def run(
     folder = Folder(output, overwrite)
     lens = options.open_lens(model, quiet, **settings)
     if layer is None and of_channels:
-        layer = last_features(lens.network.graph, score_name(lens.network.graph))
+        layer = looked_at(lens)
     projector = projector_for(lens, method, layer, steps or STEPS)
     projector.check(channels or (), position)
     for target in targets:
@@ -198,8 +199,8 @@ def _written(
 
 def _line(result: dict[str, Any], folder: Path) -> str:
     if "target" in result:
-        target, sure = result["target"], result["target"]["probability"]
-        what = f"{target['index']} {target['label']} ({'nan' if sure is None else f'{sure:.3f}'})"
+        target = result["target"]
+        what = f"{target['index']} {target['label']} ({said(target)})"
     else:
         y, x = result["position"]
         what = f"{result['layer']} {result['channel']} at {y},{x}"

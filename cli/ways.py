@@ -56,7 +56,7 @@ def responses(view: View) -> Panel:
         view.command("activations"),
         [
             Figure(
-                way.strip(found, view.lens.predict(view.photo)),
+                way.strip(found, view.lens.predict(view.photo) if view.lens.has_classes else ()),
                 "From the photo to the classes",
                 wide=True,
                 crisp=True,
@@ -146,27 +146,33 @@ def projections(view: View) -> Panel:
     from ..models.projected import guided_gradcam, sheet
     from ..models.projection import project, project_layer
 
-    saliency, guided = (project(view.lens, view.photo, m, [view.target])[0] for m in ("saliency", "guided"))
-    (heat,) = view.lens.explain(view.photo, [view.target], layer=view.layer)
-    titles = {
-        "Gradient": saliency,
-        "Guided backpropagation": guided,
-        "Guided Grad-CAM": guided_gradcam(guided, heat),
-    }
-    name = heat.target.label
+    titles, name, either = {}, "", ""
+    if view.lens.has_classes:
+        saliency, guided = (
+            project(view.lens, view.photo, m, [view.target])[0] for m in ("saliency", "guided")
+        )
+        (heat,) = view.lens.explain(view.photo, [view.target], layer=view.layer)
+        titles = {
+            "Gradient": saliency,
+            "Guided backpropagation": guided,
+            "Guided Grad-CAM": guided_gradcam(guided, heat),
+        }
+        name = heat.target.label
+        either = f"{name}, or "
     figures = [Figure(p.picture(), f"{title} of {name}") for title, p in titles.items() if not p.problem]
     units = project_layer(view.lens, view.photo, "deconvnet", view.layer, top=9)
     if drawn := [p for p in units if not p.problem]:
         caption = f"The strongest channels of {view.layer}: what each sees, and what the deconvnet sends back"
         figures.append(Figure(sheet(drawn), caption, wide=True, crisp=True))
+    of_class = view.command("guided", *_target(view)) + "\n" if titles else ""
     return Panel(
         "pixels",
         "Back to the pixels",
-        f"Which pixels {name}, or a single channel, answers to: traced back through every layer.",
+        f"Which pixels {either}a single channel answers to: traced back through every layer.",
         "Rules for the way back through a ReLU: the gradient's own (Simonyan et al. 2013), only what is "
         "positive (deconvnet, Zeiler & Fergus 2014), and both (guided backpropagation, Springenberg et al. "
         "2015); the last one times the map of Grad-CAM (Selvaraju et al. 2017).",
-        view.command("guided", *_target(view)) + "\n" + view.command("deconvnet", "--layer", view.layer),
+        of_class + view.command("deconvnet", "--layer", view.layer),
         figures,
         next((p.problem for p in titles.values() if p.problem), ""),
     )
@@ -209,7 +215,7 @@ def gradcam(view: View) -> Panel:
         f"sum is "
         "positive (Selvaraju et al. 2017).",
         view.command("gradcam", *(_target(view) or ["--target", "top3"]), "--layer", view.layer),
-        [Figure(h.overlay(), f"{h.target.label} {h.target.probability:.3f}") for h in shown],
+        [Figure(h.overlay(), f"{h.target.label} {h.target.said}") for h in shown],
         " ".join(f"{h.target.label}: {h.problem}." for h in heats if h.problem),
     )
 

@@ -1,4 +1,4 @@
-"""Where things are in a network: the score behind a softmax, the last spatial features, what lies between."""
+"""Where things are in a network: the last spatial features, the head, what lies between."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnx import NodeProto
 from .errors import BadRequest, nearest
 from .graph import Graph
 from .maps import View, map_names, view_of, views
-from .nodes import OURS, attributes, captured, reads
+from .nodes import attributes, captured, reads
 from .types import is_float
 
 # Operators that pass on every element as it is, in another shape or type at most.
@@ -24,27 +24,18 @@ WEIGHTED = {
     "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "MatMulBnb4",
 }  # fmt: skip
 POOLING = {"MaxPool", "AveragePool", "LpPool"}
-SOFTMAX = {"Softmax", "LogSoftmax", "QLinearSoftmax"}
 ATTENTION = {"Softmax", "QLinearSoftmax", "Attention", "MultiHeadAttention", "QAttention"}
 
 
-def score_name(graph: Graph, output: str | None = None) -> str:
-    """The value that holds the scores of an output (default: the first), before a final Softmax.
-
-    Softmax couples the classes: behind it a class also gains by the loss of all others, and a sure
-    prediction has almost no gradient.
-    """
-    output = graph.outputs[0] if output is None else output
-    name = output
-    passing = RESHAPING | QUANTISING
-    while (node := graph.producer(name)) is not None and node.op_type in passing:
-        name = node.input[0]
-    if node is None or node.op_type not in SOFTMAX:
-        return output
-    name = node.input[0]
-    while name.startswith(OURS) and (node := graph.producer(name)) is not None and node.op_type in passing:
-        name = node.input[0]
-    return name
+def seeing(graph: Graph) -> set[str]:
+    """The values that depend on what the inputs hold, and not on their sizes alone; the inputs included."""
+    found = set(graph.inputs)
+    for node in graph.nodes:
+        if node.op_type not in ("Shape", "Size") and not found.isdisjoint(
+            (*node.input, *subgraph_inputs(node))
+        ):
+            found.update(filter(None, node.output))
+    return found
 
 
 def last_features(graph: Graph, score: str) -> str:
@@ -65,9 +56,11 @@ def last_features(graph: Graph, score: str) -> str:
     Raises BadRequest when there is none.
     """
     seen = views(graph)
-    way = graph.ancestors([score])
+    depending = seeing(graph)
+    way = [n for n in graph.ancestors([score]) if not depending.isdisjoint(n.input)]
     weighted = [n for n in way if n.op_type in WEIGHTED]
-    if weighted:
+    # Where a network ends in features, its last weights are inside a block, beside a skip connection.
+    if weighted and weighted[-1].output[0] in {*bottlenecks(graph, score), score}:
         way = graph.ancestors(weighted[-1].input[:1])
     maps = [n for n in way if n.output and n.output[0] in seen]
     if not maps:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto
 
-from .anatomy import last_features, score_name
+from .anatomy import last_features
 from .blocks import STEPS, no_rule, not_real, value_before, why
 from .bodies import BODIES
 from .canonical import canonical
@@ -21,6 +21,7 @@ from .gradient import VJP, depending, refusal
 from .graph import Graph
 from .network import Network
 from .nodes import OURS, key_of, reads
+from .readouts import score_name
 from .types import is_float
 
 SHOWN = 20  # values that are not finite, at most

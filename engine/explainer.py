@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto
 
-from .anatomy import checked_layer, score_name
+from .anatomy import checked_layer
 from .diagnosis import diagnose, sound
 from .errors import BadRequest, nearest
 from .explainers import EXPLAINERS
 from .gradient import inside
 from .graph import Tensor, op
 from .network import Network
+from .readouts import readout
 
 PREDICTED = -1  # as a target: the class of highest score
 
@@ -40,7 +41,7 @@ class Explainer:
     """A method of EXPLAINERS for one layer or several, as one ONNX graph with the class as an input.
 
     `layer`: the name of a feature map or a list of names, by default the last before the head. `output`: the
-    output of the model that holds the classes, by default the first.
+    output of the model that holds the classes, by default the one that `readout` finds.
 
     Raises BadRequest for a layer, method or output that is not there, NoRule where no gradient leads
     from the scores to the layer.
@@ -59,12 +60,12 @@ class Explainer:
         if not graph.inputs:
             raise BadRequest("the model has no input; only image models can be explained")
         self.network, self.method = network, method
-        output = graph.outputs[0] if output is None else output
-        scores = inside(graph, score_name(graph, output))
+        read = readout(graph, output)
+        scores = inside(graph, read.scores)
         self.score = scores.name
         named = [layer] if layer is None or isinstance(layer, str) else layer
         self.layers = [checked_layer(graph, name, self.score) for name in named]
-        self.classes = class_count(scores)
+        self.classes = read.count
         self.target = graph.unused("target")
         wish = graph.input(self.target, np.int64, (scores.shape or ())[:1])
         chosen = predicted_or(wish, scores)
@@ -73,7 +74,7 @@ class Explainer:
         picked = op.GatherElements(op.Flatten(scores), op.Unsqueeze(chosen, [1]), axis=1)
         score = graph.output(op.Squeeze(picked, [1]), graph.unused("score"))
         chosen = graph.output(chosen, graph.unused("class"))
-        self.names = [*heatmaps, chosen.name, score.name, output]
+        self.names = [*heatmaps, chosen.name, score.name, read.value]
         self.graph = graph
         self._session = network.compile(graph, self.names)
 
@@ -127,17 +128,6 @@ class Explainer:
         predicted) in; the heatmap of each layer, class, score and the network's output out.
         """
         return self.graph.to_model(self.names)
-
-
-def class_count(scores: Tensor) -> int:
-    """How many classes scores of shape (N, C) or (N, C, 1, 1) have. BadRequest for other shapes."""
-    shape = scores.shape or ()
-    if len(shape) < 2 or not isinstance(shape[1], int) or any(d != 1 for d in shape[2:]):
-        raise BadRequest(
-            f"value {scores.name!r} of shape {list(shape)} does not hold one score per class (N, C); "
-            "only classifiers can be explained this way"
-        )
-    return shape[1]
 
 
 def predicted_or(wish: Tensor, scores: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs
 
-from .anatomy import score_name
 from .blocks import explained, no_rule, not_real, why
 from .bodies import BODIES, quantised
 from .canonical import canonical
@@ -35,6 +34,7 @@ from .nodes import (
     schema_of,
     understood,
 )
+from .readouts import score_name
 from .rules import VJP, quantisation
 from .types import is_float
 from .variants import TABLES

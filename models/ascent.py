@@ -159,7 +159,9 @@ class Ascent:
             return self.lens.network.compile(build(self.lens.network.graph))
         self._free = self._free or freed(read_model(self.lens.path), self._layers)
         try:
-            graph = build(canonical(self._free, {self.lens.input: self._bound(shape)}))
+            graph = canonical(self._free, {self.lens.input: self._bound(shape)})
+            graph.head = self.lens.network.graph.head
+            graph = build(graph)
             session = self.lens.network.compile(graph)
             session({i: _zeros(graph[i]) for i in graph.inputs})
         except (BadModel, BadRequest, CannotRun):  # an operator of one size, a neuron that is not there

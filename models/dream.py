@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.anatomy import last_features, score_name
 from ..engine.dreams.transforms import jitter
 from ..engine.errors import NoMap
 from ..engine.maps import feature_map, map_names
@@ -22,6 +21,7 @@ from .ascent import Ascent
 from .lens import Lens
 from .octaves import closer, octave_sizes, resize, to_pictures, to_pixels
 from .shown import Shown
+from .top import looked_at
 
 GREY, GRAIN = 128, 16  # levels of 255: noise to start from
 ZOOM = 0.05  # share of the picture's sides by which a film goes nearer in a frame
@@ -163,7 +163,7 @@ def default_layer(lens: Lens) -> str:
     Raises BadRequest where the model has no feature map.
     """
     graph = lens.network.graph
-    last = last_features(graph, score_name(graph))
+    last = looked_at(lens)
     names = map_names(graph)
     return names[2 * names.index(last) // 3]
 

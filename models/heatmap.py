@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engine import picture
 from ..engine.errors import NoMap
+from ..engine.readouts import Readout
 from ..kernels.upsample import upsample
 from .preprocess import Box
 from .shown import Shown
@@ -19,11 +20,26 @@ ACROSS = 6  # of them in a row, at most
 
 @dataclass(frozen=True)
 class Prediction:
-    """One class of a photo: its index, its name and its probability (0 to 1)."""
+    """What a model says of one class of a photo: its index, its name and its probability (0 to 1).
+
+    Where the model gives no probabilities (an embedding, a regression) that is None, and `value` is the
+    number that it gives.
+    """
 
     index: int
     label: str
-    probability: float
+    probability: float | None
+    value: float | None = None
+
+    @property
+    def answer(self) -> float:
+        """The probability, or else the value."""
+        return self.value if self.probability is None else self.probability  # pyright: ignore[reportReturnType]
+
+    @property
+    def said(self) -> str:
+        """The answer as a person reads it: 0.979, or 12.34 of what is no probability."""
+        return f"{self.answer:.4g}" if self.probability is None else f"{self.probability:.3f}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,19 +85,19 @@ def side_by_side(heats: Sequence[HeatMap], colour: str = "turbo", alpha: float =
     return picture.grid(tiles, -(-len(tiles) // rows), captions=[heat.layer for heat in heats])
 
 
-def ranked(output: np.ndarray, labels: Sequence[str], top: int | None = None) -> list[Prediction]:
-    """The classes of one image's output, of any shape with C numbers, by probability; the `top` ones or all.
+def prediction(readout: Readout, labels: Sequence[str], answers: np.ndarray, index: int) -> Prediction:
+    """What the answers (C,) of a readout say of one class; `labels` holds C names."""
+    answer = float(answers[index])
+    return Prediction(index, labels[index], *((answer,) if readout.sure else (None, answer)))
 
-    Best first, equal ones by index; `labels` holds C names.
+
+def ranked(
+    readout: Readout, output: np.ndarray, labels: Sequence[str], top: int | None = None
+) -> list[Prediction]:
+    """The classes of one image's output, of any shape with C numbers; the `top` ones or all.
+
+    The most probable (of values: the greatest) first, equal ones by index; `labels` holds C names.
     """
-    p = probabilities(np.ravel(output))
-    order = np.argsort(-p, kind="stable")[:top].tolist()
-    return [Prediction(i, labels[i], float(p[i])) for i in map(int, order)]
-
-
-def probabilities(output: np.ndarray) -> np.ndarray:
-    """Outputs (..., C) as probabilities: those that are distributions already, of the others the softmax."""
-    p = output.astype(np.float64)
-    given = (p >= 0).all(-1) & (abs(p.sum(-1) - 1) < 1e-2)
-    soft = np.exp(p - p.max(-1, keepdims=True))
-    return np.where(given[..., None], p, soft / soft.sum(-1, keepdims=True))
+    answers = readout.answers(np.ravel(output))
+    order = np.argsort(-answers, kind="stable")[:top].tolist()
+    return [prediction(readout, labels, answers, int(i)) for i in order]

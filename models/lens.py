@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..engine.ahead import BATCH
-from ..engine.errors import BadRequest, NoMap
-from ..engine.explainer import Explainer, Explanation, class_count
+from ..engine.errors import BadRequest, NoMap, nearest
+from ..engine.explainer import Explainer, Explanation
 from ..engine.file import read_model
-from ..engine.gradient import inside
 from ..engine.network import Network
+from ..engine.readouts import Readout, readout
 from . import zoo
 from .heatmap import HeatMap, Prediction, ranked
 from .intake import bound, checked, image_input, preprocess_for
@@ -27,15 +27,17 @@ Target = int | str | None
 
 
 class Lens:
-    """A classifier and the way photos go into it.
+    """A model that takes photos, the way they go into it, and what it says of them.
 
     `model`: a path, a name of the zoo, or "scenes", the model of the package. How photos go in and what
     the classes are called is read from inside or beside the file where it stands there; `preset` (a name
     of PRESETS or a Preprocess), `size` (h, w), `layout` ("nchw", "nhwc") and `labels` (a list or a label
-    file) say it otherwise. `provider`, `threads`: see Network.
+    file) say it otherwise. Which output holds the classes, and whether one of them is right ("classes") or
+    each by itself ("labels"), is read from the graph (engine/readouts.py); `output` and `readout` say it
+    otherwise. `provider`, `threads`: see Network.
 
-    Raises BadModel for a file that is no image classifier, and BadRequest with a question where the
-    preprocessing cannot be known.
+    Raises BadModel for a file that takes no photos, and BadRequest with a question where the preprocessing
+    cannot be known. A model without classes opens as any other: only what needs a class refuses it.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class Lens:
         size: tuple[int, int] | None = None,
         layout: str | None = None,
         labels: Sequence[str] | str | os.PathLike[str] | None = None,
+        output: str | None = None,
+        readout: str | None = None,
         provider: str = "auto",
         threads: int | None = None,
         progress: zoo.Progress | None = None,
@@ -67,28 +71,63 @@ class Lens:
         self._fixed = fixed[0] if isinstance(fixed[0], int) else None
         self.batch = self._fixed or 1  # a fixed batch is filled with copies
         self._explainers: dict[tuple[str, str | tuple[str, ...] | None], Explainer] = {}
-        self.labels, named = self._named(labels, metadata, record)
+        self._unread: BadRequest | None = None
+        self.labels, named = self._named(labels, beside, metadata, record, output, readout)
         self.source = f"{source}; {named}"
 
     def _named(
-        self, labels: Any, metadata: dict[str, str], record: zoo.Record | None
+        self,
+        labels: Any,
+        beside: Sidecar,
+        metadata: dict[str, str],
+        record: zoo.Record | None,
+        output: str | None,
+        kind: str | None,
     ) -> tuple[list[str], str]:
-        """The names of the classes and where they are from; without any they are called by their index."""
-        graph = self.network.graph
-        count = class_count(inside(graph, graph.outputs[0]))
+        """The names of the classes and where they are from; without any they are called by their index.
+
+        They also tell which output holds the classes. A model without any has the names that it came with.
+        """
         where = ""
         if isinstance(labels, str | os.PathLike):
             where, labels = f"{os.fspath(labels)}: ", _label_file(Path(labels))
+        known = labels or beside.labels or (record.class_names if record else None) or []
+        graph = self.network.graph
+        if output is not None and output not in graph.outputs:
+            raise BadRequest(f"the model has no output {output!r}{nearest(output, graph.outputs)}")
+        try:
+            graph.head = readout(graph, output, len(known), kind)
+        except BadRequest as error:
+            if kind is not None:
+                raise
+            self._unread = error
+            return list(known), "no classes"
+        count, read = graph.head.count, _told(graph.head, len(graph.outputs))
         if labels is not None:
             if len(labels) != count:
                 raise BadRequest(f"{where}{len(labels)} labels were given for a model of {count} classes")
-            return list(labels), "labels as given"
+            return list(labels), f"{read}labels as given"
         beside = find(self.path, metadata, count)
         if beside.labels:
-            return beside.labels, _notes(beside, "labels")
+            return beside.labels, f"{read}{_notes(beside, 'labels')}"
         if record and len(record.class_names) == count:
-            return list(record.class_names), "labels from the zoo"
-        return [f"class {i}" for i in range(count)], _notes(beside, "labels") or "no labels"
+            return list(record.class_names), f"{read}labels from the zoo"
+        return [f"class {i}" for i in range(count)], f"{read}{_notes(beside, 'labels') or 'no labels'}"
+
+    @property
+    def readout(self) -> Readout:
+        """Which output holds the classes, and how its numbers become probabilities.
+
+        Raises BadRequest where the model has no classes, with what it has, or several outputs may hold them.
+        """
+        if self._unread is not None:
+            raise self._unread
+        return readout(self.network.graph)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether there is a readout."""
+        return self._unread is None
 
     def together(self, count: int) -> int:
         """How many of `count` inputs are best computed in one run: a fixed batch as it is, on a CPU few."""
@@ -99,12 +138,14 @@ class Lens:
     def predict(self, photo: np.ndarray, top: int = 5) -> list[Prediction]:
         """The `top` most probable classes of a photo, (H, W, 3) uint8 RGB, best first.
 
-        Raises NoMap where the model's answer is not a number.
+        Of a model that gives no probabilities, those of the greatest values. Raises NoMap where the model's
+        answer is not a number, and BadRequest where it has no classes.
         """
+        read = self.readout
         feeds, _ = self.feeds(photo)
-        name = self.network.outputs[0]
-        best = ranked(self.network.run(feeds, [name])[name][0], self.labels, top)
-        if np.isnan(best[0].probability):
+        name = read.value
+        best = ranked(read, self.network.run(feeds, [name])[name][0], self.labels, top)
+        if np.isnan(best[0].answer):
             raise NoMap(f"output {name!r} is not a number (NaN); `onnxlens gradcam` finds where that begins")
         return best
 
@@ -130,7 +171,7 @@ class Lens:
         wished = [self.wish(t) for t in targets]
         count = len(explainer.layers)
         first = explainer(feeds)[:count]
-        order = ranked(first[0].output, self.labels)
+        order = ranked(self.readout, first[0].output, self.labels)
         classes = [c for w in wished for c in ([p.index for p in order[:-w]] if w < 0 else [w])]
         found = {first[0].target: first}
         for index in dict.fromkeys(classes):
@@ -184,18 +225,23 @@ class Lens:
 
         Raises BadRequest for a class that the model does not have, or a label that names several.
         """
+        count = self.readout.count
         if target is None:
             return -1
         text = str(target).strip()
         if best := re.fullmatch(r"top0*([1-9]\d{0,8})", text.lower()):
-            return -min(int(best[1]), len(self.labels))
+            return -min(int(best[1]), count)
         if text.removeprefix("-").isdecimal():
-            if len(text) > 9 or not 0 <= int(text) < len(self.labels):
-                raise BadRequest(
-                    f"there is no class {text:.20}: the model has classes 0 to {len(self.labels) - 1}"
-                )
+            if len(text) > 9 or not 0 <= int(text) < count:
+                raise BadRequest(f"there is no class {text:.20}: the model has classes 0 to {count - 1}")
             return int(text)
         return class_named(text, self.labels)
+
+
+def _told(read: Readout, outputs: int) -> str:
+    """What a person should know of a readout: all but that the only output is squashed in the model."""
+    plain = read.sure and read.form == "given" and outputs == 1
+    return "" if plain else f"{read.output}: {read.why}; "
 
 
 def _notes(beside: Sidecar, what: str) -> str:

@@ -13,7 +13,7 @@ from ..engine.explainer import Explainer, Explanation
 from ..engine.explainers import EXPLAINERS
 from ..engine.signals.projection import METHODS
 from ..engine.signals.projector import Projector
-from .heatmap import HeatMap, Prediction, probabilities
+from .heatmap import HeatMap, Prediction, prediction
 from .lens import Lens, Target
 from .occlusion import check, occlusion
 from .preprocess import Box
@@ -37,7 +37,7 @@ def batched(lens: Lens, method: str, targets: Sequence[Target], layer: str | Non
 
     def find(photos: Sequence[np.ndarray], x: np.ndarray, boxes: Sequence[Box]) -> list[list[Found]]:
         first = _explained(lens, explainer, x, None)
-        chances = [probabilities(np.ravel(e.output)) for e in first]
+        chances = [lens.readout.answers(np.ravel(e.output)) for e in first]
         orders = [_order(p, most) for p in chances]
         wanted = [_classes(wishes, order) for order in orders]
         found: list[list[Found]] = [[] for _ in photos]
@@ -47,7 +47,9 @@ def batched(lens: Lens, method: str, targets: Sequence[Target], layer: str | Non
             explained = first if is_first else _explained(lens, explainer, x, classes)
             for i, e in enumerate(explained):
                 if rank < len(wanted[i]):
-                    target, best = (_prediction(lens, chances[i], c) for c in (e.target, orders[i][0]))
+                    target, best = (
+                        prediction(lens.readout, lens.labels, chances[i], c) for c in (e.target, orders[i][0])
+                    )
                     found[i].append(_heat(photos[i], boxes[i], e, target, [best], method))
         return found
 
@@ -107,10 +109,6 @@ def _order(chances: np.ndarray, most: int) -> list[int]:
 def _classes(wishes: Sequence[int], order: list[int]) -> list[int]:
     """The classes of one image that wishes mean, each once; -n are the first n of its `order`."""
     return list(dict.fromkeys(c for w in wishes for c in (order[:-w] if w < 0 else [w])))
-
-
-def _prediction(lens: Lens, chances: np.ndarray, index: int) -> Prediction:
-    return Prediction(index, lens.labels[index], float(chances[index]))
 
 
 def _heat(

@@ -27,7 +27,8 @@ class Approximation(NamedTuple):
 class Occlusion(Shown):
     """The answers of a model while a patch hides one place of a photo after another.
 
-    Per position, (rows, columns): `scores` of the target before a softmax, its `probabilities` (0 to 1),
+    Per position, (rows, columns): `scores` of the target before a softmax, its `probabilities` (0 to 1; of a
+    model that gives none the values that it gives),
     `activations`, the total of feature map `channel` of `layer`, all float32, and `classes` (int64), the most
     probable one. `channel` is the map of the largest total on the photo as it is, and None where the
     model has no feature maps. `hidden` (h, w, 3) uint8 is what lies under the patches, `box` (y0, x0, y1, x1)

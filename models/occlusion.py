@@ -11,8 +11,9 @@ from ..engine.errors import BadRequest, NoMap
 from ..engine.occlusions.coarse import coarse_to_fine
 from ..engine.occlusions.occlusion import Ask, Hiding, asking, how, plainly, watched
 from ..engine.occlusions.places import Places, places
+from ..engine.readouts import Readout
 from .fill import fill_named, filler
-from .heatmap import Prediction, probabilities, ranked
+from .heatmap import Prediction, ranked
 from .lens import Lens, Target
 from .occluded import Approximation, Occlusion
 
@@ -68,10 +69,10 @@ def occlusion(
     hiding = Hiding(image[0], under[0], spots, last=lens.preprocess.layout == "nhwc")
     unhidden, ask = asking(lens.network, layer, hiding, narrow)
     clean = unhidden()
-    order = ranked(_finite(clean.output[0]), lens.labels)
+    order = ranked(lens.readout, _finite(clean.output[0]), lens.labels)
     chosen = order[0] if wish < 0 else next(p for p in order if p.index == wish)
     channel = int(clean.totals[0].argmax()) if clean.totals.size else None
-    record = _recorder(chosen, channel, progress, len(spots))
+    record = _recorder(lens.readout, chosen, channel, progress, len(spots))
     compute = partial(record, ask)
     if coarse:
         grids, computed = coarse_to_fine(spots.shape, compute, TOLERANCE, labels=1)
@@ -104,12 +105,13 @@ def occlusion(
 
 
 def _recorder(
-    target: Prediction, channel: int | None, progress: Progress | None, count: int
+    readout: Readout, target: Prediction, channel: int | None, progress: Progress | None, count: int
 ) -> Callable[[Ask, np.ndarray], np.ndarray]:
     """The function of an Ask and the numbers (n,) of places that gives what is recorded of the answers.
 
-    That is (n, 4) float64: the score and the probability of the target, the total of the channel (0 where
-    there is none) and the most probable class. It counts its places, of `count`, for `progress`.
+    That is (n, 4) float64: the score of the target and what the model says of it (its probability), the total
+    of the channel (0 where there is none) and the most probable class. It counts its places, of `count`, for
+    `progress`.
     """
     done = 0
 
@@ -117,7 +119,7 @@ def _recorder(
         nonlocal done
         found = [np.empty((0, 4))]
         for batch in ask(numbers):
-            p, scores = probabilities(_finite(batch.output)), batch.scores[:, target.index]
+            p, scores = readout.answers(_finite(batch.output)), batch.scores[:, target.index]
             totals = np.zeros(len(p)) if channel is None else batch.totals[:, channel]
             found.append(np.stack([scores, p[:, target.index], totals, p.argmax(1)], axis=1))
             done += len(scores)

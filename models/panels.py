@@ -49,8 +49,9 @@ def panel(occlusion: Occlusion, name: str, exact: bool = False, colours: Colours
 
 
 def panels(occlusion: Occlusion) -> list[str]:
-    """Those of PANELS that there are: no activation of a model without feature maps."""
-    return [name for name in PANELS if name != "activation" or occlusion.channel is not None]
+    """Those of PANELS that there are: no activation without feature maps, no probability without any."""
+    missing = {"activation": occlusion.channel is None, "probability": occlusion.target.probability is None}
+    return [name for name in PANELS if not missing.get(name)]
 
 
 def values(occlusion: Occlusion, name: str) -> np.ndarray:

@@ -41,7 +41,7 @@ def project(
     wished = [lens.wish(t) for t in targets]
     feeds, box = lens.feeds(photo)
     first = projector.once(feeds)[0]
-    order = ranked(first.output, lens.labels)
+    order = _ranked(lens, first)
     classes = [c for w in wished for c in ([p.index for p in order[:-w]] if w < 0 else [w])]
     signals = _signals(projector, feeds, first, list(dict.fromkeys(classes)), None)
     return [_projection(lens, photo, box, projector, s, order) for s in signals]
@@ -72,8 +72,13 @@ def project_layer(
         order = np.argsort(-first.peaks, kind="stable")[:top].tolist()
         channels = [k for k in order if first.peaks[k] > 0] or order[:1]
     signals = _signals(projector, feeds, first, channels, position)
-    order = ranked(first.output, lens.labels)
+    order = _ranked(lens, first)
     return [_projection(lens, photo, box, projector, s, order) for s in signals]
+
+
+def _ranked(lens: Lens, signal: Signal) -> list[Prediction]:
+    """Every class of a model that has any, the most probable first."""
+    return [] if signal.output is None else ranked(lens.readout, signal.output, lens.labels)
 
 
 def _signals(
@@ -91,7 +96,7 @@ def _signals(
 def _projection(
     lens: Lens, photo: np.ndarray, box: Box, projector: Projector, signal: Signal, order: list[Prediction]
 ) -> Projection:
-    """The signal of a unit on a photo; `order` holds every class."""
+    """The signal of a unit on a photo; `order` holds every class, of a model that has any."""
     of_class = projector.layer is None
     return Projection(
         photo=photo,

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..engine import picture
-from ..engine.anatomy import matching, score_name
+from ..engine.anatomy import matching
 from ..engine.errors import BadRequest
 from ..engine.maps import views
+from ..engine.readouts import score_name
 from ..engine.units import responses as engine
 from ..engine.units.responses import Statistics
 from ..kernels.normalise import normalise
@@ -156,8 +157,9 @@ def strip(found: Iterable[Response], predictions: Sequence[Prediction] = ()) -> 
     if not pages:
         raise ValueError("a strip needs at least one response")
     if predictions:
-        captions = [f"{p.probability:.3f}  {p.label}" for p in predictions]
-        answer = picture.bars([p.probability for p in predictions], captions, 640)
+        captions = [f"{p.said}  {p.label}" for p in predictions]
+        most = max(1, *(p.answer for p in predictions))
+        answer = picture.bars([max(0, p.answer / most) for p in predictions], captions, 640)
         pages.append(picture.titled(picture.grid([answer], 1), ["scores"]))
     return picture.stacked(pages)
 

@@ -26,7 +26,7 @@ def row_of(found: Found, box: Box, size: tuple[int, int], **known: Any) -> Row:
     """The row of one map of a photo of `size` (height, width) that has the map in the `box`, both in pixels
     of the photo as it is (that of `found` may be smaller), with what else is `known` of it.
     """
-    best, target = found.predictions[0], found.target
+    best, target = next(iter(found.predictions), None), found.target
     score = found.score if isinstance(found, HeatMap) else found.value
     return {
         **dict.fromkeys(FIELDS),
@@ -38,9 +38,9 @@ def row_of(found: Found, box: Box, size: tuple[int, int], **known: Any) -> Row:
         "target_label": target and target.label,
         "target_probability": target and rounded(target.probability),
         "score": rounded(score),
-        "prediction": best.index,
-        "label": best.label,
-        "probability": rounded(best.probability),
+        "prediction": best and best.index,
+        "label": best and best.label,
+        "probability": best and rounded(best.probability),
         **statistics(strength(found), box, size),
         "problem": found.problem or None,
         **known,
@@ -79,6 +79,6 @@ def statistics(map_: np.ndarray, box: Box, size: tuple[int, int]) -> dict[str, f
     }
 
 
-def rounded(value: float) -> float | None:
-    """A number for every format: six significant digits, nothing for what is not finite."""
-    return float(f"{float(value):.6g}") if isfinite(value) else None
+def rounded(value: float | None) -> float | None:
+    """A number for every format: six significant digits, nothing for what is none or not finite."""
+    return float(f"{float(value):.6g}") if value is not None and isfinite(value) else None

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..engine.anatomy import last_features, matching, score_name
+from ..engine.anatomy import checked_layer, matching
 from ..engine.errors import BadRequest
+from ..engine.readouts import score_name
 from ..engine.units.peaks import Peaks
 from ..engine.units.receptive import receptive_fields
 from ..engine.units.strongest import NOBODY, Strongest
@@ -142,5 +143,13 @@ def top(
 
 def chosen(lens: Lens, layers: Sequence[str] = ()) -> list[str]:
     """The feature maps that names and globs mean, the last one before the head where there are none."""
+    return matching(lens.network.graph, layers) if layers else [looked_at(lens)]
+
+
+def looked_at(lens: Lens, layer: str | None = None) -> str:
+    """The feature map to look at: the named one, or else the last one before the head.
+
+    Raises BadRequest where it is not there, or there is none.
+    """
     graph = lens.network.graph
-    return matching(graph, layers) if layers else [last_features(graph, score_name(graph))]
+    return checked_layer(graph, layer, score_name(graph))

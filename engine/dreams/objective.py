@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..anatomy import score_name
 from ..errors import BadRequest, nearest
-from ..explainer import class_count
 from ..gradient import inside
 from ..graph import Graph, Tensor, op
 from ..maps import feature_map
+from ..readouts import readout
 from .terms import TERMS
 
 MOST = 4000  # characters of an objective
@@ -147,7 +146,10 @@ def _built(
     parameters = list(inspect.signature(term).parameters.values())
     given: dict[str, Any] = {}
     if parameters[0].name == "scores":
-        given["scores"] = inside(graph, score_name(graph))
+        read = readout(graph)
+        if read.kind != "classes" and part.name == "odds":
+            term = TERMS["class"]  # what stands by itself has its score for log odds
+        given["scores"] = inside(graph, read.scores)
         del parameters[0]
     needed = sum(p.default is p.empty for p in parameters)
     if not needed <= len(part.arguments) <= len(parameters) or "" in part.arguments:
@@ -158,7 +160,7 @@ def _built(
         if name == "layer":
             given[name] = _features(graph, argument)
         elif name == "label":
-            given[name] = _within(class_of(argument), class_count(given["scores"]), f"class {argument}")
+            given[name] = _within(class_of(argument), readout(graph).count, f"class {argument}")
         elif name in ("vector", "features"):
             given[name] = _vector(argument, vectors, given["layer"], 1 if name == "vector" else 2)
         else:

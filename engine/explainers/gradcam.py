@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from ..gradient import backpropagate, zeros_like
 from ..graph import Tensor, op
@@ -41,5 +42,6 @@ def gradients(scores: Tensor, target: Tensor, layers: Sequence[Tensor]) -> list[
 
 def one_hot(scores: Tensor, target: Tensor) -> Tensor:
     """1 at the class of each image, 0 elsewhere, in the shape of the scores."""
-    rows = op.OneHot(target, scores.dim(1), scores.graph.constant([0, 1], scores.dtype), axis=1)
+    count = prod(d for d in (scores.shape or ())[1:] if isinstance(d, int))
+    rows = op.OneHot(target, count, scores.graph.constant([0, 1], scores.dtype), axis=1)
     return rows.like(scores)

@@ -8,12 +8,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ..anatomy import checked_layer, score_name
+from ..anatomy import checked_layer
 from ..errors import BadRequest
-from ..explainer import class_count
 from ..gradient import inside
 from ..maps import feature_map
 from ..network import Network
+from ..readouts import readout
 from ..session import Session
 from .places import Key, Places
 from .plans import Plan, plan
@@ -36,15 +36,15 @@ class Watch:
 
     def __init__(self, network: Network, layer: str | None):
         self.graph = graph = network.graph.copy()
-        scores = inside(graph, score_name(graph))
-        class_count(scores)
+        read = readout(graph)
+        scores = inside(graph, read.scores)
         try:
             self.layer = checked_layer(graph, layer, scores.name)
         except BadRequest:
             if layer is not None:
                 raise
             self.layer = None
-        self.names = [graph.outputs[0], scores.name]
+        self.names = [read.value, scores.name]
         if self.layer is not None:
             totals = feature_map(graph, self.layer).sum([2, 3], keepdims=False)
             self.names.append(totals.name)

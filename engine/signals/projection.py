@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..anatomy import score_name
-from ..explainer import class_count
 from ..gradient import Placed, Rules, backpropagate, inside, zeros_like
 from ..graph import Graph, Tensor, op
 from ..maps import feature_map
+from ..readouts import readout
 from ..variants import TABLES
 
 
@@ -57,8 +56,7 @@ def units(graph: Graph, layer: str | None) -> tuple[Tensor, Tensor]:
     A value (N, K) is a map of one pixel. Raises BadRequest for what is not there or is no feature map.
     """
     if layer is None:
-        scores = inside(graph, score_name(graph))
-        class_count(scores)
+        scores = inside(graph, readout(graph).scores)
         return scores, op.Unsqueeze(op.Flatten(scores), [2, 3])
     if layer in graph and len((value := inside(graph, layer)).shape or ()) == 2:
         return value, op.Unsqueeze(value, [2, 3])

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import BadRequest, nearest
 from ..gradient import inside
 from ..network import Network
+from ..readouts import known
 from ..types import is_float
 from .projection import METHODS, chosen, projected, units
 
@@ -22,8 +23,8 @@ class Signal:
 
     `array` float32, of the shape of the model's input without the batch. The unit: its `channel` (or class),
     its `position` (row, column) in the layer, its `value`. `peaks` (K,) the greatest value of each channel of
-    the layer, `output` the model's own. `problem` says why the array shows nothing; empty for a sound one.
-    `rise` and `gap`: see engine/signals/averages.py.
+    the layer, `output` the model's own of the classes, None where it has none. `problem` says why the array
+    shows nothing; empty for a sound one. `rise` and `gap`: see engine/signals/averages.py.
     """
 
     array: np.ndarray
@@ -31,7 +32,7 @@ class Signal:
     position: tuple[int, int]
     value: float
     peaks: np.ndarray
-    output: np.ndarray
+    output: np.ndarray | None
     problem: str = ""
     rise: float | None = None
     gap: float | None = None
@@ -71,7 +72,10 @@ class Projector:
         peaks, *unit = chosen(maps, self._channel, self._position)
         channel, position, value = unit
         signal = projected(values, maps, image, (channel, position, value), METHODS[method])
-        self._names = [t.name for t in (signal, *unit, peaks)] + graph.outputs[:1]
+        self._names = [t.name for t in (signal, *unit, peaks)]
+        read = known(graph)
+        self._answer = read and read.value
+        self._names += [self._answer] if self._answer else []
         self._session = network.compile(graph, self._names, threads, keep=True)
 
     def __call__(
@@ -108,7 +112,8 @@ class Projector:
         self.check(wanted.tolist())
         flat = self._flat(positions, count)
         values = self._session({**feeds, self._channel.name: wanted, self._position.name: flat})
-        arrays, found, places, raw, peaks, outputs = (values[name] for name in self._names)
+        arrays, found, places, raw, peaks = (values[name] for name in self._names[:5])
+        outputs = values[self._answer] if self._answer else [None] * count
         width = self._sizes[2]
         return [
             Signal(
@@ -125,13 +130,13 @@ class Projector:
 
     def check(self, channels: Sequence[int], position: tuple[int, int] | None = None) -> None:
         """Raise BadRequest for a channel or a position that the layer does not have."""
-        known = self._sizes[0]
+        size = self._sizes[0]
         for channel in channels:
-            if isinstance(known, int) and not STRONGEST <= channel < known:
+            if isinstance(size, int) and not STRONGEST <= channel < size:
                 raise BadRequest(
-                    f"there is no class {channel}: the model has classes 0 to {known - 1}"
+                    f"there is no class {channel}: the model has classes 0 to {size - 1}"
                     if self.layer is None
-                    else f"there is no channel {channel}: layer {self.layer!r} has channels 0 to {known - 1}"
+                    else f"there is no channel {channel}: layer {self.layer!r} has channels 0 to {size - 1}"
                 )
         self._flat(position, 1)
 

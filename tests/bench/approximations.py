@@ -16,12 +16,12 @@ from collections.abc import Callable
 import click
 import numpy as np
 
-from onnxlens.engine.anatomy import score_name
 from onnxlens.engine.explainers.gradcam import one_hot
 from onnxlens.engine.gradient import backpropagate, inside
 from onnxlens.engine.occlusions.costs import cut_points
 from onnxlens.engine.occlusions.places import Places
 from onnxlens.engine.occlusions.plans import entry
+from onnxlens.engine.readouts import score_name
 from onnxlens.kernels.tile import tile
 from onnxlens.models.fill import filler
 from onnxlens.models.lens import Lens

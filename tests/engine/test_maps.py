@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from onnx import numpy_helper, parser
 
-from onnxlens.engine.anatomy import last_features, matching, score_name
+from onnxlens.engine.anatomy import last_features, matching
 from onnxlens.engine.canonical import canonical
 from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.explainer import Explainer
 from onnxlens.engine.maps import feature_map, is_map, map_names, views
 from onnxlens.engine.network import Network
+from onnxlens.engine.readouts import score_name
 
 RNG = np.random.default_rng(3)
 

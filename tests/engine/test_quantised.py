@@ -6,10 +6,11 @@ import pytest
 from onnx import ModelProto, numpy_helper, parser
 from oracles.networks import run
 
-from onnxlens.engine.anatomy import last_features, score_name
+from onnxlens.engine.anatomy import last_features
 from onnxlens.engine.canonical import canonical
 from onnxlens.engine.gradient import gradient
 from onnxlens.engine.network import Network
+from onnxlens.engine.readouts import score_name
 
 RANGES = {
     "int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uint16": (0, 65535),

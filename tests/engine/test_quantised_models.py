@@ -12,11 +12,12 @@ import pytest
 from onnx import ModelProto, TensorProto
 
 from onnxlens.cli import main
-from onnxlens.engine.anatomy import last_features, score_name
+from onnxlens.engine.anatomy import last_features
 from onnxlens.engine.canonical import canonical
 from onnxlens.engine.explainer import Explainer
 from onnxlens.engine.gradient import gradient
 from onnxlens.engine.network import Network
+from onnxlens.engine.readouts import score_name
 from onnxlens.engine.signals.projector import Projector
 from onnxlens.models import embedded
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene

@@ -9,10 +9,11 @@ from onnx import helper, numpy_helper
 from oracles.toys import COLOURS, HEAD, SIDE, UNIT, blob, build, colours
 
 from onnxlens.engine.errors import BadModel, BadRequest, NoMap, NoRule
-from onnxlens.models.heatmap import probabilities
 from onnxlens.models.labels import class_named
 from onnxlens.models.lens import Lens
+from onnxlens.models.occlusion import occlusion
 from onnxlens.models.preprocess import Preprocess
+from onnxlens.models.responses import responses
 from onnxlens.models.sidecar import LABELS_KEY
 from onnxlens.models.zoo import EMBEDDED, resolve
 
@@ -91,14 +92,6 @@ def test_all_kinds_of_models_answer_alike(softmax, batch, layout, half, lens, le
     assert found.target.probability == pytest.approx(expected.target.probability, rel=tolerance)
     assert found.score == pytest.approx(expected.score, rel=tolerance)
     np.testing.assert_allclose(found.map, expected.map, atol=tolerance * expected.map.max())
-
-
-def test_probabilities_of_scores_and_of_probabilities():
-    scores = np.array([1.0, 3.0, -2.0])
-    p = probabilities(scores)
-    np.testing.assert_allclose(p, np.exp(scores) / np.exp(scores).sum())
-    np.testing.assert_array_equal(probabilities(p), p)
-    np.testing.assert_allclose(probabilities(np.array([2000.0, 0.0])), [1, 0])
 
 
 def test_the_callers_photo_is_not_changed(lens):
@@ -310,8 +303,18 @@ def test_models_that_are_no_classifiers_of_pictures(lens_of):
     relu = helper.make_node("Relu", ["x"], ["y"])
     with pytest.raises(BadModel, match="no floating-point image input"):
         lens_of(build([relu], {"x": (1, 9)}, {"y": None}))
-    with pytest.raises(BadRequest, match="one score per class"):
-        lens_of(build([relu], {"x": (1, 3, 8, 8)}, {"y": None}), preset="unit")
+
+
+def test_a_model_without_classes_opens_and_says_what_it_has(lens_of):
+    relu = helper.make_node("Relu", ["x"], ["y"])
+    lens = lens_of(build([relu], {"x": (1, 3, 8, 8)}, {"y": None}), preset="unit")
+    assert (lens.has_classes, lens.labels) == (False, [])
+    for ask in (lens.predict, lens.gradcam, lambda photo: occlusion(lens, photo)):
+        with pytest.raises(BadRequest, match=r"no output has a score for each class.*'y' of shape"):
+            ask(blob())
+    assert next(responses(lens, blob(), ["y"])).maps.shape == (3, 8, 8)
+    with pytest.raises(BadRequest, match="no output 'z'; nearest: y"):
+        lens_of(build([relu], {"x": (1, 3, 8, 8)}, {"y": None}), preset="unit", output="z")
 
 
 def test_a_model_whose_weights_are_listed_as_inputs(lens_of, lens):

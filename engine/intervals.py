@@ -1,0 +1,116 @@
+"""Between which bounds the values of a graph are sure to lie, whatever the image: interval arithmetic.
+
+Moore 1966, "Interval Analysis". It tells what is a probability from what is not: a mean of two Softmaxes,
+one less a Sigmoid, a Clip to 0 and 1 lie between 0 and 1, whatever the photo is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, inf, isnan, log
+from typing import NamedTuple
+
+import numpy as np
+
+from .graph import SMALL, Graph
+from .types import is_float
+
+
+class Interval(NamedTuple):
+    """Every entry of a value lies between `low` and `high`, both included."""
+
+    low: float = -inf
+    high: float = inf
+
+    def within(self, low: float, high: float, slack: float = 1e-5) -> bool:
+        """Whether all of it lies between two numbers, but for rounding."""
+        return low - slack <= self.low and self.high <= high + slack
+
+
+ANYTHING = Interval()
+_UNIT, _POSITIVE = Interval(0, 1), Interval(0, inf)
+
+
+def _hull(*given: Interval) -> Interval:
+    return Interval(min(i.low for i in given), max(i.high for i in given))
+
+
+def _corners(function: Callable[[float, float], float], a: Interval, b: Interval) -> Interval:
+    """What a function of two numbers that is monotone in each comes to: its extremes are at the corners."""
+    found = [function(x, y) for x in a for y in b]
+    return ANYTHING if any(map(isnan, found)) else Interval(min(found), max(found))
+
+
+def _product(x: float, y: float) -> float:
+    return 0.0 if 0 in (x, y) else x * y
+
+
+def _quotient(a: Interval, b: Interval) -> Interval:
+    if b.low <= 0 <= b.high:
+        return ANYTHING
+    return _corners(_product, a, Interval(*sorted((1 / b.low, 1 / b.high))))
+
+
+def _clip(x: Interval, low: Interval = ANYTHING, high: Interval = ANYTHING) -> Interval:
+    return Interval(min(max(x.low, low.low), high.high), min(max(x.high, low.low), high.high))
+
+
+_FIRST: Callable[..., Interval] = lambda x, *_: x
+# What an operator makes of the intervals of its inputs, by its name in any domain.
+INTERVALS: dict[str, Callable[..., Interval]] = {
+    **dict.fromkeys(
+        ("Softmax", "Sigmoid", "HardSigmoid", "QLinearSoftmax", "QLinearSigmoid"), lambda *_: _UNIT
+    ),
+    "LogSoftmax": lambda *_: Interval(-inf, 0),
+    "Tanh": lambda *_: Interval(-1, 1),
+    "Relu": lambda x: _clip(x, Interval(0, 0)),
+    "Softplus": lambda *_: _POSITIVE,
+    "Abs": lambda *_: _POSITIVE,
+    "Exp": lambda x: Interval(exp(min(x.low, 700)), exp(x.high) if x.high < 700 else inf),
+    "Log": lambda x: Interval(*(log(v) if 0 < v < inf else -inf if v <= 0 else inf for v in x)),
+    "Neg": lambda x: Interval(-x.high, -x.low),
+    "Reciprocal": lambda x: _quotient(Interval(1, 1), x),
+    "Clip": _clip,
+    "Add": lambda a, b: Interval(a.low + b.low, a.high + b.high),
+    "Sub": lambda a, b: Interval(a.low - b.high, a.high - b.low),
+    "Mul": lambda a, b: _corners(_product, a, b),
+    "Div": _quotient,
+    "Sum": lambda *given: Interval(sum(i.low for i in given), sum(i.high for i in given)),
+    **dict.fromkeys(("Concat", "Max", "Min", "Mean"), _hull),
+    "Where": lambda _, a, b: _hull(a, b),
+    **dict.fromkeys(
+        (
+            *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout", "Transpose"),
+            *("Expand", "Slice", "Gather", "GatherND", "GatherElements", "Split", "Tile", "QuantizeLinear"),
+            *("DequantizeLinear", "ReduceMean", "ReduceMax", "ReduceMin", "MaxPool", "GlobalAveragePool"),
+            *("GlobalMaxPool", "DepthToSpace", "SpaceToDepth"),
+        ),
+        _FIRST,
+    ),
+}  # fmt: skip
+
+
+def interval(graph: Graph, name: str) -> Interval:
+    """The bounds of a value, as far as its graph tells: one pass over what it is computed from.
+
+    Of integers that stand for real numbers it is the bounds of these.
+    """
+    found: dict[str, Interval] = {"": ANYTHING}
+    for node in graph.ancestors([name]):
+        rule = INTERVALS.get(node.op_type)
+        result = rule(*(_of(graph, i, found) for i in node.input)) if rule and node.input else ANYTHING
+        found.update((o, result) for o in node.output)
+    return _of(graph, name, found)
+
+
+def _of(graph: Graph, name: str, found: dict[str, Interval]) -> Interval:
+    if name in found:
+        return found[name]
+    tensor = graph.constants.get(name)
+    if tensor is None or int(np.prod(tensor.dims, dtype=np.int64)) > SMALL:
+        return ANYTHING
+    array = graph[name].array
+    if array is None or not array.size or not is_float(array.dtype):
+        return ANYTHING
+    low, high = float(array.min()), float(array.max())
+    return ANYTHING if isnan(low) or isnan(high) else Interval(low, high)
