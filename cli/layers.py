@@ -41,8 +41,9 @@ def command(model: str, as_json: bool) -> None:
         features = None
         note("no feature map before the head: Grad-CAM has nothing to look at here")
     read = known(graph)
-    marks = {features: "Grad-CAM layer", **({score: f"scores ({read.why})"} if read else {})}
-    rows = _rows(graph, marks)
+    if read:
+        note(f"{read.output} holds {read.count} {read.kind}: {read.why}")
+    rows = _rows(graph, {features: "Grad-CAM layer", **({score: "scores"} if read else {})})
     if as_json:
         for row in rows:
             emit(row)

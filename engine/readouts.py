@@ -299,6 +299,6 @@ def _none(others: dict[str, str]) -> str:
     shown = "; ".join(f"{name!r} {what}" for name, what in list(others.items())[:4])
     more = ", ..." if len(others) > 4 else ""
     return (
-        f"no output has a score for each class (N, C): {shown}{more}; what needs no class works: activations, "
-        "weights, top, dream, and deconvnet, guided or saliency with --layer"
+        f"no output has a score for each class (N, C): {shown}{more}; what needs no class works: "
+        "activations, weights, top, dream, and deconvnet, guided or saliency with --layer"
     )

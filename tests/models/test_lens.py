@@ -313,7 +313,7 @@ def test_a_model_without_classes_opens_and_says_what_it_has(lens_of):
         with pytest.raises(BadRequest, match=r"no output has a score for each class.*'y' of shape"):
             ask(blob())
     assert next(responses(lens, blob(), ["y"])).maps.shape == (3, 8, 8)
-    with pytest.raises(BadRequest, match="no output 'z'; nearest: y"):
+    with pytest.raises(BadRequest, match="no output 'z'; there are: y"):
         lens_of(build([relu], {"x": (1, 3, 8, 8)}, {"y": None}), preset="unit", output="z")
 
 
