@@ -31,9 +31,7 @@ def seeing(graph: Graph) -> set[str]:
     """The values that depend on what the inputs hold, and not on their sizes alone; the inputs included."""
     found = set(graph.inputs)
     for node in graph.nodes:
-        if node.op_type not in ("Shape", "Size") and not found.isdisjoint(
-            (*node.input, *subgraph_inputs(node))
-        ):
+        if node.op_type not in ("Shape", "Size") and not found.isdisjoint(reads(node)):
             found.update(filter(None, node.output))
     return found
 
@@ -57,7 +55,7 @@ def last_features(graph: Graph, score: str) -> str:
     """
     seen = views(graph)
     depending = seeing(graph)
-    way = [n for n in graph.ancestors([score]) if not depending.isdisjoint(n.input)]
+    way = [n for n in graph.ancestors([score]) if not depending.isdisjoint(reads(n))]
     weighted = [n for n in way if n.op_type in WEIGHTED]
     # Where a network ends in features, its last weights are inside a block, beside a skip connection.
     if weighted and weighted[-1].output[0] in {*bottlenecks(graph, score), score}:

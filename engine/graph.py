@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Collection, Iterable, Sequence
 from copy import copy
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from onnx import (
@@ -30,9 +30,6 @@ from .external import is_external
 from .nodes import OURS, attributes, captured, describe, reads, schema_of
 from .sizes import Dim, followed, target
 from .types import array_of, carried, dtype_of, merged, shape_of
-
-if TYPE_CHECKING:
-    from .readouts import Readout
 
 __all__ = ["Graph", "Tensor", "emit", "op"]  # one language: who writes a graph writes expressions
 IR_VERSION = 10  # what we write; read by ONNX Runtime 1.18 and newer
@@ -54,7 +51,7 @@ class Graph:
         self.constants: dict[str, TensorProto] = {}
         self.inputs: list[str] = []
         self.outputs: list[str] = []
-        self.head: Readout | None = None  # which output is looked at and how, where somebody knows
+        self.head: Any = None  # the Readout of the output that is looked at, where somebody said it
         self.metadata: dict[str, str] = {}
         # The float32 values that stand for others: for 16-bit inputs and outputs (widen.py) and for
         # the integers of quantised operators (canonical.py).

@@ -24,7 +24,7 @@ from .anatomy import QUANTISING, RESHAPING, WEIGHTED, seeing
 from .errors import BadRequest, nearest
 from .graph import Graph
 from .intervals import interval
-from .nodes import OURS, attributes
+from .nodes import OURS, attributes, reads
 from .types import is_float
 
 KINDS = ("classes", "labels", "values")
@@ -190,7 +190,7 @@ def _read(graph: Graph, output: str, depending: set[str]) -> Readout | str:
         return shown
     if sum(d != 1 for d in shape[1:]) > 1 or not _of_batch(graph, shape[0]):
         return shown
-    if any(n.op_type in _FINDING and not depending.isdisjoint(n.input) for n in graph.ancestors([value])):
+    if any(n.op_type in _FINDING and not depending.isdisjoint(reads(n)) for n in graph.ancestors([value])):
         return f"{shown}, of things that were found"
     return _judged(graph, output, value, prod(d for d in shape[1:] if isinstance(d, int)), depending)
 
