@@ -57,7 +57,7 @@ TRIES = {
     "saliency": "saliency {model} {photo} {flags} --layer {unit} --top 2 -o {out}",
     "guided": "guided {model} {photo} {flags} --layer {unit} --top 2 -o {out}",
     "deconvnet": "deconvnet {model} {photo} {flags} --layer {unit} --top 2 -o {out}",
-    "dream": "dream {model} {photo} {flags} --iterations 2 --octaves 2 -o {out}",
+    "dream": "dream {model} {photo} {flags} --iterations 2 --octaves 2 --side 192 -o {out}",
     "dream (noise)": "dream {model} {flags} --objective 'channel({unit}, 0)' --iterations 8 -o {out}",
     "look": "look {model} {photo} {flags} -o {out}",
     "predict": "predict {model} {photo} {flags} --top 1000 --json",
