@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,12 +124,13 @@ def ended(line: str, out: Path) -> Ended:
 
 
 def unit(model: Path) -> str:
-    """The name of a feature map two thirds of the way up, out of `onnxlens layers`."""
+    """The name of a feature map two thirds of the way up, out of `onnxlens layers`; none where that fails."""
     line = [sys.executable, "-m", "onnxlens", "layers", str(model), "--json"]
-    listed = [json.loads(text) for text in subprocess.check_output(line, text=True).splitlines()]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT)
+    listed = [json.loads(text) for text in done.stdout.splitlines()]
     maps = [v["name"] for v in listed if v["weights"] and len(v["shape"] or ()) == 4]
     maps = maps or [v["name"] for v in listed if len(v["shape"] or ()) == 4]
-    return maps[len(maps) * 2 // 3]
+    return maps[len(maps) * 2 // 3] if maps else "none"
 
 
 def verdict(row: Row, name: str, end: Ended, model: Path, photo: Path) -> tuple[str, str]:
@@ -186,10 +187,14 @@ def feeds(row: Row, model: Path, photo: Path) -> dict[str, np.ndarray]:
     return lens.feeds(cv2.imread(str(photo))[..., ::-1])[0]  # pyright: ignore[reportOptionalSubscript]
 
 
-def alone(model: Path | bytes, feed: dict[str, np.ndarray], names: list[str] | None = None) -> dict[str, Any]:
-    """What ONNX Runtime answers, and nothing of ours."""
+def alone(
+    model: Path | bytes, feed: dict[str, np.ndarray], names: list[str] | None = None, basic: bool = False
+) -> dict[str, Any]:
+    """What ONNX Runtime answers, and nothing of ours. `basic`: without fusions that change last digits."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    if basic:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     source = model if isinstance(model, bytes) else str(model)
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     names = names or [v.name for v in session.get_outputs()]
@@ -220,13 +225,16 @@ def wrong_maps(row: Row, end: Ended, model: Path, photo: Path) -> Iterator[str]:
 
 
 def wrong_answers(row: Row, model: Path, training: Path, photo: Path) -> Iterator[str]:
-    """Where the training graph does not answer as the model does, or its gradient is not finite."""
+    """Where the training graph does not answer as the model does, or its gradient is not finite.
+
+    Both without the runtime's fusions: detectors that sort their boxes tell of every last digit.
+    """
     feed = feeds(row, model, photo)
     graph = onnx.load(training, load_external_data=False).graph
     of = [v.name.removeprefix("seed/") for v in graph.input if v.name.startswith("seed/")]
     seeds = {f"seed/{name}": np.ones_like(values) for name, values in inner(model, of, feed).items()}
-    found = alone(training, feed | seeds)
-    for name, truth in alone(model, feed).items():
+    found = alone(training, feed | seeds, basic=True)
+    for name, truth in alone(model, feed, basic=True).items():
         yield from differing(name, found[name], truth)
     yield from (f"{n} is not finite" for n, g in found.items() if "grad/" in n and not np.isfinite(g).all())
 
@@ -254,17 +262,17 @@ def differing(name: str, found: np.ndarray, truth: np.ndarray) -> Iterator[str]:
 # -- the page -------------------------------------------------------------------------------------------
 
 
-def tried(row: Row, model: Path, place: Path) -> dict[str, tuple[str, str]]:
-    """Every command on one file: the word and the reason, by the command."""
+def tried(row: Row, model: Path, place: Path, tries: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Commands on one file: the word and the reason, by the command."""
     photos = place / "photos"
-    photos.mkdir(parents=True)
+    photos.mkdir(parents=True, exist_ok=True)
     photo = photos / f"{row.picture}.png"
     cv2.imwrite(str(photo), picture(row.picture))
     cells, layer = {}, shlex.quote(unit(model))
-    for name, form in TRIES.items():
+    for name in tries:
         out = place / name.replace(" ", "-")
         words = {"model": model, "photo": photo, "photos": photos, "out": out, "unit": layer}
-        line = form.format(**words, flags=row.typed(name))
+        line = TRIES[name].format(**words, flags=row.typed(name))
         cells[name] = verdict(row, name, ended(line, out), model, photo)
         if cells[name][1]:
             print(f"{row.name}, {name}: {cells[name][0]}: {cells[name][1]}", flush=True)
@@ -290,10 +298,11 @@ def written(rows: dict[str, Row], table: dict[str, dict[str, tuple[str, str]]]) 
 
 @click.command()
 @click.option("--only", multiple=True, help="A file of the list; may be said several times.")
+@click.option("--try", "tries", multiple=True, type=click.Choice(list(TRIES)), help="A column of the table.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the models are kept.")
 @click.option("--pictures", type=click.Path(path_type=Path), help="Where to leave what the commands make.")
-def main(only: tuple[str, ...], folder: Path | None, pictures: Path | None) -> None:
-    """Print what is not as it should be, then count; without --only write docs/real-files.md."""
+def main(only: tuple[str, ...], tries: tuple[str, ...], folder: Path | None, pictures: Path | None) -> None:
+    """Print what is not as it should be, then count; for all files and commands write docs/real-files.md."""
     rows = {name: Row(name, **fields) for name, fields in tomllib.loads(LIST.read_text()).items()}
     folder = folder or Path(tempfile.gettempdir(), "onnxlens-real-files")
     folder.mkdir(parents=True, exist_ok=True)
@@ -301,10 +310,10 @@ def main(only: tuple[str, ...], folder: Path | None, pictures: Path | None) -> N
     with tempfile.TemporaryDirectory() as place:
         for name in only or rows:
             model = fetched(rows[name], folder)
-            table[name] = tried(rows[name], model, (pictures or Path(place)) / name)
+            table[name] = tried(rows[name], model, (pictures or Path(place)) / name, tries or tuple(TRIES))
             words = [word for word, _ in table[name].values()]
             print(f"{name}: " + ", ".join(f"{words.count(w)} {w}" for w in dict.fromkeys(words)), flush=True)
-    if not only:
+    if not only and not tries:
         PAGE.write_text(written(rows, table))
 
 
