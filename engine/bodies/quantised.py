@@ -16,6 +16,7 @@ from onnx import TensorProto
 
 from ..errors import NoRule
 from ..graph import Tensor, op
+from .recurrent import lstm
 
 
 def real(x: Tensor, scale: Tensor, zero: Tensor | None, axis: int = 1) -> Tensor:
@@ -100,6 +101,21 @@ def dynamic_matmul(
     """A real matrix, quantised on the spot over its own range, times one of integers."""
     y = a @ real(b, sb, zb, axis=-1)
     return y if bias is None else y + bias
+
+
+def dynamic_lstm(
+    x: Tensor, w: Tensor, r: Tensor, b: Tensor | None, lengths: Tensor | None, h0: Tensor | None,
+    c0: Tensor | None, peepholes: Tensor | None, ws: Tensor, wz: Tensor, rs: Tensor, rz: Tensor, **attrs: Any,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """An LSTM of integer weights, one matrix (I, 4H) and one (H, 4H) for each direction, on one scale or on
+    one for each column; what they are multiplied by is quantised on the spot over its own range.
+    """
+
+    def turned(m: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+        scale, zero = (op.Reshape(t, [0, 1, -1]) for t in (scale, zero))
+        return op.Transpose(centred(m, zero) * scale, perm=[0, 2, 1])
+
+    return lstm(x, turned(w, ws, wz), turned(r, rs, rz), b, lengths, h0, c0, peepholes, **attrs)
 
 
 def qgemm(
@@ -190,6 +206,7 @@ BODIES = {
     "MatMulInteger": matmul_integer,
     MS + "MatMulIntegerToFloat": matmul_to_float,
     MS + "DynamicQuantizeMatMul": dynamic_matmul,
+    MS + "DynamicQuantizeLSTM": dynamic_lstm,
     MS + "MatMulNBits": matmul_nbits,
     MS + "MatMulBnb4": matmul_bnb4,
     MS + "QGemm": qgemm,

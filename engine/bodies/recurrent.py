@@ -208,8 +208,9 @@ def _lstm(layer: Layer, x: Tensor, h: Tensor, c: Tensor) -> list[Tensor]:
     return [gate(o, p_o, c) * out(c), c]
 
 
+lstm = _unrolled(_lstm, ["Sigmoid", "Tanh", "Tanh"], 2)
 BODIES = {
     "RNN": _unrolled(_rnn, ["Tanh"], 1),
     "GRU": _unrolled(_gru, ["Sigmoid", "Tanh"], 1),
-    "LSTM": _unrolled(_lstm, ["Sigmoid", "Tanh", "Tanh"], 2),
+    "LSTM": lstm,
 }

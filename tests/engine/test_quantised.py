@@ -319,6 +319,42 @@ def test_fused_dynamic_products_have_the_gradient_of_their_reals(fused, scale):
     assert canonical(proto)["y"].shape == (3, 4, 5)
 
 
+@pytest.mark.parametrize("columns", [(), (16,)], ids=["a scale for each direction", "one for each column"])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_a_quantised_lstm_has_the_gradient_of_its_reals(direction, columns):
+    """As in the text recogniser of ddddocr 1.6.1, with a first state and a bias."""
+    rng, ways = np.random.default_rng(7), 1 + (direction == "bidirectional")
+    w8, r8 = (rng.integers(0, 255, (ways, size, 16), np.uint8) for size in (6, 4))
+    ws, rs = (rng.uniform(0.002, 0.006, (ways, *columns)).astype(np.float32) for _ in range(2))
+    wz, rz = np.full(ws.shape, 128, np.uint8), np.full(rs.shape, 120, np.uint8)
+    shared = {"b": drawn(ways, 32), "h": drawn(ways, 2, 4)}
+    head = f"(float[3,2,6] x) => (float[3,{ways},2,4] y, float[{ways},2,4] last) "
+    attrs = f'<hidden_size = 4, direction = "{direction}">'
+    states = "h, , , {}" if columns else "h, h, , {}"
+    inputs = f"x, w8, r8, b, , {states.format('ws, wz, rs, rz')}"
+    proto = model(
+        f"{head} {{ y, last = com.microsoft.DynamicQuantizeLSTM {attrs} ({inputs}) }}",
+        w8=w8, r8=r8, ws=ws, wz=wz, rs=rs, rz=rz, **shared,
+    )  # fmt: skip
+
+    def turned(m, scale, zero):
+        scale, zero = (v.reshape(ways, 1, -1) for v in (scale, zero.astype(np.float32)))
+        return ((m - zero) * scale).transpose(0, 2, 1).astype(np.float32)
+
+    plain = model(
+        f"{head} {{ y, last = LSTM {attrs} (x, w, r, b, , {states.format('')}) }}".replace(", , )", ")"),
+        w=turned(w8, ws, wz), r=turned(r8, rs, rz), **shared,
+    )  # fmt: skip
+    x, g = drawn(3, 2, 6), drawn(3, ways, 2, 4, seed=1)
+    found = run(gradient(proto, of="y", wrt=["x", "h"]), {"x": x, "seed/y": g})
+    expected = run(gradient(plain, of="y", wrt=["x", "h"]), {"x": x, "seed/y": g})
+    np.testing.assert_array_equal(found["y"], run(proto, {"x": x})["y"])
+    np.testing.assert_allclose(found["y"], expected["y"], atol=0.05)
+    for name in ("grad/x", "grad/h"):
+        np.testing.assert_allclose(found[name], expected[name], atol=0.1 * np.abs(expected[name]).max())
+    assert canonical(proto)["y"].shape == (3, ways, 2, 4)
+
+
 def test_quantised_attention_has_the_gradient_of_its_reals():
     """Masked and behind a cache, with weights on a scale for each column."""
     rng = np.random.default_rng(6)
