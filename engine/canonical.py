@@ -200,6 +200,8 @@ def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[
         node = node if again.keys().isdisjoint(reads(node)) else renamed(node, again)
         if append(graph, node, known, kept=keep | set(outputs), declared=declared):
             q = node.output[0] if node.output else ""
+            if key_of(node) in ("QuantizeLinear", "DynamicQuantizeLinear") and "int" in str(graph[q].dtype):
+                graph.twins[q] = node.input[0]  # the real numbers before they were rounded
             integers = show_real(graph, node, taken) if q in moved else None
             if integers is not None:
                 again[q] = integers

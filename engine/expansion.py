@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnx import FunctionProto, NodeProto, TypeProto, helper, inliner
+from onnx import FunctionProto, NodeProto, TensorProto, TypeProto, helper, inliner
 
 from .blocks import why
 from .bodies import BODIES
 from .canonical import append
 from .errors import BadModel, NoRule
-from .graph import Graph, Tensor
+from .graph import Graph, Tensor, op
 from .nodes import defaults, describe, is_variadic, key_of, named, renamed, schema_of
 from .windows import write_window
 
@@ -32,6 +32,31 @@ def own_body(graph: Graph, node: NodeProto) -> list[str]:
     for inner in graph.nodes[start:]:
         write_window(inner, graph)
     return [t.name for t in (result if isinstance(result, tuple) else (result,))]
+
+
+def shared_type(graph: Graph, node: NodeProto) -> list[int]:
+    """Which inputs of an operator are of the type of its first output, by the specification."""
+    schema = schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
+    if schema is None or not schema.inputs:
+        return []
+    slots = [schema.inputs[min(k, len(schema.inputs) - 1)] for k in range(len(node.input))]
+    return [k for k, slot in enumerate(slots) if slot.type_str == schema.outputs[0].type_str]
+
+
+def in_reals(graph: Graph, node: NodeProto) -> list[str]:
+    """Append an operator that moves or mixes integers once more, on real numbers; its outputs' names.
+
+    Resize, MaxPool, Concat and others keep the steps of what they are given: so do their reals.
+    """
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    for k in shared_type(graph, node):
+        if node.input[k]:
+            copy.input[k] = op.Cast(Tensor(graph, node.input[k]), to=TensorProto.FLOAT).name
+    copy.output[:] = [graph.fresh(node.op_type) if o else "" for o in node.output]
+    copy.name = ""
+    graph.add(copy)
+    return list(copy.output)
 
 
 def specified_body(graph: Graph, node: NodeProto) -> list[str]:

@@ -19,7 +19,7 @@ from .blocks import explained, no_rule, not_real, why
 from .bodies import BODIES, quantised
 from .canonical import canonical
 from .errors import BadRequest, NoRule, nearest
-from .expansion import node_inputs, own_body, specified_body
+from .expansion import in_reals, node_inputs, own_body, shared_type, specified_body
 from .file import Source
 from .graph import Graph, Tensor, op
 from .nodes import (
@@ -191,7 +191,7 @@ def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[s
         with understood(node), explained(graph, node):
             if inside := _felt_inside(graph, node, felt, table):
                 raise NoRule(f"{why(graph, node)}, and reads {', '.join(map(repr, inside[:3]))} there")
-            if rule is None:
+            if rule is None or _mixes_wholes(graph, node, felt):
                 _through_body(graph, node, arrived, grads, felt, table)
                 continue
             entries = zip(_open(graph, node, table), _applied(graph, node, rule, arrived), strict=False)
@@ -254,6 +254,13 @@ def _carries(graph: Graph, node: NodeProto, name: str, felt: set[str]) -> bool:
     return "int" in dtype.name and (key_of(node) in QUANTISING or (moves_felt and node.op_type != "Shape"))
 
 
+def _mixes_wholes(graph: Graph, node: NodeProto, felt: set[str]) -> bool:
+    """True for an operator that makes integers of integers that stand for reals, and is not told of them."""
+    if key_of(node) in QUANTISING or not _is_whole(graph, node.output[0]):
+        return False
+    return any(node.input[k] in felt for k in shared_type(graph, node))
+
+
 def _is_whole(graph: Graph, name: str) -> bool:
     dtype = Tensor(graph, name).dtype
     return dtype is not None and not is_float(dtype)
@@ -291,10 +298,13 @@ def _through_body(
 ) -> None:
     """Differentiate an operator that has no rule through its body: ours, or that of the specification.
 
-    The body is computed anew beside the node, whose own value stays what the runtime's kernel makes it.
+    One that moves or mixes integers is its own body, on the real numbers that they stand for. The body is
+    computed anew beside the node, whose own value stays what the kernel of the runtime makes it.
     """
     start = len(graph.nodes)
-    outputs = own_body(graph, node) if key_of(node) in BODIES else specified_body(graph, node)
+    wholes = _mixes_wholes(graph, node, felt)
+    body = in_reals if wholes else own_body if key_of(node) in BODIES else specified_body
+    outputs = body(graph, node)
     inner: Grads = {o: [g] for o, g in zip(outputs, arrived, strict=False) if g is not None}
     sources = felt.intersection(_open(graph, node, table))
     _walk(graph, graph.nodes[start:], inner, sources, table)

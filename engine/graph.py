@@ -54,7 +54,7 @@ class Graph:
         self.head: Any = None  # the Readout of the output that is looked at, where somebody said it
         self.metadata: dict[str, str] = {}
         # The float32 values that stand for others: for 16-bit inputs and outputs (widen.py) and for
-        # the integers of quantised operators (canonical.py).
+        # the integers that quantising operators make (canonical.py).
         self.twins: dict[str, str] = {}
         self._defined: set[str] = set()
         self._names: set[str] = set()  # the defined ones, and those given out by fresh()

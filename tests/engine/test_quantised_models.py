@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from onnxlens.cli import main
 from onnxlens.engine.anatomy import last_features
@@ -119,6 +119,76 @@ def test_what_comes_back_to_the_pixels_is_alike(method, small, scenes):
         found.append(spearman(expected.array, quantised.array))
     print(f"{small.stem}: {method} {min(found):.3f} {np.mean(found):.3f}")
     assert np.mean(found) >= 0.8
+
+
+def enlarged(path: Path) -> Path:
+    """The embedded model with what carries integers on in its middle: enlarged, padded, cut and joined."""
+    model = onnx.load(embedded.path())
+    at = next(i for i, n in enumerate(model.graph.node) if n.op_type == "MaxPool") + 1
+    pooled = model.graph.node[at - 1].output[0]
+    model.graph.node[at].input[0] = "joined"
+    constants = {"twice": np.float32([1, 1, 2, 2]), "half": np.float32([1, 1, 0.5, 0.5])}
+    constants |= {"pads": np.int64([0, 0, 1, 1, 0, 0, 1, 1]), "eight": np.int64([8]), "one": np.int64([1])}
+    constants |= {"zero": np.int64([0])}
+    model.graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in constants.items())
+    nodes = [
+        helper.make_node("Resize", [pooled, "", "twice"], ["large"], "large", mode="linear"),
+        helper.make_node("Resize", ["large", "", "half"], ["back"], "back", mode="linear"),
+        helper.make_node("Pad", ["back", "pads"], ["padded"], "padded", mode="edge"),
+        helper.make_node("MaxPool", ["padded"], ["again"], "again", kernel_shape=[3, 3]),
+        helper.make_node("Slice", ["again", "zero", "eight", "one"], ["first"], "first"),
+        helper.make_node("Slice", [pooled, "eight", "end", "one"], ["second"], "second"),
+        helper.make_node("Concat", ["first", "second"], ["joined"], "joined", axis=1),
+    ]
+    model.graph.initializer.append(numpy_helper.from_array(np.int64([2**31]), "end"))
+    for i, node in enumerate(nodes):
+        model.graph.node.insert(at + i, node)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def carried(scenes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("carried")
+    plain = enlarged(folder / "plain.onnx")
+    made = quantise("QOperator", plain, folder, "image", scenes[:24])
+    between = {n.op_type for n in onnx.load(made).graph.node} - {"QLinearConv", "QuantizeLinear"}
+    assert {"Resize", "Pad", "MaxPool", "Slice"} <= between
+    return plain, made
+
+
+@pytest.mark.parametrize("method", ["saliency", "guided", "deconvnet", "input-x-gradient"])
+def test_what_carries_integers_on_hides_nothing(method, carried, scenes):
+    plain, quick = (Projector(Network(m, "cpu", 1), method) for m in carried)
+    found = []
+    for x in scenes[24:]:
+        expected = plain({"image": x})[0]
+        quantised = quick({"image": x}, expected.channel)[0]
+        assert quantised.problem == ""
+        found.append(spearman(expected.array, quantised.array))
+    print(f"{method} {min(found):.3f} {np.mean(found):.3f}")
+    assert np.mean(found) >= 0.7
+
+
+def test_every_command_goes_through_what_carries_integers_on(carried, tmp_path):
+    picture = str(tmp_path / "scene.png")
+    cv2.imwrite(picture, scene(TEST_SEEDS[3]).image[..., ::-1])
+    model = str(carried[1])
+    for words in (
+        ["doctor", model],
+        ["grad", model],
+        ["gradcam", model, picture],
+        ["saliency", model, picture],
+        ["occlusion", model, picture, "--patch", "32", "--stride", "32"],
+        ["dream", model, "--target", "cat", "--iterations", "2"],
+        ["top", model, str(tmp_path)],
+        ["activations", model, picture],
+        ["weights", model],
+    ):
+        out = [] if words[0] == "doctor" else ["--output", str(tmp_path / f"{words[0]}.onnx")]
+        with pytest.raises(SystemExit) as end:
+            main([*words, *out])
+        assert not end.value.code, words
 
 
 def test_answers_are_those_of_onnx_runtime_to_the_bit(small, scenes):
