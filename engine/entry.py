@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
-from onnx import helper
+from onnx import TensorProto, helper
 
 from .graph import Graph, Tensor
+from .nodes import renamed
 from .windows import write_window
 
 
-def fed(graph: Graph, name: str, entry: Callable[[Graph], Tensor]) -> Graph:
+def fed(graph: Graph, name: str, entry: Callable[[Graph], Tensor], names: Collection[str] = ()) -> Graph:
     """A copy of the graph in which the input `name` is what `entry` makes of inputs and constants of its own.
 
-    `entry(graph)` declares those and gives the value. The input of a model of 16-bit floats is fed in
-    float32, without the rounding that its own type would do (widen.py).
+    `entry(graph)` declares those and gives the value; `names` are free for it and for what comes behind: the
+    model's own values of these names get others, which `twins` tells. The input of a model of 16-bit floats
+    is fed in float32, without the rounding that its own type would do (widen.py).
     """
+    new = {taken: graph.unused(taken, names) for taken in names if taken in graph}
+    graph = _renamed(graph, new) if new else graph
+    inner, source = graph.twins.get(name, name), new.get(name, name)
     draft = graph.copy()
     before = len(draft.nodes)
     value = entry(draft)
-    inner = graph.twins.get(name, name)
     last = helper.make_node("Cast", [value.name], [inner], to=draft.types[inner].tensor_type.elem_type)
     leading = [*draft.nodes[before:], last]
     following = [n for n in draft.nodes[:before] if inner not in n.output]
     other = Graph(dict(graph.opsets))
-    other.metadata = dict(graph.metadata)
+    other.metadata, other.head = dict(graph.metadata), graph.head
     other.twins = {k: v for k, v in graph.twins.items() if k != name}
     for i in draft.inputs:
-        if i != name:
+        if i != source:
             other.declare_input(i, draft.types[i])
     for tensor in draft.constants.values():
         other.add_constant(tensor)
@@ -36,4 +40,23 @@ def fed(graph: Graph, name: str, entry: Callable[[Graph], Tensor]) -> Graph:
     for node in (*leading, *following):
         other.add(node, draft.types)
     other.outputs = list(graph.outputs)
+    return other
+
+
+def _renamed(graph: Graph, new: Mapping[str, str]) -> Graph:
+    """The graph with new names for some of its values; `twins` tells them."""
+    other = Graph(dict(graph.opsets))
+    other.metadata, other.head = dict(graph.metadata), graph.head
+    other.twins = dict(new) | {name: new.get(twin, twin) for name, twin in graph.twins.items()}
+    types = {new.get(name, name): type_ for name, type_ in graph.types.items()}
+    for name in graph.inputs:
+        other.declare_input(new.get(name, name), graph.types[name])
+    for name, tensor in graph.constants.items():
+        if name in new:
+            tensor = TensorProto.FromString(tensor.SerializeToString())
+            tensor.name = new[name]
+        other.add_constant(tensor)
+    for node in graph.nodes:
+        other.add(renamed(node, new), types)
+    other.outputs = [new.get(name, name) for name in graph.outputs]
     return other

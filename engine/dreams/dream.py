@@ -20,6 +20,11 @@ from .transforms import placed, rolled
 Shape = tuple[int, int, int, int]  # of the images: (N, 3, H, W)
 Entry = Callable[[Tensor], Tensor]  # pixels (N, 3, h, w), 0 to 255, to the model's input
 Aim = Callable[[Graph], Tensor]  # the objective: a number for each image, (N,)
+# What a step's inputs and outputs are called, whatever a model calls its own values.
+_NAMES = (
+    "pixels", "offset", "moved", "next", "value", "gradient", "spectrum", "affine", "first", "second",
+    "count", "spectrum/next", "first/next", "second/next",
+)  # fmt: skip
 _TINY = 1e-12
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Kingma & Ba 2015, "Adam"
 _DECAY = 0.3  # Loshchilov & Hutter 2019, "Decoupled Weight Decay": without it light and dark run away
@@ -56,7 +61,7 @@ def pixel_step(graph: Graph, climb: Climb, shape: Shape, priors: Priors, rate: f
         moved = rolled(g.input("pixels", np.float32, shape), g.input("offset", np.int64, [2]))
         return climb.entry(g.output(moved, "moved"))
 
-    graph = fed(graph, climb.name, start)
+    graph = fed(graph, climb.name, start, _NAMES)
     moved = graph["moved"]
     value, slope = _climbed(graph, climb.aim, moved)
     graph.outputs = []
@@ -67,7 +72,7 @@ def pixel_step(graph: Graph, climb: Climb, shape: Shape, priors: Priors, rate: f
 
 def gradient_graph(graph: Graph, climb: Climb, shape: Shape) -> Graph:
     """The first half of `pixel_step`, for a window of a large image: `pixels` to `gradient` and `value`."""
-    graph = fed(graph, climb.name, lambda g: climb.entry(g.input("pixels", np.float32, shape)))
+    graph = fed(graph, climb.name, lambda g: climb.entry(g.input("pixels", np.float32, shape)), _NAMES)
     value, slope = _climbed(graph, climb.aim, graph["pixels"])
     graph.outputs = []
     graph.output(slope, "gradient")
@@ -97,7 +102,7 @@ def spectrum_step(graph: Graph, climb: Climb, shape: Shape, priors: Priors, rate
         affine = g.input("affine", np.float32, [shape[0], 2, 3])
         return climb.entry(placed(pixels, affine, shape[2], shape[3]))
 
-    graph = fed(graph, climb.name, start)
+    graph = fed(graph, climb.name, start, _NAMES)
     spectrum, pixels = graph["spectrum"], graph["pixels"]
     value, pull = _climbed(graph, climb.aim, pixels)
     (slope,) = backpropagate(graph, {"pixels": _held(pixels, pull, priors)}, ["spectrum"])

@@ -144,6 +144,41 @@ def test_adam_climbs_the_spectrum():
     assert (values[-1] > values[0]).all()
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+@pytest.mark.parametrize(
+    ("image", "weight", "conv", "relu"),
+    [
+        ("pixels", "w", "conv", "next"),
+        ("offset", "value", "moved", "relu"),
+        ("spectrum", "pixels", "first", "second"),
+        ("x", "gradient", "count", "pixels"),
+        ("affine", "pixels/2", "spectrum/next", "value"),
+    ],
+)
+def test_a_model_may_call_its_values_as_steps_call_theirs(image, weight, conv, relu, kind: type):
+    nodes = [
+        helper.make_node("Conv", [image, weight], [conv], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", [conv], [relu]),
+    ]
+    shape, dtype = ("N", 3, *SHAPE[2:]), helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    weights = {weight: WEIGHT.astype(kind)}
+    graph = canonical(build(nodes, {image: shape}, {relu: ("N", 4, *SHAPE[2:])}, weights, dtype))
+    text = f"layer({relu}) - channel({conv}, 1)"
+    own = Climb(image, entry, lambda g: objective(g, text))
+    plain = Climb("x", entry, lambda g: objective(g, "layer(relu) - channel(conv, 1)"))
+    x = RNG.uniform(0, 255, SHAPE).astype(np.float32)
+    feeds = {"pixels": x, "offset": np.array([1, 2]), "affine": still(2), "count": np.float32(1)}
+    feeds |= {"spectrum": x / 255, "first": x, "second": x}
+    for step in (pixel_step, spectrum_step):
+        arguments = (SHAPE, Priors(0.1, 1), 0.5)
+        found = Session(step(graph, own, *arguments))(feeds)
+        for name, expected in Session(step(network(kind), plain, *arguments))(feeds).items():
+            np.testing.assert_allclose(found[name], expected, 1e-5, 1e-5, err_msg=name)
+    found = Session(gradient_graph(graph, own, SHAPE))(feeds)["gradient"]
+    expected = Session(gradient_graph(network(kind), plain, SHAPE))(feeds)["gradient"]
+    np.testing.assert_allclose(found, expected, 1e-5, 1e-5)
+
+
 # -- what it is made of --------------------------------------------------------------------------------------
 
 
