@@ -29,7 +29,7 @@ from ..resized import rebound
 from ..rules import VJP
 from ..rules.pooling import average_pool
 from ..session import Session
-from .windows import sees_no_border
+from .borders import sees_no_border
 
 AT_ONCE = 8  # patterns of one run, at most
 MOST = 100 << 20  # bytes that the values of a run hold at once; the runtime takes about twice that

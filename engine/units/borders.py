@@ -15,7 +15,6 @@ from onnx import NodeProto
 
 from ..graph import Graph
 from ..maps import View, views
-from ..nodes import attributes
 
 Window = tuple[int, int]  # the first and the last position of a height or a width
 
@@ -82,7 +81,7 @@ def _before(
     maps = [seen.get(name) for name in (*read, *filter(None, node.output))]
     if node.op_type not in RULES or len(window) != 2 or any(v is None or v.grid for v in maps):
         return None
-    channels, attrs, found = seen[read[0]].channels, attributes(node), []
+    channels, attrs, found = seen[read[0]].channels, graph.attributes(node), []
     for side, axis in enumerate(a for a in (1, 2, 3) if a != channels):
         place = At(graph, node, attrs, side, axis, channels)
         before = RULES[node.op_type](place, *window[side])
