@@ -15,7 +15,7 @@ from ..engine.signals.projection import METHODS
 from ..engine.signals.projector import Projector
 from .heatmap import HeatMap, Prediction, prediction
 from .lens import Lens, Target
-from .occlusion import check, occlusion
+from .occlusion import check_places, occlusions
 from .preprocess import Box
 from .projection import project
 from .row import Found
@@ -62,16 +62,15 @@ def single(lens: Lens, method: str, targets: Sequence[Target], layer: str | None
     `patch`: patch, stride and fill of an occlusion. Raises BadRequest as `batched` does, for a layer in a
     projection, which here is that of a class, and for a name that is no method.
     """
+    for target in targets:
+        lens.wish(target)
     if method == "occlusion":
-        for target in targets:
-            check(lens, target, layer=layer, **patch)
-        return lambda photo: [occlusion(lens, photo, t, layer=layer, **patch).heat() for t in targets]
+        check_places(lens, layer=layer, **patch)
+        return lambda photo: [o.heat() for o in occlusions(lens, photo, targets, layer=layer, **patch)]
     if method not in METHODS:
         raise BadRequest(f"there is no method {method!r}{nearest(method, NAMES)}")
     if layer is not None:
         raise BadRequest(f"a run of {method} looks back from classes: leave --layer out")
-    for target in targets:
-        lens.wish(target)
     projector = Projector(lens.network, method)
     return lambda photo: list(project(lens, photo, projector, targets))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..engine.occlusions.occlusion import Ask, Hiding, asking, how, plainly, wat
 from ..engine.occlusions.places import Places, places
 from ..engine.readouts import Readout
 from .fill import fill_named, filler
-from .heatmap import Prediction, ranked
+from .heatmap import ranked
 from .lens import Lens, Target
 from .occluded import Approximation, Occlusion
 
@@ -63,6 +63,40 @@ def occlusion(
     a number.
     """
     wish, spots = check(lens, target, patch, stride, fill, layer)
+    return _hidden(lens, photo, [wish], spots, fill, layer, progress, coarse, narrow)[0]
+
+
+def occlusions(
+    lens: Lens,
+    photo: np.ndarray,
+    targets: Sequence[Target] = (None,),
+    patch: Pair | None = None,
+    stride: Pair | None = None,
+    fill: str = "mean",
+    layer: str | None = None,
+    progress: Progress | None = None,
+) -> list[Occlusion]:
+    """As `occlusion`, one for each target, where "top3" is three: the answers are computed once for all.
+
+    Each class comes once, in the order of the targets.
+    """
+    wishes = [lens.wish(t) for t in targets]
+    spots = check_places(lens, patch, stride, fill, layer)
+    return _hidden(lens, photo, wishes, spots, fill, layer, progress)
+
+
+def _hidden(
+    lens: Lens,
+    photo: np.ndarray,
+    wishes: Sequence[int],
+    spots: Places,
+    fill: str,
+    layer: str | None,
+    progress: Progress | None,
+    coarse: bool = False,
+    narrow: float = 1,
+) -> list[Occlusion]:
+    """What hiding each of the places does to some classes: an index, or -n for the n most probable ones."""
     feeds, box = lens.feeds(photo)
     image = feeds[lens.input][:1]
     under = filler(image, lens.preprocess, fill)
@@ -70,59 +104,63 @@ def occlusion(
     unhidden, ask = asking(lens.network, layer, hiding, narrow)
     clean = unhidden()
     order = ranked(lens.readout, _finite(clean.output[0]), lens.labels)
-    chosen = order[0] if wish < 0 else next(p for p in order if p.index == wish)
+    by_index = {p.index: p for p in order}
+    classes = dict.fromkeys(c for w in wishes for c in ([p.index for p in order[:-w]] if w < 0 else [w]))
     channel = int(clean.totals[0].argmax()) if clean.totals.size else None
-    record = _recorder(lens.readout, chosen, channel, progress, len(spots))
+    record = _recorder(lens.readout, list(classes), channel, progress, len(spots))
     compute = partial(record, ask)
     if coarse:
         grids, computed = coarse_to_fine(spots.shape, compute, TOLERANCE, labels=1)
     else:
-        grids, computed = compute(np.arange(len(spots))).reshape(*spots.shape, 4), np.ones(spots.shape, bool)
+        grids, computed = compute(np.arange(len(spots))).reshape(*spots.shape, -1), np.ones(spots.shape, bool)
     approximation = None
     if coarse or narrow < 1:
         doubtful = ~computed if narrow == 1 else np.ones(spots.shape, bool)
         exactly = partial(record, plainly(lens.network, layer, hiding))
         approximation = _checked(grids[..., 0], computed, doubtful, lambda some: exactly(some)[:, 0])
     grids = np.moveaxis(grids, 2, 0)
-    return Occlusion(
-        photo=photo,
-        box=box,
-        places=spots,
-        hidden=lens.preprocess.inverse(under)[0],
-        target=chosen,
-        score=float(clean.scores[0, chosen.index]),
-        predictions=order[:5],
-        labels=lens.labels,
-        layer=watched(lens.network, layer),
-        channel=channel,
-        scores=grids[0].astype(np.float32),
-        probabilities=grids[1].astype(np.float32),
-        activations=grids[2].astype(np.float32),
-        classes=grids[3].astype(np.int64),
-        how=how(lens.network, layer, spots, narrow),
-        approximation=approximation,
-    )
+    return [
+        Occlusion(
+            photo=photo,
+            box=box,
+            places=spots,
+            hidden=lens.preprocess.inverse(under)[0],
+            target=by_index[index],
+            score=float(clean.scores[0, index]),
+            predictions=order[:5],
+            labels=lens.labels,
+            layer=watched(lens.network, layer),
+            channel=channel,
+            scores=grids[i].astype(np.float32),
+            probabilities=grids[len(classes) + i].astype(np.float32),
+            activations=grids[-2].astype(np.float32),
+            classes=grids[-1].astype(np.int64),
+            how=how(lens.network, layer, spots, narrow),
+            approximation=approximation,
+        )
+        for i, index in enumerate(classes)
+    ]
 
 
 def _recorder(
-    readout: Readout, target: Prediction, channel: int | None, progress: Progress | None, count: int
+    readout: Readout, classes: Sequence[int], channel: int | None, progress: Progress | None, count: int
 ) -> Callable[[Ask, np.ndarray], np.ndarray]:
     """The function of an Ask and the numbers (n,) of places that gives what is recorded of the answers.
 
-    That is (n, 4) float64: the score of the target and what the model says of it (its probability), the total
-    of the channel (0 where there is none) and the most probable class. It counts its places, of `count`, for
-    `progress`.
+    That is (n, 2 K + 2) float64: the scores of K classes, what the model says of them (their probabilities),
+    the total of the channel (0 where there is none) and the most probable class. It counts its places, of
+    `count`, for `progress`.
     """
     done = 0
 
     def record(ask: Ask, numbers: np.ndarray) -> np.ndarray:
         nonlocal done
-        found = [np.empty((0, 4))]
+        found = [np.empty((0, 2 * len(classes) + 2))]
         for batch in ask(numbers):
-            p, scores = readout.answers(_finite(batch.output)), batch.scores[:, target.index]
+            p = readout.answers(_finite(batch.output))
             totals = np.zeros(len(p)) if channel is None else batch.totals[:, channel]
-            found.append(np.stack([scores, p[:, target.index], totals, p.argmax(1)], axis=1))
-            done += len(scores)
+            found.append(np.column_stack([batch.scores[:, classes], p[:, classes], totals, p.argmax(1)]))
+            done += len(p)
             if progress is not None:
                 progress(min(done, count), count)
         return np.concatenate(found)
@@ -158,10 +196,15 @@ def check(
     wish = lens.wish(target)
     if wish < -1:
         raise BadRequest(f"occlusion follows one class, not the best {-wish}; name one")
+    return wish, check_places(lens, patch, stride, fill, layer)
+
+
+def check_places(lens: Lens, patch: Pair | None, stride: Pair | None, fill: str, layer: str | None) -> Places:
+    """The places that arguments of `occlusion` mean. Raises BadRequest as `check` does."""
     spots = places_for(lens, patch, stride)
     fill_named(fill)
     watched(lens.network, layer)
-    return wish, spots
+    return spots
 
 
 def _finite(output: np.ndarray) -> np.ndarray:

@@ -72,6 +72,24 @@ def test_a_row_is_what_python_gives(album, run):
         assert row["map_entropy"] == pytest.approx(-(shares * np.log(shares)).sum(), rel=1e-4)
 
 
+def test_every_method_takes_the_best_classes(place, run):
+    done = run(
+        "run",
+        "model.onnx",
+        "red.png",
+        "--method",
+        "gradcam,occlusion,guided",
+        "--target",
+        "top3",
+        "-o",
+        "out",
+    )
+    assert done.code == 0, done.err
+    best = [p.label for p in Lens("model.onnx").predict(read_photo("red.png"), 3)]
+    for method in ("gradcam", "occlusion", "guided"):
+        assert [r["target_label"] for r in rows("out") if r["method"] == method] == best
+
+
 def test_methods_and_targets_each_give_a_row(album, run):
     words = ["--method", "gradcam,saliency", "--method", "occlusion", "--target", "top1", "--target", "sky"]
     done = run("run", "model.onnx", album, "-o", "out", *words, "--json")

@@ -10,7 +10,7 @@ from onnxlens.engine.metrics import pointing
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.lens import Lens
 from onnxlens.models.occluded import moves
-from onnxlens.models.occlusion import occlusion
+from onnxlens.models.occlusion import occlusion, occlusions
 from onnxlens.models.panels import PANELS, class_colours, panel, sheet
 from onnxlens.models.preprocess import Preprocess
 
@@ -180,6 +180,22 @@ def test_answers_that_are_no_numbers(tmp_path):
     broken = linear(weight, Preprocess(size=(8, 8), fit="stretch"), tmp_path)
     with pytest.raises(NoMap, match="not a number"):
         occlusion(broken, blob(), patch=2)
+
+
+def test_several_classes_are_those_one_by_one(lens):
+    photo = blob(at=(20, 30))
+    found = occlusions(lens, photo, ["blue", "top2", 0], patch=8)
+    names = [p.label for p in occlusion(lens, photo, patch=8).predictions[:2]]
+    assert [o.target.label for o in found] == list(dict.fromkeys(["blue", *names, "red"]))
+    for several in found:
+        single = occlusion(lens, photo, several.target.index, patch=8)
+        for name in ("scores", "probabilities", "activations", "classes"):
+            np.testing.assert_array_equal(getattr(several, name), getattr(single, name))
+        assert (several.score, several.channel, several.target) == (
+            single.score,
+            single.channel,
+            single.target,
+        )
 
 
 @pytest.mark.parametrize(
