@@ -122,10 +122,14 @@ def line(
 
     Settings that this command has no option for are left out: weights have no labels.
     """
+    from ..models.presets import as_options
+
     takes = {parameter.name for parameter in import_module(f".{name}", __package__).command.params}
     words = ["onnxlens", name, model, *([image] if places is None else places)]
     for key, value in settings.items():
-        if key in takes and value not in (None, "auto"):
+        if key == "preset" and key in takes:
+            words += as_options(value)
+        elif key in takes and value not in (None, "auto"):
             words += [f"--{key}", "x".join(map(str, value)) if key == "size" else str(value)]
     return shlex.join([*words, *more])
 

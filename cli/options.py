@@ -160,10 +160,31 @@ cluster = stacked(
         help="How many of them at once.  [default: one on each core]",
     ),
 )
-photos = stacked(
+FIELD = "field_"  # before the names of the parameters that are fields of a preprocessing
+
+
+def _field(flag: str, field: str, help: str, **more: Any) -> Callable[[F], F]:
+    return click.option(flag, FIELD + field, default=None, help=help, **more)
+
+
+# How photos go in. The fields that are said beside a preset arrive with it, see Command.
+pictures = stacked(
     click.option("--preset", help="How photos go in: imagenet, caffe, tf, clip, unit, raw, ..."),
     click.option("--size", type=Size(), help="Size of the input, for models that leave it open."),
     click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of the input's axes."),
+    _field("--fit", "fit", "crop, stretch or letterbox: cut off, distort or pad what does not fit."),
+    _field("--resize", "resize", "Size before that: a number or HxW.", metavar="N[xM]"),
+    _field("--interpolation", "interpolation", "nearest, box, linear, hamming, cubic or lanczos."),
+    _field("--antialias/--no-antialias", "antialias", "Average where a photo shrinks."),
+    _field("--anchor", "anchor", "Where the photo lies: centre or top-left."),
+    _field("--pad-value", "fill", "Tone of what is padded, 0 to 255, or one a channel.", metavar="N,..."),
+    _field("--channel-order", "channels", "rgb, bgr or grey."),
+    _field("--scale", "scale", "What pixels of 0 to 255 are multiplied by, as 1/255.", metavar="X"),
+    _field("--mean", "mean", "What is then taken off, or one a channel.", metavar="X,..."),
+    _field("--std", "std", "What is then divided by, or one a channel.", metavar="X,..."),
+)
+photos = stacked(
+    pictures,
     click.option("--labels", type=click.Path(path_type=Path), help="File of class names: txt, csv or json."),
     runtime,
 )
@@ -202,4 +223,18 @@ def exit_zero(function: Callable[..., int]) -> Callable[..., int]:
     return click.option("--exit-zero", is_flag=True, help=help)(command)
 
 
-command = partial(click.command, context_settings={"help_option_names": ["-h", "--help"]})
+class Command(click.Command):
+    """A command to which the fields of a preprocessing come with its preset, as a Lens takes them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, then {"preset": ..., "mean": ..., ...} for a preset beside which fields are said."""
+        rest = super().parse_args(ctx, args)
+        names = [name for name in ctx.params if name.startswith(FIELD)]
+        said = {name.removeprefix(FIELD): ctx.params.pop(name) for name in names}
+        if beside := {name: value for name, value in said.items() if value is not None}:
+            preset = ctx.params.get("preset")
+            ctx.params["preset"] = ({"preset": preset} if preset else {}) | beside
+        return rest
+
+
+command = partial(click.command, cls=Command, context_settings={"help_option_names": ["-h", "--help"]})

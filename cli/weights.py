@@ -39,9 +39,7 @@ PAIRS = 20  # near-duplicates of a layer that are listed
     "--top", default=64, show_default=True, type=click.IntRange(1, 4096), help="Kernels in a picture."
 )
 @options.output("Folder for pictures, values and manifest.json.")
-@click.option("--preset", help="How photos go in, for the colours: imagenet, caffe, tf, ...")
-@click.option("--size", type=options.Size(), help="Size of the input, for models that leave it open.")
-@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of the input's axes.")
+@options.pictures
 @options.runtime
 @options.as_json
 @options.quiet

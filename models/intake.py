@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from onnx import ModelProto
@@ -11,7 +12,10 @@ from ..engine.given import given_sizes
 from ..engine.types import dtype_of, is_float, shape_of
 from .layout import infer_layout
 from .preprocess import CHANNELS, Preprocess
-from .presets import PRESETS, preset
+from .presets import ENOUGH, OPTIONS, PRESETS, Said, completed, facts_of, has_preset, told
+from .sidecar import Sidecar
+
+NOWHERE = "how photos go into this model stands nowhere in or beside it"
 
 
 def image_input(model: ModelProto) -> tuple[str, tuple[Any, ...]]:
@@ -41,28 +45,42 @@ def image_input(model: ModelProto) -> tuple[str, tuple[Any, ...]]:
 
 def preprocess_for(
     shape: tuple[Any, ...],
-    name: str | None,
+    said: Preprocess | Said,
     size: tuple[int, int] | None,
     layout: str | None,
-    found: Preprocess | None,
-) -> Preprocess:
-    """The preprocessing for an input of this shape: the preset of that name, or what was found beside it.
+    beside: Sidecar,
+    usual: str | None = None,
+) -> tuple[Preprocess, str]:
+    """The preprocessing for an input of this shape, and who says so.
 
-    Raises BadRequest, with a question, where neither is there or an axis of the input stays open.
+    Field by field: what is said here, else what was found beside the model, else the preset that is `usual`
+    for it. Raises BadRequest, with a question, where all that leaves open how photos go in.
     """
-    if name is None and found is not None and size is None and layout is None:
-        return checked(shape, found)
-    if found is not None and layout in (None, found.layout):
-        shape = _told(shape, found.layout, CHANNELS[found.channels])
-    elif layout and len(PRESETS.get(name or "", {}).get("mean", ())) == 3:
-        shape = _told(shape, layout, 3)
-    order, channels, extent = infer_layout(shape, size or (found.size if found else None), layout)
-    if name is None:
+    if isinstance(said, Preprocess):
+        return checked(shape, said), "preprocessing as given"
+    found = PRESETS[usual] if usual and beside.facts is None else beside.facts
+    facts = facts_of(said, found)
+    shape = _known(shape, facts, layout, beside.is_enough and not has_preset(said))
+    is_open = not all(isinstance(d, int) and d > 0 for d in shape[1:])
+    is_said = isinstance(said, Mapping) and "size" in said
+    wanted = size or (facts.get("size") if is_open or is_said else None)
+    order, channels, extent = infer_layout(shape, wanted, layout or facts.get("layout"))
+    if not facts.keys() >= ENOUGH:
+        asked = beside.told("preprocessing") or NOWHERE
+        fields = " and ".join(f"--{OPTIONS[name]}" for name in sorted(ENOUGH - facts.keys()))
         raise BadRequest(
-            "how photos go into this model stands nowhere in or beside it: say --preset "
-            f"({', '.join(PRESETS)}); imagenet is what most PyTorch models were trained with"
+            f"{asked}: say --preset ({', '.join(PRESETS)}) or {fields}; "
+            "imagenet is what most PyTorch models were trained with"
         )
-    return preset(name, extent, order, channels)
+    if not said and size is None and facts.get("size", extent) != extent:
+        (h, w), (rows, columns) = extent, facts["size"]
+        raise BadRequest(
+            f"the model takes pictures of {h}x{w}, and {beside.told('preprocessing')} is for "
+            f"{rows}x{columns}: say --size {h}x{w} to keep all else of it, or --preset"
+        )
+    where = f"preset {usual}" if found is not beside.facts else beside.told("preprocessing")
+    sources = [told(said), "" if has_preset(said) else where]
+    return completed(facts, extent, order, channels), ", ".join(s for s in sources if s)
 
 
 def checked(shape: tuple[Any, ...], preprocess: Preprocess) -> Preprocess:
@@ -84,6 +102,19 @@ def _told(shape: tuple[Any, ...], layout: str, channels: int) -> tuple[Any, ...]
     """The input's shape with so many channels, where it leaves them open."""
     axis = 3 if layout == "nhwc" else 1
     return tuple(channels if i == axis and not isinstance(d, int) else d for i, d in enumerate(shape))
+
+
+def _known(
+    shape: tuple[Any, ...], facts: Mapping[str, Any], layout: str | None, is_beside: bool
+) -> tuple[Any, ...]:
+    """The input's shape with the number of channels that the facts know, where it leaves them open.
+
+    What producers write beside a model is of colours and in PyTorch's order of axes, unless it says else.
+    """
+    colours = facts.get("channels") or ("rgb" if is_beside or len(facts.get("mean", ())) == 3 else "")
+    both = len(shape) == 4 and not any(isinstance(shape[axis], int) for axis in (1, 3))
+    order = layout or facts.get("layout") or ("nchw" if is_beside and both else "")
+    return _told(shape, order, CHANNELS.get(colours, 3)) if order and colours else shape
 
 
 def bound(shape: tuple[Any, ...], preprocess: Preprocess) -> tuple[Any, ...]:

@@ -18,9 +18,10 @@ from ..engine.network import Network
 from ..engine.readouts import Readout, readout
 from . import zoo
 from .heatmap import HeatMap, Prediction, ranked
-from .intake import bound, checked, image_input, preprocess_for
+from .intake import bound, image_input, preprocess_for
 from .labels import class_named, read_labels
 from .preprocess import Box, Preprocess
+from .presets import Said
 from .sidecar import Sidecar, find
 
 Target = int | str | None
@@ -31,10 +32,10 @@ class Lens:
 
     `model`: a path, a name of the zoo, or "scenes", the model of the package. How photos go in and what
     the classes are called is read from inside or beside the file where it stands there; `preset` (a name
-    of PRESETS or a Preprocess), `size` (h, w), `layout` ("nchw", "nhwc") and `labels` (a list or a label
-    file) say it otherwise. Which output holds the classes, and whether one of them is right ("classes") or
-    each by itself ("labels"), is read from the graph (engine/readouts.py); `output` and `readout` say it
-    otherwise. `provider`, `threads`: see Network.
+    of PRESETS, fields of a Preprocess with such a name under "preset", or a whole Preprocess), `size` (h, w),
+    `layout` ("nchw", "nhwc") and `labels` (a list or a label file) say it otherwise. Which output holds the
+    classes, and whether one of them is right ("classes") or each by itself ("labels"), is read from the graph
+    (engine/readouts.py); `output` and `readout` say it otherwise. `provider`, `threads`: see Network.
 
     Raises BadModel for a file that takes no photos, and BadRequest with a question where the preprocessing
     cannot be known. A model without classes opens as any other: only what needs a class refuses it.
@@ -44,7 +45,7 @@ class Lens:
         self,
         model: str | os.PathLike[str],
         *,
-        preset: str | Preprocess | None = None,
+        preset: Preprocess | Said = None,
         size: tuple[int, int] | None = None,
         layout: str | None = None,
         labels: Sequence[str] | str | os.PathLike[str] | None = None,
@@ -60,12 +61,8 @@ class Lens:
         metadata = {p.key: p.value for p in proto.metadata_props}
         beside = find(self.path, metadata)
         record = zoo.records().get(str(model))
-        if isinstance(preset, Preprocess):
-            self.preprocess, source = checked(shape, preset), "preprocessing as given"
-        else:
-            name = preset or (record.preset if record and not beside.preprocess else None)
-            self.preprocess = preprocess_for(shape, name, size, layout, beside.preprocess)
-            source = f"preset {name}" if name else _notes(beside, "preprocessing")
+        usual = record.preset if record else None
+        self.preprocess, source = preprocess_for(shape, preset, size, layout, beside, usual)
         fixed = bound(shape, self.preprocess)
         self.network = Network(proto, provider, threads, {self.input: fixed} if fixed != shape else None)
         self._fixed = fixed[0] if isinstance(fixed[0], int) else None
@@ -109,10 +106,10 @@ class Lens:
             return list(labels), f"{read}labels as given"
         beside = find(self.path, metadata, count)
         if beside.labels:
-            return beside.labels, f"{read}{_notes(beside, 'labels')}"
+            return beside.labels, f"{read}{beside.told('labels')}"
         if record and len(record.class_names) == count:
             return list(record.class_names), f"{read}labels from the zoo"
-        return [f"class {i}" for i in range(count)], f"{read}{_notes(beside, 'labels') or 'no labels'}"
+        return [f"class {i}" for i in range(count)], f"{read}{beside.told('labels') or 'no labels'}"
 
     @property
     def readout(self) -> Readout:
@@ -242,11 +239,6 @@ def _told(read: Readout, outputs: int) -> str:
     """What a person should know of a readout: all but that the only output is squashed in the model."""
     plain = read.sure and read.form == "given" and outputs == 1
     return "" if plain else f"{read.output}: {read.why}; "
-
-
-def _notes(beside: Sidecar, what: str) -> str:
-    """What a sidecar says of its preprocessing or of its labels."""
-    return "; ".join(note for note in beside.source.split("; ") if note.startswith(what))
 
 
 def _label_file(path: Path) -> list[str]:

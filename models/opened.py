@@ -14,6 +14,7 @@ from . import zoo
 from .intake import bound, image_input, preprocess_for
 from .layout import infer_layout
 from .preprocess import Preprocess
+from .presets import Said
 from .sidecar import find
 
 SIDE = 224  # pixels that an input is given which leaves its size open
@@ -32,7 +33,7 @@ class Opened:
 
 def open_network(
     model: str | os.PathLike[str],
-    preset: str | None = None,
+    preset: Said = None,
     size: tuple[int, int] | None = None,
     layout: str | None = None,
     progress: zoo.Progress | None = None,
@@ -51,13 +52,11 @@ def open_network(
         return Opened(path, Network(proto, **runtime), None, None, "takes no image")
     record = zoo.records().get(str(model))
     beside = find(path, {p.key: p.value for p in proto.metadata_props})
-    known = preset or (record.preset if record and not beside.preprocess else None)
-    if known or beside.preprocess:
-        preprocess = preprocess_for(shape, known, size, layout, beside.preprocess)
+    usual = record.preset if record else None
+    if preset or usual or beside.is_enough:
+        preprocess, told = preprocess_for(shape, preset, size, layout, beside, usual)
         fixed = bound(shape, preprocess)
-        source = (
-            f"colours: {preprocess.channels}, {f'preset {known}' if known else 'as stored with the model'}"
-        )
+        source = f"colours: {preprocess.channels}, {told}"
     else:
         preprocess, fixed = None, _filled(shape, size or (SIDE, SIDE), layout)
         source = "colours: taken as rgb (--preset says it otherwise)"

@@ -162,14 +162,18 @@ class Preprocess:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Preprocess:
         """Read what `to_dict` wrote. Raises BadRequest for unknown or missing keys and bad values."""
-        names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(stored, Mapping) or "size" not in stored:
             raise BadRequest("preprocessing: not an object with a size")
-        for key in stored:
-            if key not in names:
-                raise BadRequest(f"preprocessing: unknown key {key!r:.50}{nearest(str(key), names)}")
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-        return cls(**fields)
+        return cls(**known_fields(stored))
+
+
+def known_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a Preprocess as JSON holds them, with tuples for lists. Raises BadRequest for other keys."""
+    names = [field.name for field in dataclasses.fields(Preprocess)]
+    for key in stored:
+        if key not in names:
+            raise BadRequest(f"preprocessing: unknown key {str(key)!r:.50}{nearest(str(key), names)}")
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
 
 
 @lru_cache(maxsize=16)

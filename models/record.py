@@ -16,6 +16,7 @@ from ..engine.errors import BadRequest
 from .addresses import is_address
 from .album import safe
 from .files import Bucket, Disk
+from .presets import as_options
 from .shards import Row, encodable, read_rows
 
 OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # control characters; a line's end is safe in quotes
@@ -91,7 +92,9 @@ def _photo(manifest: Mapping[str, Any], row: Row) -> list[str]:
 def _options(given: Mapping[str, Any]) -> list[str]:
     words = []
     for key, value in given.items():
-        if value not in (None, ""):
+        if key == "preset" and isinstance(value, str | dict):
+            words += as_options(value)
+        elif value not in (None, ""):
             words += [f"--{key}", "x".join(map(str, value)) if isinstance(value, list) else str(value)]
     return words
 

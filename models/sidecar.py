@@ -2,41 +2,62 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..engine.errors import BadRequest
-from . import huggingface
 from .labels import find_label_file, parse_json, read_labels, read_text, to_labels
-from .preprocess import Preprocess
+from .preprocess import Preprocess, known_fields
+from .presets import ENOUGH
+from .producers import bitmap, huggingface, lobe, paddle, roboflow, timm, ultralytics
 
-PREPROCESS_KEY, LABELS_KEY = "onnxlens.preprocess", "onnxlens.labels"
-_MAX_LITERAL = 2**18
+PREPROCESS_KEY, LABELS_KEY, CHARACTERS_KEY = "onnxlens.preprocess", "onnxlens.labels", "character"
+# Files of producers in a model's folder: what they say of photos, and of classes.
+FACTS = {
+    "preprocessor_config.json": huggingface.facts,
+    "config.json": timm.facts,
+    "signature.json": lobe.facts,
+    "environment.json": roboflow.facts,
+}
+LABELS = {
+    "config.json": lambda config: timm.labels(config) or huggingface.labels(config),
+    "signature.json": lobe.labels,
+    "environment.json": roboflow.labels,
+}
+LISTS = ("class_names.txt", "classes.txt")  # Roboflow's, TAO's and YOLO's
 _T = TypeVar("_T")
 
 
 class Sidecar(NamedTuple):
     """What was found, None for what was not, and a line that tells a person where, or why not."""
 
-    preprocess: Preprocess | None
+    facts: dict[str, Any] | None  # fields of a Preprocess, as many as are said
     labels: list[str] | None
     source: str
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the facts say how photos go in."""
+        return self.facts is not None and self.facts.keys() >= ENOUGH
+
+    def told(self, what: str) -> str:
+        """What the source says of "preprocessing" or of "labels"."""
+        return "; ".join(note for note in self.source.split("; ") if note.startswith(what))
 
 
 def find(path: Path, metadata: Mapping[str, str], classes: int | None = None) -> Sidecar:
     """Look for preprocessing and labels of the model at `path`, whose metadata is `metadata`.
 
-    In this order: onnxlens's own metadata, Ultralytics' metadata, Hugging Face's files in the
-    model's folder (or above it, where that is called onnx), a label file beside the model. Labels
-    count only if there are `classes` of them, where that is known. Nothing here is an error:
-    contents that cannot be used are passed over, and `source` says why.
+    In this order: onnxlens's own metadata, that of producers, producers' files in the model's folder (or
+    above it, where that is called onnx), a label file beside the model. Labels count only if there are
+    `classes` of them, where that is known. Nothing here is an error: contents that cannot be used are
+    passed over, and `source` says why.
     """
     notes: list[str] = []
-    preprocess = _first(_preprocesses(path, metadata), "preprocessing", notes)
+    facts = _first(_preprocesses(path, metadata), "preprocessing", notes)
     labels = _first(_labels(path, metadata, classes), "labels", notes)
-    return Sidecar(preprocess, labels, "; ".join(notes))
+    return Sidecar(facts, labels, "; ".join(notes))
 
 
 _Source = tuple[str, Callable[[], _T | None]]
@@ -47,7 +68,7 @@ def _first(sources: Iterator[_Source[_T]], what: str, notes: list[str]) -> _T | 
     for where, read in sources:
         try:
             found = read()
-        except (ValueError, OSError, BadRequest) as error:
+        except (ValueError, ArithmeticError, OSError, BadRequest) as error:
             reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error
             notes.append(f"{what} in {where} passed over: {reason}")
             continue
@@ -57,13 +78,22 @@ def _first(sources: Iterator[_Source[_T]], what: str, notes: list[str]) -> _T | 
     return None
 
 
-def _preprocesses(path: Path, metadata: Mapping[str, str]) -> Iterator[_Source[Preprocess]]:
+def _preprocesses(path: Path, metadata: Mapping[str, str]) -> Iterator[_Source[dict[str, Any]]]:
+    def usable(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        if facts is None:
+            return None
+        fields = known_fields(facts)
+        Preprocess(**{"size": (1, 1), **fields})  # which raises for what is out of range
+        return fields
+
     if text := metadata.get(PREPROCESS_KEY):
-        yield "the model's metadata", lambda: Preprocess.from_dict(parse_json(text))
-    if _is_ultralytics(metadata):
-        yield "Ultralytics' metadata", lambda: _ultralytics(metadata)
-    for file in _beside(path, "preprocessor_config.json"):
-        yield file.name, lambda file=file: huggingface.preprocess_of(parse_json(read_text(file)))
+        yield "the model's metadata", lambda: usable(Preprocess.from_dict(parse_json(text)).to_dict())
+    yield "the model's image metadata", lambda: usable(bitmap.facts(metadata))
+    if ultralytics.is_ours(metadata):
+        yield "Ultralytics' metadata", lambda: usable(ultralytics.facts(metadata))
+    for name, read in FACTS.items():
+        for file in _beside(path, name):
+            yield name, lambda file=file, read=read: usable(read(parse_json(read_text(file))))
 
 
 def _labels(path: Path, metadata: Mapping[str, str], classes: int | None) -> Iterator[_Source[list[str]]]:
@@ -74,45 +104,29 @@ def _labels(path: Path, metadata: Mapping[str, str], classes: int | None) -> Ite
 
     if text := metadata.get(LABELS_KEY):
         yield "the model's metadata", lambda: counted(to_labels(parse_json(text)))
-    if _is_ultralytics(metadata):
-        yield "Ultralytics' metadata", lambda: counted(to_labels(_literal(metadata["names"])))
-    for file in _beside(path, "config.json"):
-        yield file.name, lambda file=file: counted(huggingface.labels_of(parse_json(read_text(file))))
+    if ultralytics.is_ours(metadata):
+        yield "Ultralytics' metadata", lambda: counted(ultralytics.labels(metadata))
+    if characters := metadata.get(CHARACTERS_KEY):
+        yield "the model's characters", lambda: counted(paddle.labels(characters, classes))
+    for name, read in LABELS.items():
+        for file in _beside(path, name):
+            yield name, lambda file=file, read=read: counted(read(parse_json(read_text(file))))
     try:
         file = find_label_file(path)
     except ValueError as error:
         yield "the model's folder", lambda error=error: _raise(error)
     else:
         if file:
-            yield file.name, lambda: counted(read_labels(file))
+            yield file.name, lambda file=file: counted(read_labels(file))
+    for name in LISTS:
+        for file in _beside(path, name):
+            yield name, lambda file=file: counted(read_labels(file))
 
 
 def _beside(path: Path, name: str) -> Iterator[Path]:
     """A file in the model's folder; Hugging Face's exports put the model into a folder onnx below it."""
     folders = [path.parent, *([path.parent.parent] if path.parent.name == "onnx" else [])]
     return (folder / name for folder in folders if (folder / name).is_file())
-
-
-def _is_ultralytics(metadata: Mapping[str, str]) -> bool:
-    return {"names", "task", "stride"} <= metadata.keys()
-
-
-def _ultralytics(metadata: Mapping[str, str]) -> Preprocess:
-    """Ultralytics' predictor: classifiers crop the middle, all else is letterboxed on grey 114."""
-    size = _literal(metadata.get("imgsz", ""))
-    size = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, list | tuple) else size
-    fit = "crop" if metadata["task"] == "classify" else "letterbox"
-    return Preprocess(size=size, fit=fit, scale=1 / 255, fill=114)
-
-
-def _literal(text: str) -> Any:
-    """A Python literal, the form in which Ultralytics writes numbers, lists and tables."""
-    if len(text) > _MAX_LITERAL:
-        raise ValueError(f"longer than {_MAX_LITERAL} characters")
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, TypeError, MemoryError, RecursionError):
-        raise ValueError("not a Python literal") from None
 
 
 def _raise(error: Exception) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from onnxlens.engine.errors import BadModel, BadRequest
 from onnxlens.models.layout import infer_layout
-from onnxlens.models.presets import PRESETS, preset
+from onnxlens.models.preprocess import Preprocess
+from onnxlens.models.presets import OPTIONS, PRESETS, as_options, completed, facts_of, preset
 
 WHITE, BLACK = np.full((300, 300, 3), 255, np.uint8), np.zeros((300, 300, 3), np.uint8)
 
@@ -29,6 +30,8 @@ def test_every_preset_makes_an_input(name, layout):
         ("unit", (0, 0, 0), (1, 1, 1)),
         ("yolo", (0, 0, 0), (1, 1, 1)),
         ("raw", (0, 0, 0), (255, 255, 255)),
+        ("raw-bgr", (0, 0, 0), (255, 255, 255)),
+        ("unit-bgr", (0, 0, 0), (1, 1, 1)),
     ],
 )
 def test_the_range_that_each_family_is_known_for(name, black, white):
@@ -47,6 +50,110 @@ def test_grey_models_take_the_presets_that_know_no_colour():
     assert preset("unit", (28, 28), channels=1)(WHITE)[0].shape == (1, 1, 28, 28)
     with pytest.raises(BadRequest, match="inception, tf, yolo, unit, raw"):
         preset("imagenet", (28, 28), channels=1)
+
+
+def test_blue_comes_first_where_a_preset_says_so():
+    red = np.zeros((32, 32, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
+    for name in ("raw-bgr", "unit-bgr", "caffe", "imagenet-bgr"):
+        x = preset(name, (32, 32))(red)[0][0, :, 16, 16]
+        assert x.argmax() == 2, name
+
+
+# -- fields said beside a preset ---------------------------------------------------------------------------
+
+SAID = {
+    "preset": "imagenet",
+    "fit": "letterbox",
+    "resize": "60x70",
+    "interpolation": "cubic",
+    "antialias": False,
+    "anchor": "top-left",
+    "fill": "1,2,3.5",
+    "channels": "bgr",
+    "scale": "1/255",
+    "mean": "0.5",
+    "std": "0.1,0.2,1/4",
+}
+WANTED = Preprocess(
+    size=(64, 80),
+    fit="letterbox",
+    resize=(60, 70),
+    interpolation="cubic",
+    antialias=False,
+    anchor="top-left",
+    fill=(1, 2, 3.5),
+    channels="bgr",
+    scale=1 / 255,
+    mean=(0.5,),
+    std=(0.1, 0.2, 0.25),
+)
+
+
+def test_every_field_can_be_said_as_text_or_as_it_is():
+    assert completed(facts_of(SAID), (64, 80), "nchw", 3) == WANTED
+    stored = WANTED.to_dict()
+    assert completed(facts_of(stored), (64, 80), "nchw", 3) == WANTED
+    assert set(OPTIONS) | {"size", "layout"} == set(stored)
+
+
+def test_what_is_not_said_is_the_presets():
+    found = completed(facts_of({"preset": "imagenet", "mean": 0.5}), (224, 224), "nchw", 3)
+    assert (found.mean, found.resize, found.std) == ((0.5,), 256, (0.229, 0.224, 0.225))
+    assert completed(facts_of({"preset": "imagenet", "resize": "300"}), (224, 224), "nchw", 3).resize == 300
+
+
+def test_what_is_said_is_said_over_what_was_found():
+    found = {"size": (224, 224), "fit": "crop", "resize": 256, "scale": 1 / 255, "mean": (0.4,)}
+    assert completed(facts_of(None, found), (224, 224), "nchw", 3) == Preprocess(**found)
+    beside = completed(facts_of({"std": "2"}, found), (224, 224), "nchw", 3)
+    assert beside == Preprocess(**found, std=(2.0,))
+    # A preset takes the place of all but size and layout.
+    assert facts_of("raw", found | {"layout": "nhwc"}) == {
+        "size": (224, 224), "layout": "nhwc", "fit": "stretch", "scale": 1.0,
+    }  # fmt: skip
+
+
+def test_at_another_size_the_margin_keeps_its_proportion():
+    found = {"size": (224, 224), "fit": "crop", "resize": 256, "scale": 1}
+    assert completed(facts_of(None, found), (448, 448), "nchw", 3).resize == 512
+    found |= {"fit": "stretch", "resize": (256, 448)}
+    assert completed(facts_of(None, found), (112, 224), "nchw", 3).resize == (128, 448)
+    assert completed(facts_of({"resize": 300}, found), (112, 224), "nchw", 3).resize == 300
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"mean": "0.5,x"}, "mean cannot be"),
+        ({"mean": ""}, "mean cannot be"),
+        ({"mean": "1/0"}, "mean cannot be"),
+        ({"mean": "nan"}, "mean cannot be"),
+        ({"std": "0"}, "std cannot be"),
+        ({"scale": "1,2"}, "scale cannot be"),
+        ({"scale": "1e999"}, "scale cannot be"),
+        ({"resize": "10x"}, "resize cannot be"),
+        ({"resize": "1x2x3"}, "resize cannot be"),
+        ({"resize": "9" * 5000}, "resize cannot be"),
+        ({"fill": "300"}, "fill cannot be"),
+        ({"fit": "cropp"}, "nearest: crop"),
+        ({"channels": "rbg"}, "nearest: "),
+        ({"antialias": "perhaps"}, "antialias cannot be"),
+        ({"antialais": True}, "nearest: antialias"),
+        ({"preset": "imagnet"}, "nearest: imagenet"),
+        ({"preset": ["raw"]}, "no preset named"),
+    ],
+)
+def test_what_makes_no_sense_is_a_bad_request(said, why):
+    with pytest.raises(BadRequest, match=why) as caught:
+        completed(facts_of({"preset": "raw"} | said), (8, 8), "nchw", 3)
+    assert len(str(caught.value)) < 200
+
+
+def test_what_is_said_is_said_again_by_options():
+    assert as_options("raw") == ["--preset", "raw"]
+    assert as_options({"preset": "raw", "mean": (1, 2), "resize": [3, 4], "antialias": False, "fill": 7}) == [
+        "--preset", "raw", "--mean", "1,2", "--resize", "3x4", "--no-antialias", "--pad-value", "7",
+    ]  # fmt: skip
 
 
 def test_a_wrong_name_is_told_the_nearest():

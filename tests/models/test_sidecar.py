@@ -22,6 +22,10 @@ def model_in(folder, **files):
     return folder / "model.onnx"
 
 
+def made(found):
+    return Preprocess(**found.facts)
+
+
 def test_nothing_found_is_nothing_said(tmp_path):
     assert find(tmp_path / "model.onnx", {}) == Sidecar(None, None, "")
 
@@ -32,7 +36,7 @@ def test_nothing_found_is_nothing_said(tmp_path):
 def test_own_metadata_there_and_back(tmp_path):
     preprocess = Preprocess(size=(96, 128), fit="stretch", scale=1 / 255, mean=(0.5,), channels="grey")
     found = find(tmp_path / "model.onnx", metadata_of(preprocess, THREE), 3)
-    assert found.preprocess == preprocess
+    assert made(found) == preprocess
     assert found.labels == THREE
     assert "the model's metadata" in found.source
 
@@ -50,7 +54,7 @@ def test_own_metadata_there_and_back(tmp_path):
 )
 def test_broken_own_metadata_is_passed_over_with_the_reason(tmp_path, text, why):
     found = find(tmp_path / "model.onnx", {"onnxlens.preprocess": text, "onnxlens.labels": text})
-    assert found.preprocess is None
+    assert found.facts is None
     assert found.labels is None
     assert why in found.source
     assert "\n" not in found.source
@@ -105,18 +109,18 @@ def test_preprocessor_config(tmp_path, config, wanted):
     path = model_in(tmp_path, preprocessor_config__json=config | STATISTICS)
     found = find(path, {})
     numbers = {"scale": 1 / 255, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1)}
-    assert found.preprocess == Preprocess(**(numbers | wanted))
+    assert made(found) == Preprocess(**(numbers | wanted))
     assert found.source == "preprocessing from preprocessor_config.json"
 
 
 def test_rescaling_and_normalising_can_be_off(tmp_path):
     config = {"size": {"height": 8, "width": 9}, "do_rescale": False, "do_normalize": False}
-    assert find(model_in(tmp_path, preprocessor_config__json=config), {}).preprocess == Preprocess(
+    assert made(find(model_in(tmp_path, preprocessor_config__json=config), {})) == Preprocess(
         size=(8, 9), fit="stretch"
     )
     config |= {"do_rescale": True, "rescale_factor": 1 / 127.5}
     found = find(model_in(tmp_path, preprocessor_config__json=config), {})
-    assert found.preprocess == Preprocess(size=(8, 9), fit="stretch", scale=1 / 127.5)
+    assert made(found) == Preprocess(size=(8, 9), fit="stretch", scale=1 / 127.5)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +144,7 @@ def test_rescaling_and_normalising_can_be_off(tmp_path):
 def test_a_config_without_one_fixed_size_is_passed_over(tmp_path, config):
     config = STATISTICS | config if isinstance(config, dict) and config else config
     found = find(model_in(tmp_path, preprocessor_config__json=config), {})
-    assert found.preprocess is None
+    assert found.facts is None
     assert found.source.startswith("preprocessing in preprocessor_config.json passed over: ")
 
 
@@ -169,13 +173,15 @@ def test_the_folder_above_counts_only_for_an_onnx_folder(tmp_path):
 
 def test_ultralytics_metadata(tmp_path):
     found = find(tmp_path / "model.onnx", YOLO)
-    assert found.preprocess == Preprocess(size=(320, 640), fit="letterbox", scale=1 / 255, fill=114)
+    assert made(found) == Preprocess(
+        size=(320, 640), fit="letterbox", antialias=False, scale=1 / 255, fill=114
+    )
     assert found.labels == THREE
 
 
 def test_ultralytics_classifiers_crop(tmp_path):
     found = find(tmp_path / "model.onnx", YOLO | {"task": "classify", "imgsz": "224"}, 3)
-    assert found.preprocess == Preprocess(size=(224, 224), fit="crop", scale=1 / 255, fill=114)
+    assert made(found) == Preprocess(size=(224, 224), fit="crop", scale=1 / 255)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +203,7 @@ def test_ultralytics_classifiers_crop(tmp_path):
 )
 def test_hostile_literals_are_passed_over(tmp_path, text):
     found = find(tmp_path / "model.onnx", YOLO | {"names": text, "imgsz": text})
-    assert found.preprocess is None
+    assert found.facts is None
     assert found.labels is None
     assert "passed over" in found.source
     assert len(found.source) < 500
@@ -302,9 +308,10 @@ def test_what_is_nearer_to_the_model_wins(tmp_path):
     )
     own = Preprocess(size=(10, 10))
     metadata = YOLO | metadata_of(own, THREE[::-1])
-    assert find(path, metadata, 3)[:2] == (own, THREE[::-1])
-    assert find(path, YOLO, 3).preprocess == Preprocess(
-        size=(320, 640), fit="letterbox", scale=1 / 255, fill=114
+    found = find(path, metadata, 3)
+    assert (made(found), found.labels) == (own, THREE[::-1])
+    assert made(find(path, YOLO, 3)) == Preprocess(
+        size=(320, 640), fit="letterbox", antialias=False, scale=1 / 255, fill=114
     )
     assert find(path, {}, 3).labels == ["h", "f", "l"]
     # What does not fit gives way to the next.

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .labels import to_labels
-from .preprocess import MAX_SIDE, Preprocess
+from ..labels import to_labels
+from ..preprocess import MAX_SIDE
 
 # Pillow's numbers for its filters. Box and Hamming differ from linear only where a photo is enlarged.
 _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "linear", 3: "cubic", 4: "linear", 5: "linear"}
@@ -15,7 +15,7 @@ _RESAMPLE = {0: "nearest", 1: "lanczos", 2: "linear", 3: "cubic", 4: "linear", 5
 _SQUARE = ("ViT", "DeiT", "Beit", "EfficientNet", "Swin")
 
 
-def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
+def facts(config: Any) -> dict[str, Any]:
     """The preprocessing that a preprocessor_config.json describes.
 
     Raises ValueError or BadRequest where it describes none that ends in one fixed size: no resizing,
@@ -25,7 +25,7 @@ def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
         raise ValueError("it describes no image size")
     if not config.get("do_resize", True):
         raise ValueError("it leaves the size of pictures open")
-    fields = _geometry(config)
+    fields = _geometry(config) | {"scale": 1.0}
     resample = config.get("resample")
     fields["interpolation"] = _RESAMPLE.get(resample, "linear") if isinstance(resample, int) else "linear"
     if config.get("do_rescale", True):
@@ -38,16 +38,16 @@ def preprocess_of(config: Mapping[str, Any]) -> Preprocess:
             fields[name] = tuple(numbers)
     if config.get("do_flip_channel_order"):  # MobileViT
         fields["channels"] = "bgr"
-    return Preprocess(**fields)
+    return fields
 
 
-def labels_of(config: Mapping[str, Any]) -> list[str] | None:
+def labels(config: Any) -> list[str] | None:
     """The labels in a config.json; None where it has none, or only LABEL_0, LABEL_1, ..."""
     names = config.get("id2label") if isinstance(config, Mapping) else None
     if not names:
         return None
-    labels = to_labels(names)
-    return None if all(re.fullmatch(r"LABEL_\d+", label) for label in labels) else labels
+    found = to_labels(names)
+    return None if all(re.fullmatch(r"LABEL_\d+", label) for label in found) else found
 
 
 def _geometry(config: Mapping[str, Any]) -> dict[str, Any]:
