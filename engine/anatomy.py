@@ -23,7 +23,7 @@ WEIGHTED = {
     "QLinearConv", "QGemm", "QLinearMatMul", "ConvInteger", "MatMulInteger",
     "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "MatMulBnb4",
 }  # fmt: skip
-POOLING = {"MaxPool", "AveragePool", "LpPool"}
+POOLING = {"MaxPool", "AveragePool", "LpPool", "NhwcMaxPool", "QLinearAveragePool"}
 ATTENTION = {"Softmax", "QLinearSoftmax", "Attention", "MultiHeadAttention", "QAttention"}
 
 

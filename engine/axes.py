@@ -21,6 +21,7 @@ CHANNELS_SECOND = {
     "QLinearAveragePool", "QLinearGlobalAveragePool", "BatchNormalization", "InstanceNormalization",
     "GroupNormalization", "LRN", "GridSample", "DepthToSpace", "SpaceToDepth", "Upsample",
 }  # fmt: skip
+CHANNELS_LAST = {"NhwcMaxPool"}  # and those above of which an attribute says so
 NORMALISING = {
     "LayerNormalization", "RMSNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization",
 }  # fmt: skip
@@ -64,7 +65,9 @@ def channel_axes(graph: Graph) -> dict[str, int]:
 
     for node in graph.nodes:
         for name in (*node.input[:1], *node.output[:1]):
-            if node.op_type in CHANNELS_SECOND:
+            if node.op_type in CHANNELS_LAST or attributes(node).get("channels_last"):
+                learn(name, len(shapes.get(name, ())) - 1)
+            elif node.op_type in CHANNELS_SECOND:
                 learn(name, 1)
             elif node.op_type in NORMALISING:
                 learn(name, _normalised(node, len(shapes.get(name, ()))))

@@ -23,7 +23,7 @@ from onnx import (
 from .errors import BadModel
 from .external import attach, is_attached
 from .light import FILE, light_model
-from .nodes import bodies
+from .nodes import bodies, every_node, key_of
 from .order import is_ordered, ordered
 from .sparse import LARGEST, sparse_tensors, write_out, written_size
 
@@ -45,6 +45,10 @@ def read_model(source: Source) -> ModelProto:
         path, where = Path(source), str(source)
         if not path.is_file():
             raise BadModel(f"{path}: {'is a folder, not an ONNX file' if path.is_dir() else 'no such file'}")
+        if _starts(path)[4:8] == b"ORTM":
+            raise BadModel(
+                f"{path}: in the ORT format of ONNX Runtime; take the ONNX file that it was made from"
+            )
         try:
             large = path.stat().st_size >= FILE
             model = light_model(path) if large else onnx.load(path, load_external_data=False)
@@ -58,6 +62,11 @@ def read_model(source: Source) -> ModelProto:
             raise BadModel(f"{path}: {reason}") from error
     if not model.graph.node or not model.graph.output or not model.opset_import:
         raise BadModel(f"{where}: not an ONNX model (it holds no graph, or none with an output)")
+    if kind := _compiled(model):
+        raise BadModel(
+            f"{where}: ONNX Runtime optimised this file for one kind of machine (it holds {kind}): take the "
+            "one that it was made from, or save another with graph_optimization_level ORT_ENABLE_EXTENDED"
+        )
     metadata = [text for p in model.metadata_props for text in (p.key, p.value)]
     if not _is_text(model.graph) or not all(isinstance(text, str) for text in metadata):
         raise BadModel(f"{where}: a damaged ONNX file (it holds names that are not text)")
@@ -121,6 +130,22 @@ def _inside(nodes: Iterable[NodeProto]) -> Iterator[GraphProto]:
     for body in (body for node in nodes for body in bodies(node)):
         yield from _inside(body.node)
         yield body
+
+
+def _starts(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(8)
+    except OSError:  # whoever reads on says why
+        return b""
+
+
+def _compiled(model: ModelProto) -> str:
+    """An operator whose weights and values lie as one machine or provider wants them; empty without one."""
+    for node in every_node(model.graph.node):
+        if node.domain in ("com.microsoft.nchwc", "com.ms.internal.nhwc") or node.op_type == "EPContext":
+            return key_of(node)
+    return ""
 
 
 def _is_typed(value: ValueInfoProto | TensorProto) -> bool:

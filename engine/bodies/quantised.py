@@ -58,16 +58,31 @@ def binary(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return body
 
 
+def channels_second(x: Tensor, channels_last: int) -> Tensor:
+    """(N, ..., C) as (N, C, ...), where the channels are last; ONNX Runtime keeps integers so."""
+    return op.Transpose(x, perm=[0, x.rank - 1, *range(1, x.rank - 1)]) if channels_last else x
+
+
+def channels_last_again(y: Tensor, channels_last: int) -> Tensor:
+    """(N, C, ...) as (N, ..., C), where the channels are to be last."""
+    return op.Transpose(y, perm=[0, *range(2, y.rank), 1]) if channels_last else y
+
+
+def max_pool(x: Tensor, **attrs: Any) -> Tensor:
+    """The largest of each window of integers (N, ..., C)."""
+    return channels_last_again(op.MaxPool(channels_second(x, 1), **attrs), 1)
+
+
 def qlinear_conv(
     x: Tensor, xs: Tensor, xz: Tensor, w: Tensor, ws: Tensor, wz: Tensor, ys: Tensor, yz: Tensor,
-    b: Tensor | None = None, **attrs: Any,
+    b: Tensor | None = None, channels_last: int = 0, **attrs: Any,
 ) -> Tensor:  # fmt: skip
     """A convolution; the bias is counted in steps of the product of the scales of x and w."""
-    y = op.Conv(real(x, xs, xz), real(w, ws, wz, axis=0), **attrs)
+    y = op.Conv(channels_second(real(x, xs, xz), channels_last), real(w, ws, wz, axis=0), **attrs)
     if b is not None:
         steps = op.Cast(b, to=TensorProto.FLOAT) * xs * ws
         y = y + op.Reshape(steps, [-1] + [1] * (x.rank - 2))
-    return whole(y, ys, yz)
+    return whole(channels_last_again(y, channels_last), ys, yz)
 
 
 def conv_integer(
@@ -193,6 +208,11 @@ def _unpacked(x: Tensor, bits: int, rows: int) -> Tensor:
     return op.Reshape(whole, [rows, -1])
 
 
+def average_pool(x: Tensor, channels_last: int = 0, **attrs: Any) -> Tensor:
+    """The mean of each window."""
+    return channels_last_again(op.AveragePool(channels_second(x, channels_last), **attrs), channels_last)
+
+
 def _average(x: Tensor, channels_last: int = 0) -> Tensor:
     axes = range(1, x.rank - 1) if channels_last else range(2, x.rank)
     return x.mean(list(axes))
@@ -201,6 +221,8 @@ def _average(x: Tensor, channels_last: int = 0) -> Tensor:
 MS = "com.microsoft:"
 BODIES = {
     "QLinearConv": qlinear_conv,
+    MS + "QLinearConv": qlinear_conv,
+    MS + "NhwcMaxPool": max_pool,
     "ConvInteger": conv_integer,
     "QLinearMatMul": binary(op.MatMul),
     "MatMulInteger": matmul_integer,
@@ -217,14 +239,5 @@ BODIES = {
     MS + "QLinearSigmoid": unary(op.Sigmoid),
     MS + "QLinearLeakyRelu": unary(op.LeakyRelu),
     MS + "QLinearSoftmax": unary(lambda x, axis=-1, opset=13: op.Softmax(x, axis=axis)),
-    MS + "QLinearAveragePool": unary(
-        lambda x, kernel_shape, strides=None, pads=None, count_include_pad=0, ceil_mode=0: op.AveragePool(
-            x,
-            kernel_shape=kernel_shape,
-            strides=strides or [1] * len(kernel_shape),
-            pads=pads or [0] * 2 * len(kernel_shape),
-            count_include_pad=count_include_pad,
-            ceil_mode=ceil_mode,
-        )
-    ),
+    MS + "QLinearAveragePool": unary(average_pool),
 }

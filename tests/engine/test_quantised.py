@@ -113,6 +113,8 @@ CHANNELS = np.linspace(0.002, 0.004, 6).astype(np.float32)
 MATRIX = np.random.default_rng(2).integers(0, 255, (8, 5), np.uint8)
 OTHER = np.random.default_rng(3).integers(0, 255, (2, 4, 6, 8), np.uint8)
 BIAS = np.arange(-5, 1) * 1000
+WIDE = np.random.default_rng(5).integers(-100, 100, (4, 8, 3, 3), np.int8)
+FIRST, LAST = "t = Transpose <perm = [0,3,1,2]> (x)", "r = Transpose <perm = [0,2,3,1]> (c)"
 C = "com.microsoft."
 # The integer operator, the operator of reals that it stands for, and their constants.
 CASES = {
@@ -165,6 +167,27 @@ CASES = {
         "(x8, xs, xz, ys, yz)",
         "r = AveragePool <kernel_shape = [3,2], strides = [2,1], pads = [1,0,1,0]> (x)", {}, {},
     ),
+    "QLinearConv channels last": (
+        f"q = {C}QLinearConv <channels_last = 1, auto_pad = \"SAME_LOWER\", strides = [2,1]> "
+        "(x8, xs, xz, w8, ws, wz, ys, yz, b32)",
+        f"{FIRST} c = Conv <auto_pad = \"SAME_LOWER\", strides = [2,1]> (t, w, b) {LAST}",
+        {"w8": WIDE, "ws": np.float32(0.002), "wz": np.int8(0), "b32": BIAS[:4].astype(np.int32)},
+        {"w": WIDE * np.float32(0.002), "b": (BIAS[:4] * IN * 0.002).astype(np.float32)},
+    ),
+    "QLinearAveragePool channels last": (
+        f"q = {C}QLinearAveragePool <channels_last = 1, kernel_shape = [3,2], strides = [2,1], "
+        "pads = [1,0,1,0]> (x8, xs, xz, ys, yz)",
+        f"{FIRST} c = AveragePool <kernel_shape = [3,2], strides = [2,1], pads = [1,0,1,0]> (t) {LAST}",
+        {}, {},
+    ),
+    "QLinearGlobalAveragePool channels last": (
+        f"q = {C}QLinearGlobalAveragePool <channels_last = 1> (x8, xs, xz, ys, yz)",
+        f"{FIRST} c = GlobalAveragePool (t) {LAST}", {}, {},
+    ),
+    "NhwcMaxPool": (
+        f"q = {C}NhwcMaxPool <kernel_shape = [3,2], strides = [2,1], pads = [1,0,1,0]> (x8)",
+        f"{FIRST} c = MaxPool <kernel_shape = [3,2], strides = [2,1], pads = [1,0,1,0]> (t) {LAST}", {}, {},
+    ),
     "QLinearSigmoid": (f"q = {C}QLinearSigmoid (x8, xs, xz, ys, yz)", "r = Sigmoid (x)", {}, {}),
     "QLinearLeakyRelu": (
         f"q = {C}QLinearLeakyRelu <alpha = 0.2> (x8, xs, xz, ys, yz)", "r = LeakyRelu <alpha = 0.2> (x)",
@@ -180,9 +203,11 @@ CASES = {
     ),
     "Transpose": ("q = Transpose <perm = [0,2,3,1]> (x8)", "r = Transpose <perm = [0,2,3,1]> (x)", {}, {}),
 }  # fmt: skip
-MOVING = {"MaxPool", "Transpose"}  # the scale stays what it was
+MOVING = {"MaxPool", "NhwcMaxPool", "Transpose"}  # the scale stays what it was
 SCALES = {
     "QLinearGlobalAveragePool": 0.002,
+    "QLinearGlobalAveragePool channels last": 0.002,
+    "QLinearAveragePool channels last": 0.01,
     "QLinearSigmoid": 0.003,
     "QLinearSoftmax": 0.001,
     "QLinearMul": 0.01,

@@ -14,6 +14,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnxlens.cli import main
 from onnxlens.engine.anatomy import last_features
 from onnxlens.engine.canonical import canonical
+from onnxlens.engine.errors import BadModel
 from onnxlens.engine.explainer import Explainer
 from onnxlens.engine.gradient import gradient
 from onnxlens.engine.network import Network
@@ -202,16 +203,27 @@ def test_answers_are_those_of_onnx_runtime_to_the_bit(small, scenes):
     np.testing.assert_array_equal([e.output for e in explainer({"image": x})], expected)
 
 
-def test_a_model_that_onnx_runtime_has_optimised_shows_the_same(small, scenes, tmp_path):
+@pytest.mark.parametrize("level", ["EXTENDED", "ALL"])
+def test_a_model_that_onnx_runtime_has_optimised_shows_the_same(level, small, scenes, tmp_path):
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 4
     onnxruntime.InferenceSession(small, options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(tmp_path / "optimised.onnx").graph.node
+    if any(n.domain == "com.microsoft.nchwc" for n in nodes):
+        with pytest.raises(BadModel, match="optimised this file for one kind of machine"):
+            Network(tmp_path / "optimised.onnx", "cpu", 1)
+        return
+    channels_last = {"QLinearConv", "NhwcMaxPool"}.intersection(n.op_type for n in nodes if n.domain)
+    assert bool(channels_last) == (level == "ALL")
     feeds = {"image": scenes[5]}
-    (expected,), (found,) = (
-        Explainer(Network(m, "cpu", 1))(feeds, 3) for m in (small, tmp_path / "optimised.onnx")
-    )
+    networks = [Network(m, "cpu", 1) for m in (small, tmp_path / "optimised.onnx")]
+    (expected,), (found,) = (Explainer(network)(feeds, 3) for network in networks)
+    assert found.map.shape == expected.map.shape
     np.testing.assert_allclose(found.map, expected.map, rtol=0.02, atol=0.02 * expected.map.max())
+    (expected,), (found,) = (Projector(network, "saliency")(feeds) for network in networks)
+    np.testing.assert_allclose(found.array, expected.array, rtol=0.02, atol=0.02 * expected.array.max())
 
 
 def test_the_command_line_takes_quantised_models(small, tmp_path):
