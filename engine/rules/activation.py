@@ -44,7 +44,23 @@ def prelu(g: Tensor, y: Tensor, x: Tensor, slope: Tensor) -> tuple[Tensor, Tenso
 
 def softmax(g: Tensor, y: Tensor, x: Tensor, axis: int) -> Tensor:
     """dx = y (g - Σ g y)."""
+    y = _asked_for(g, y)
     return y * (g - (g * y).sum([axis]))
+
+
+def log_softmax(g: Tensor, y: Tensor, x: Tensor, axis: int) -> Tensor:
+    """dx = g - exp(y) Σ g."""
+    total = g.sum([axis])
+    return g - _asked_for(total, op.Exp(y)) * total
+
+
+def _asked_for(g: Tensor, y: Tensor) -> Tensor:
+    """A softmax, 0 where it is not a number and nothing behind it depends on it.
+
+    So it is in the rows of a masked attention that have no key at all: a softmax of -inf alone, which a Where
+    takes out behind it.
+    """
+    return op.Where(op.And(op.IsNaN(y), op.Equal(g, 0)), 0, y)
 
 
 RULES = {
@@ -62,7 +78,7 @@ RULES = {
     "Softplus": lambda g, y, x: g * op.Sigmoid(x),
     "Softsign": lambda g, y, x: g / (1 + op.Abs(x)) ** 2,
     "Softmax": softmax,
-    "LogSoftmax": lambda g, y, x, axis: g - op.Exp(y) * g.sum([axis]),
+    "LogSoftmax": log_softmax,
     "Hardmax": lambda g, y, x: None,
     "Erf": lambda g, y, x: g * (2 / math.sqrt(math.pi)) * op.Exp(-(x * x)),
     "Dropout": dropout,

@@ -228,8 +228,19 @@ def matmul(g: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         a, g = op.Unsqueeze(a, [0]), op.Unsqueeze(g, [-2])
     if column:
         b, g = op.Unsqueeze(b, [1]), op.Unsqueeze(g, [-1])
-    da, db = g @ turned(b), turned(a) @ g
+    da, db = g @ turned(_numbers(b)), turned(_numbers(a)) @ g
     return (op.Squeeze(da, [-2]) if row else da), (op.Squeeze(db, [-1]) if column else db)
+
+
+def _numbers(x: Tensor) -> Tensor:
+    """A factor, of a softmax without what is not a number: the rows of a masked attention that have no key.
+
+    So is what they are multiplied to, unless it is taken out behind that, and then their gradient is 0.
+    """
+    node = x.graph.producer(x.name)
+    while node is not None and node.op_type in ("Identity", "Cast", "Dropout", "Transpose"):
+        node = x.graph.producer(node.input[0])
+    return x if node is None or node.op_type != "Softmax" else op.Where(op.IsNaN(x), 0, x)
 
 
 def det(g: Tensor, y: Tensor, x: Tensor) -> Tensor:

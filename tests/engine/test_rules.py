@@ -6,8 +6,8 @@ Most cases are ONNX's own, one node each; see oracles/cases.py.
 import numpy as np
 import pytest
 from onnx import TensorProto, defs, helper
-from oracles.cases import CASES, DISAGREEMENTS, HAND_MADE, IMPOSSIBLE, SCOPE, SINGLE, redrawn
-from oracles.differences import assert_slopes, float_names, in_double
+from oracles.cases import CASES, DISAGREEMENTS, HAND_MADE, SCOPE, posed, redrawn
+from oracles.differences import assert_slopes, float_names
 from oracles.networks import NO_KERNEL, parsed, run, single
 
 from onnxlens.engine.blocks import STEPS
@@ -24,12 +24,10 @@ def parametrised(cases):
 
 @parametrised(CASES)
 def test_onnx_case(model, data):
-    node = model.graph.node[0]
-    # With a seventh input, the lengths of the keys, the reference computes Attention in float32.
-    if node.op_type not in SINGLE and not (node.op_type == "Attention" and len(node.input) > 6):
-        model = in_double(model)
-    feeds, wrt = redrawn(model, data)
-    assert_slopes(model, feeds, float_names(model.graph.output), wrt)
+    model, feeds, of, wrt = posed(model, data)
+    if not of:
+        pytest.skip("no output is finite")
+    assert_slopes(model, feeds, of, wrt)
 
 
 def types_of(model):
@@ -54,7 +52,9 @@ def test_onnx_case_on_onnx_runtime(model, data):
         expected = run(model, feeds)
     except NO_KERNEL:
         pytest.skip("ONNX Runtime has no kernel for the case itself")
-    of = float_names(model.graph.output)
+    of = [name for name in float_names(model.graph.output) if np.isfinite(expected[name]).all()]
+    if not of:
+        pytest.skip("no output is finite")
     found = run(
         gradient(model, of=of, wrt=wrt),
         feeds | {f"seed/{name}": np.ones(expected[name].shape, types[name]) for name in of},
@@ -144,7 +144,7 @@ def test_a_dynamic_range_never_saturates():
 def test_the_number_of_cases_is_what_it_was(record_property):
     """A suite that shrinks in silence would test nothing."""
     record_property("cases", len(CASES) + len(HAND_MADE))
-    print(f"{len(CASES)} cases of ONNX, {len(HAND_MADE)} of our own; {len(IMPOSSIBLE)} have no slope")
+    print(f"{len(CASES)} cases of ONNX, {len(HAND_MADE)} of our own")
     assert len(CASES) >= 800
     assert len(HAND_MADE) >= 350
 

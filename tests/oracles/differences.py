@@ -133,6 +133,13 @@ def assert_slopes(
             assert abs(slope - found) <= bound, f"grad/{name}: {found} where differences say {slope}"
 
 
+def finite_names(model: ModelProto, feeds: Feeds) -> list[str]:
+    """Names of the floating-point outputs that are finite: only these have a slope."""
+    names = float_names(model.graph.output)
+    values = zip([o.name for o in model.graph.output], runner(model)(feeds), strict=True)
+    return [name for name, value in values if name in names and np.isfinite(value).all()]
+
+
 def float_names(values: Sequence[object]) -> list[str]:
     """Names of the floating-point values among graph inputs or outputs."""
     return [v.name for v in values if v.type.tensor_type.elem_type in FLOATS]  # type: ignore[attr-defined]
