@@ -46,7 +46,7 @@ LAID_OVER = 8  # channels over the photo
 @click.option(
     "--top", default=64, show_default=True, type=click.IntRange(1, 4096), help="Channels in a picture."
 )
-@options.output("Folder for pictures, values and manifest.json.")
+@options.out("Folder for pictures, values and manifest.json.")
 @photos_too
 @options.photos
 @options.as_json
@@ -59,7 +59,7 @@ def command(
     channels: list[int] | None,
     sort: str,
     top: int,
-    output: Path,
+    out: Path,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -77,7 +77,7 @@ def command(
     """
     from ..models.responses import check_channels, chosen, responses
 
-    folder = Folder(output, overwrite)
+    folder = Folder(out, overwrite)
     lens = options.open_lens(model, quiet, **settings)
     names = chosen(lens, layers)
     check_channels(lens, names, channels)

@@ -27,7 +27,7 @@ UNSEEN = 200  # scenes that the peaks are counted on
 @options.command("demo")
 @click.option(
     "-o",
-    "--output",
+    "--out",
     default="onnxlens-demo",
     show_default=True,
     type=click.Path(path_type=Path),
@@ -37,7 +37,7 @@ UNSEEN = 200  # scenes that the peaks are counted on
 @options.as_json
 @options.quiet
 @options.debug
-def command(output: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
+def command(out: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
     """See it work, on scenes that it draws itself.
 
     Draws a scene of each class, says what the model sees in it and where it looks, makes the page of
@@ -51,7 +51,7 @@ def command(output: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
     from ..models.embedded.scenes import CLASSES, TEST_SEEDS, scene
     from .manifest import heat_map, manifest
 
-    folder = Folder(output, overwrite=True)
+    folder = Folder(out, overwrite=True)
     lens = options.open_lens("scenes", quiet, **settings)
     pictures, captions, rows, results = [], [], [], []
     for seed in TEST_SEEDS[: len(CLASSES)]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..models.dream import Dream, Moment
     from ..models.lens import Lens
 
-LENS = ("preset", "size", "layout", "labels", "provider", "threads")
 THUMBNAIL = 384  # pixels of the longer side, where several starts are compared
 NOISE = "noise"  # what a dream is called that starts from no photo
 
@@ -37,7 +36,7 @@ NOISE = "noise"  # what a dream is called that starts from no photo
 @click.option(
     "--save-every", type=click.IntRange(1), help="Also write the picture after every so many steps."
 )
-@options.output("Folder for pictures, films and manifest.json.")
+@options.out("Folder for pictures, films and manifest.json.")
 @options.photos
 @options.as_json
 @options.quiet
@@ -45,7 +44,7 @@ NOISE = "noise"  # what a dream is called that starts from no photo
 def command(
     model: str,
     images: tuple[str, ...],
-    output: Path,
+    out: Path,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -69,8 +68,10 @@ def command(
     onnxlens dream model.onnx --zoom 100 --layer conv4
     """
     fourier = _way(given, images)
-    folder = Folder(output, overwrite)
-    lens = options.open_lens(model, quiet, **{name: given.pop(name) for name in LENS})
+    folder = Folder(out, overwrite)
+    lens = options.open_lens(
+        model, quiet, **{name: given.pop(name) for name in (*options.LENS, "provider", "threads")}
+    )
     climbed = ascent(lens, given, fourier)
     climb = climber(given, fourier)
     dreams: list[Dream] = []

@@ -14,12 +14,11 @@ from .folder import check_writable, write_together
 
 @options.command("grad")
 @options.model
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .onnx file to write.")
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The .onnx file to write."
+    "--of", multiple=True, help="Value to differentiate.  [default: the scores, before a softmax or sigmoid]"
 )
-@click.option(
-    "--of", multiple=True, help="Value to differentiate.  [default: the first output, before a softmax]"
-)
+@options.model_output
 @click.option(
     "--wrt", multiple=True, help="Input, weight or value to differentiate by.  [default: the first input]"
 )
@@ -40,8 +39,9 @@ from .folder import check_writable, write_together
 @options.debug
 def command(
     model: str,
-    output: Path,
+    out: Path,
     of: tuple[str, ...],
+    output: str | None,
     wrt: tuple[str, ...],
     rules: str,
     external_data: bool,
@@ -62,34 +62,34 @@ def command(
     from ..engine.gradient import training_graph
     from ..models.zoo import resolve
 
-    if output.is_dir():
-        raise BadRequest(f"{output} is a folder; say the file to write with -o")
-    beside = output.with_name(f"{output.name}.data")
-    _check_free(output, overwrite)
+    if out.is_dir():
+        raise BadRequest(f"{out} is a folder; say the file to write with -o")
+    beside = out.with_name(f"{out.name}.data")
+    _check_free(out, overwrite)
     if external_data:
         _check_free(beside, overwrite)
-    check_writable(output.parent)
+    check_writable(out.parent)
     with download(model) as progress:
         path = resolve(model, progress)
-    graph = training_graph(path, list(of) or None, list(wrt) or None, rules)
+    graph = training_graph(path, list(of) or None, list(wrt) or None, rules, output)
     if external_data or is_too_large(graph):
         _check_free(beside, overwrite)
         made, pieces = split(graph, beside.name)
-        files = {beside: pieces, output: [made.SerializeToString()]}
+        files = {beside: pieces, out: [made.SerializeToString()]}
     else:
         made = graph.to_model()
-        files = {output: [made.SerializeToString()]}
+        files = {out: [made.SerializeToString()]}
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_together(files)
     except OSError as error:
-        raise Unavailable(f"cannot write {output}: {error.strerror or error}") from error
+        raise Unavailable(f"cannot write {out}: {error.strerror or error}") from error
     inputs, outputs = [v.name for v in made.graph.input], [v.name for v in made.graph.output]
     if as_json:
         about = {"data": str(beside)} if beside in files else {}
         emit(
             {
-                "file": str(output),
+                "file": str(out),
                 **about,
                 "inputs": inputs,
                 "outputs": outputs,
@@ -97,7 +97,7 @@ def command(
             }
         )
     else:
-        say(f"{output}: {len(made.graph.node)} nodes; in: {', '.join(inputs)}; out: {', '.join(outputs)}")
+        say(f"{out}: {len(made.graph.node)} nodes; in: {', '.join(inputs)}; out: {', '.join(outputs)}")
 
 
 def _check_free(path: Path, overwrite: bool) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     help="Several feature maps, by name or glob, also side by side; may be said several times.",
 )
 @click.option("--guided", is_flag=True, help="Also guided Grad-CAM: which pixels of the heat matter.")
-@options.output("Folder for pictures, maps and manifest.json.")
+@options.out("Folder for pictures, maps and manifest.json.")
 @options.overlay(0.7)
 @folders_too("gradcam")
 @options.photos
@@ -49,7 +49,7 @@ def command(
     layer: str | None,
     layers: tuple[str, ...],
     guided: bool,
-    output: Path,
+    out: Path,
     overwrite: bool,
     colour: str,
     alpha: float,
@@ -80,7 +80,7 @@ def command(
 
     if layer is not None and layers:
         raise BadRequest("--layer is for one feature map, --layers for several: say one of them")
-    folder = Folder(output, overwrite)
+    folder = Folder(out, overwrite)
     lens = options.open_lens(model, quiet, **settings)
     where = matching(lens.network.graph, layers) if layers else layer
     lens.explainer("gradcam", where)  # a wrong layer is said before any photo is read

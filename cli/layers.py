@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 @options.command("layers")
 @options.model
+@options.model_output
 @options.as_json
 @options.debug
-def command(model: str, as_json: bool) -> None:
+def command(model: str, output: str | None, as_json: bool) -> None:
     """List the values inside a model.
 
     In order: name, operator, shape, weights. Each name can be given as --layer, --of or --wrt. Marked are
@@ -34,13 +35,13 @@ def command(model: str, as_json: bool) -> None:
 
     with download(model) as progress:
         graph = canonical(resolve(model, progress))
-    score = score_name(graph)
+    score = score_name(graph, output)
     try:
         features = last_features(graph, score)
     except BadRequest:
         features = None
         note("no feature map before the head: Grad-CAM has nothing to look at here")
-    read = known(graph)
+    read = known(graph, output)
     if read:
         note(f"{read.output} holds {read.count} {read.kind}: {read.why}")
     rows = _rows(graph, {features: "Grad-CAM layer", **({score: "scores"} if read else {})})

@@ -34,7 +34,7 @@ PREDICTIONS = 5
     multiple=True,
     help="Photos to search for those of highest response; may be repeated.",
 )
-@options.output(f"Folder for {PAGE} and manifest.json.", default="onnxlens-look")
+@options.out(f"Folder for {PAGE} and manifest.json.", default="onnxlens-look")
 @options.photos
 @options.as_json
 @options.quiet
@@ -45,7 +45,7 @@ def command(
     target: str | None,
     layer: str | None,
     places: tuple[str, ...],
-    output: Path,
+    out: Path,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -68,7 +68,7 @@ def command(
 
     if Path(image).is_dir():
         raise BadRequest(f"{image}: a folder; say one of its photos, or `onnxlens run` for all of them")
-    folder = Folder(output, overwrite)
+    folder = Folder(out, overwrite)
     lens = options.open_lens(model, quiet, **settings)
     layer = looked_at(lens, layer)
     if target is not None or lens.has_classes:

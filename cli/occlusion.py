@@ -60,7 +60,7 @@ Shape = tuple[int, int]
     help="Approximate: a patch changes at most this share of a map's height and width.  [default: all]",
 )
 @click.option("--exact", is_flag=True, help="Draw one block for each place, nothing between them.")
-@options.output("Folder for pictures, values and manifest.json.")
+@options.out("Folder for pictures, values and manifest.json.")
 @folders_too("occlusion")
 @options.photos
 @click.option("--verbose", is_flag=True, help="Say how the answers are computed, and why so.")
@@ -78,7 +78,7 @@ def command(
     coarse: bool,
     narrow: float,
     exact: bool,
-    output: Path,
+    out: Path,
     overwrite: bool,
     verbose: bool,
     as_json: bool,
@@ -100,7 +100,7 @@ def command(
     """
     from ..models.occlusion import check, occlusion
 
-    folder = Folder(output, overwrite)
+    folder = Folder(out, overwrite)
     lens = options.open_lens(model, quiet, **settings)
     sizes = patches or (None,)
     for size in sizes:

@@ -16,6 +16,14 @@ from .console import download, note
 if TYPE_CHECKING:
     from ..models.lens import Lens
 
+LENS = (
+    "preset",
+    "size",
+    "layout",
+    "labels",
+    "output",
+    "readout",
+)  # how a Lens is opened, but for the runtime
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -118,12 +126,12 @@ def overlay(alpha: float) -> Callable[[F], F]:
     )
 
 
-def output(holds: str, default: str = "onnxlens-out") -> Callable[[F], F]:
+def out(holds: str, default: str = "onnxlens-out") -> Callable[[F], F]:
     """Where the results go, and whether over those of an earlier run; `holds` says what will lie there."""
     return stacked(
         click.option(
             "-o",
-            "--output",
+            "--out",
             default=default,
             show_default=True,
             type=click.Path(path_type=Path),
@@ -160,6 +168,9 @@ cluster = stacked(
         help="How many of them at once.  [default: one on each core]",
     ),
 )
+model_output = click.option(
+    "--output", metavar="NAME", help="Output of the model that holds the classes.  [default: found]"
+)
 FIELD = "field_"  # before the names of the parameters that are fields of a preprocessing
 
 
@@ -186,6 +197,13 @@ pictures = stacked(
 photos = stacked(
     pictures,
     click.option("--labels", type=click.Path(path_type=Path), help="File of class names: txt, csv or json."),
+    model_output,
+    click.option(
+        "--readout",
+        type=click.Choice(["classes", "labels", "values"]),
+        help="What it says: one of the classes is right, each label by itself, or no probabilities.  "
+        "[default: found]",
+    ),
     runtime,
 )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..models.digest import sha256
 from .console import download
+from .options import LENS
 from .places import Choice
 from .runfolder import RunFolder, run_at
 
@@ -22,7 +23,7 @@ class Plan:
     """What a run is over and how: `batch` photos at a time on each of `workers`, `shard` rows in a file."""
 
     album: Album
-    output: Path | str  # a folder, or an address in a store
+    out: Path | str  # a folder, or an address in a store
     resume: bool = False
     overwrite: bool = False
     rows: str = "jsonl"
@@ -51,7 +52,7 @@ def specified(
 
     with download(model) as progress:
         path = zoo.resolve(model, progress)
-    settings = {k: given.pop(k) for k in ("preset", "size", "layout", "labels")}
+    settings = {k: given.pop(k) for k in LENS}
     settings["labels"] = settings["labels"] and str(settings["labels"].absolute())
     threads = given.pop("threads") or (1 if engine == "ray" else cores())
     if engine == "local":
@@ -71,7 +72,7 @@ def specified(
 def folder_of(job: Job, plan: Plan) -> RunFolder:
     """Where a run is written to."""
     identity = {"root": plan.album.root, **job.identity()}
-    return run_at(plan.output, identity, plan.resume, plan.overwrite, plan.rows)
+    return run_at(plan.out, identity, plan.resume, plan.overwrite, plan.rows)
 
 
 def threads_of(job: Job, plan: Plan) -> int:

@@ -61,7 +61,7 @@ def shared(method: str, style: str, unit: str) -> Any:
             type=click.IntRange(1, 100),
             help="How many of the layer's channels, without --channels.  [default: 9]",
         ),
-        options.output("Folder for pictures, signals and manifest.json."),
+        options.out("Folder for pictures, signals and manifest.json."),
         click.option(
             "--style",
             default=style,
@@ -90,7 +90,7 @@ def run(
     channels: list[int] | None,
     position: tuple[int, int] | None,
     top: int | None,
-    output: Path,
+    out: Path,
     overwrite: bool,
     style: str,
     colour: str,
@@ -116,7 +116,7 @@ def run(
     if steps and method not in AVERAGES:
         raise BadRequest(f"--steps is of averages of the gradient: --method {' or '.join(AVERAGES)}")
     colour_map(colour)
-    folder = Folder(output, overwrite)
+    folder = Folder(out, overwrite)
     lens = options.open_lens(model, quiet, **settings)
     if layer is None and of_channels:
         layer = looked_at(lens)

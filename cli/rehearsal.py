@@ -50,7 +50,7 @@ def rehearse(spec: Spec, plan: Plan) -> None:
         "workers": plan.workers,
         "threads": spec.threads,
         "batch": plan.batch,
-        "output": str(plan.output),
+        "output": str(plan.out),
         "failed_of_those_tried": sum(row["error"] is not None for row in rows),
         "tried": len(timed),
         "memory_bytes": _peak(),
@@ -63,7 +63,7 @@ def rehearse(spec: Spec, plan: Plan) -> None:
     shown = {
         **{k: v for k, v in record.items() if not k.endswith("bytes") and k != "seconds"},
         "memory": f"about {peak / 1e6:.0f} MB" if (peak := record["memory_bytes"]) else "unknown",
-        "output": f"{plan.output}, about {record['output_bytes'] / 1e6:.1f} MB",
+        "output": f"{plan.out}, about {record['output_bytes'] / 1e6:.1f} MB",
         "time": f"about {duration(record['seconds'])} ({1 / each:.3g} images/s)",
     }
     for key, value in shown.items():

@@ -17,7 +17,7 @@ from .places import folder
 @click.argument("run", metavar="RUN_DIR", type=folder)
 @click.option(
     "-o",
-    "--output",
+    "--out",
     type=click.Path(path_type=Path),
     help="The page.  [default: report.html in the folder of the run, or here for one at an address]",
 )
@@ -29,7 +29,7 @@ from .places import folder
 @options.debug
 def command(
     run: Path | str,
-    output: Path | None,
+    out: Path | None,
     photos: Path | str | None,
     limit: int | None,
     overwrite: bool,
@@ -48,7 +48,7 @@ def command(
     """
     from ..models.report import report
 
-    path = output or (run if isinstance(run, Path) else Path()) / "report.html"
+    path = out or (run if isinstance(run, Path) else Path()) / "report.html"
     if path.exists() and not overwrite:
         raise BadRequest(f"{path} is there already; say --overwrite or another file with -o")
     with counting("drawing", quiet) as progress:

@@ -20,16 +20,16 @@ from .plan import Plan, specified
 from .rehearsal import rehearse
 from .running import perform
 
-output = click.option(
+out = click.option(
     "-o",
-    "--output",
+    "--out",
     default="onnxlens-run",
     show_default=True,
     type=folder,
     help="Folder of the run, or its address in a store: manifest.json, rows, pictures and maps.",
 )
 # What `gradcam` and the others have as well, for when they are given folders.
-SHARED = {"preset", "size", "layout", "labels", "output", "overwrite", "as_json", "quiet"}
+SHARED = {*options.LENS, "out", "overwrite", "as_json", "quiet"}
 BASICS = "lists", "limit", "sample", "seed", "resume", "dry_run", "fail_fast"
 basics = options.stacked(
     choice,
@@ -94,7 +94,7 @@ machinery = options.stacked(
 @click.option(
     "--fill", default="mean", show_default=True, help="What is under the patch: mean, zero, blur, ..."
 )
-@output
+@out
 @click.option("--overwrite", is_flag=True, help="Replace the run in the output folder.")
 @click.option(
     "--part", type=Part(), help="Only the I-th of N parts, as 1/4; `onnxlens runs merge` joins them."
@@ -183,10 +183,10 @@ def over_folders(
     engine, batch = planned.get("engine", Plan.engine), planned.get("batch", Plan.batch)
     if planned["resume"] and planned["overwrite"]:
         raise BadRequest("--resume goes on with a run, --overwrite replaces it: say one of them")
-    output = planned["output"]
-    was_address = re.match(r"\w[\w+.-]+:/", str(output))  # what a path makes of s3://bucket
-    if isinstance(output, Path) and was_address:
-        raise BadRequest(f"{output} is no folder; `onnxlens run --method {names[0]}` writes to addresses too")
+    out = planned["out"]
+    was_address = re.match(r"\w[\w+.-]+:/", str(out))  # what a path makes of s3://bucket
+    if isinstance(out, Path) and was_address:
+        raise BadRequest(f"{out} is no folder; `onnxlens run --method {names[0]}` writes to addresses too")
     if dry_run and engine == "ray":
         raise BadRequest("--dry-run times this machine and not a cluster: leave --engine ray out")
     colour_map(given.get("colour", "turbo"))

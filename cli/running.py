@@ -62,7 +62,7 @@ def perform(spec: Spec, plan: Plan, command: str) -> int:
                 folder.end(state, seconds=round(time.monotonic() - start, 3))
     counts = folder.counts
     if not plan.as_json:
-        say(_summary(counts, plan.output))
+        say(_summary(counts, plan.out))
     if state == "stopped":
         note(f"stopped at the first image that failed; to go on: {going_on()}")
     return 1 if counts["errors"] > (before if plan.fail_fast else 0) else 0
@@ -76,9 +76,7 @@ def _explained(job: Job, plan: Plan, names: Sequence[str]) -> Generator[list[Row
     if plan.engine == "ray":
         from .cluster import rows_of
 
-        yield from rows_of(
-            job.spec, plan.album.root, plan.output, list(groups(names, plan.batch)), plan.workers
-        )
+        yield from rows_of(job.spec, plan.album.root, plan.out, list(groups(names, plan.batch)), plan.workers)
     else:
         yield from ahead(job, groups(names, plan.batch), threads_of(job, plan))
 
@@ -96,7 +94,7 @@ def _greet(job: Job, plan: Plan, left: int) -> None:
     note(f"{lens.path.name}: {lens.network.why}; {lens.source}")
     earlier = f", {count - left:,} of them done before" if left < count else ""
     how = f"{counted(plan.workers, 'worker')}, batches of {plan.batch}"
-    note(f"{counted(count, 'image')}{earlier}; {how} -> {plan.output}")
+    note(f"{counted(count, 'image')}{earlier}; {how} -> {plan.out}")
 
 
 def _record(job: Job, spec: Spec, plan: Plan, command: str) -> dict[str, Any]:
@@ -108,11 +106,11 @@ def _record(job: Job, spec: Spec, plan: Plan, command: str) -> dict[str, Any]:
     return {**about(job.lens, command, arguments), **made}
 
 
-def _summary(counts: Any, output: Path | str) -> str:
+def _summary(counts: Any, out: Path | str) -> str:
     parts = [counted(counts["images"], "image"), counted(counts["rows"], "row")]
     parts += [f"{counts['problems']:,} without a map"] if counts["problems"] else []
     parts += [f"{counts['errors']:,} failed"] if counts["errors"] else []
-    return f"{', '.join(parts)} -> {output}"
+    return f"{', '.join(parts)} -> {out}"
 
 
 @contextmanager

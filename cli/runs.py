@@ -144,7 +144,7 @@ def faults(run: Disk | Bucket, photos: bool = False) -> list[tuple[str, str]]:
 
 @command.command()
 @click.argument("runs", nargs=-1, required=True, type=folder)
-@click.option("-o", "--output", required=True, type=folder, help="Folder of the joined run.")
+@click.option("-o", "--out", required=True, type=folder, help="Folder of the joined run.")
 @click.option(
     "--rows",
     type=click.Choice(["jsonl", "parquet"]),
@@ -155,9 +155,7 @@ def faults(run: Disk | Bucket, photos: bool = False) -> list[tuple[str, str]]:
 @click.option("--overwrite", is_flag=True, help="Replace the run in the output folder.")
 @options.as_json
 @options.debug
-def merge(
-    runs: tuple[Path | str, ...], output: Path | str, rows: str, overwrite: bool, as_json: bool
-) -> None:
+def merge(runs: tuple[Path | str, ...], out: Path | str, rows: str, overwrite: bool, as_json: bool) -> None:
     """Join runs of one model with the same options over parts of the same photos.
 
     The rows come sorted by photo, and an image that stands in several runs is taken from the first.
@@ -175,16 +173,16 @@ def merge(
     )
     for part, manifest in zip(parts[1:], manifests[1:], strict=True):
         differs(str(part), manifest["identity"], manifests[0]["identity"], words)
-    if _whole(output) in map(_whole, runs):
-        raise BadRequest(f"{output} is one of the runs; say another folder with -o")
-    with run_at(output, manifests[0]["identity"], overwrite=overwrite, kind=rows) as joint:
+    if _whole(out) in map(_whole, runs):
+        raise BadRequest(f"{out} is one of the runs; say another folder with -o")
+    with run_at(out, manifests[0]["identity"], overwrite=overwrite, kind=rows) as joint:
         joined(joint, parts, manifests)
         counts = dict(joint.counts)
     if as_json:
-        emit({"run": str(output), **counts})
+        emit({"run": str(out), **counts})
     else:
         images, lines = counted(counts.get("images", 0), "image"), counted(counts.get("rows", 0), "row")
-        say(f"{images}, {lines} -> {output}")
+        say(f"{images}, {lines} -> {out}")
 
 
 def _whole(place: Path | str) -> str:

@@ -55,7 +55,7 @@ SHOWN = 16  # channels of a layer, where none are named, and on one page
 )
 @choice
 @click.option("--part", type=Part(), help="Only the I-th of N parts, as 1/4; the tables of all are one.")
-@options.output("Folder for pictures, top.jsonl, the table top.npz and manifest.json.")
+@options.out("Folder for pictures, top.jsonl, the table top.npz and manifest.json.")
 @options.exit_zero
 @options.cluster
 @options.photos
@@ -70,7 +70,7 @@ def command(
     k: int,
     deconv: bool,
     batch: int,
-    output: Path,
+    out: Path,
     overwrite: bool,
     engine: str,
     workers: int | None,
@@ -96,7 +96,7 @@ def command(
     from ..models.top import chosen, top
     from .manifest import manifest
 
-    folder, photos = Folder(output, overwrite), Choice(**taken(Choice, given))
+    folder, photos = Folder(out, overwrite), Choice(**taken(Choice, given))
     lens = options.open_lens(model, quiet, **given)
     names = chosen(lens, layers)
     projectors = {name: Projector(lens.network, "deconvnet", name) if deconv else None for name in names}

@@ -38,7 +38,7 @@ PAIRS = 20  # near-duplicates of a layer that are listed
 @click.option(
     "--top", default=64, show_default=True, type=click.IntRange(1, 4096), help="Kernels in a picture."
 )
-@options.output("Folder for pictures, values and manifest.json.")
+@options.out("Folder for pictures, values and manifest.json.")
 @options.pictures
 @options.runtime
 @options.as_json
@@ -49,7 +49,7 @@ def command(
     layers: tuple[str, ...],
     sort: str,
     top: int,
-    output: Path,
+    out: Path,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -70,7 +70,7 @@ def command(
     from ..models.weights import DRAWN, chosen, weights
     from .manifest import manifest
 
-    folder = Folder(output, overwrite)
+    folder = Folder(out, overwrite)
     with download(model) as progress:
         opened = open_network(model, progress=progress, **settings)
     network = opened.network

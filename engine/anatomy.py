@@ -61,6 +61,8 @@ def last_features(graph: Graph, score: str) -> str:
     if weighted and weighted[-1].output[0] in {*bottlenecks(graph, score), score}:
         way = graph.ancestors(weighted[-1].input[:1])
     maps = [n for n in way if n.output and n.output[0] in seen]
+    if not maps:  # all of it is a head
+        maps = [n for n in graph.ancestors([score]) if n.output and n.output[0] in seen.keys() & depending]
     if not maps:
         raise BadRequest(
             "this model has no feature map (N, C, H, W), (N, H, W, C) or (N, patches, C) before its head; "

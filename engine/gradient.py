@@ -53,9 +53,10 @@ def gradient(
 ) -> ModelProto:
     """The model's training graph: itself, and the gradient of `of` with respect to `wrt`.
 
-    `model`: a path or a ModelProto (not changed). `of`: names of values, by default the first output,
-    before a final Softmax. `wrt`: names of values - inputs, weights or anything between - by default the
-    first input. `rules`: a table of rules, or the name of one of variants.TABLES ("gradient" by default).
+    `model`: a path or a ModelProto (not changed). `of`: names of values, by default the scores of the
+    classes before a final Softmax or Sigmoid, or the first output. `wrt`: names of values - inputs, weights
+    or anything between - by default the first input. `rules`: a table of rules, or the name of one of
+    variants.TABLES ("gradient" by default).
 
     Returns a model of plain ai.onnx operators (besides those that it had). Its inputs are the model's
     own and then `seed/<of>` for each `of`, of that value's type and shape: the vector v of the product
@@ -73,12 +74,16 @@ def training_graph(
     of: str | Sequence[str] | None = None,
     wrt: str | Sequence[str] | None = None,
     rules: Rules | Placed | str | None = None,
+    output: str | None = None,
 ) -> Graph:
-    """As `gradient`, as a Graph: its weights stay where they are, whatever their size."""
+    """As `gradient`, as a Graph: its weights stay where they are, whatever their size.
+
+    `output`: the one whose scores are differentiated where no `of` is said.
+    """
     ofs = [of] if isinstance(of, str) else None if of is None else list(of)
     wrts = [wrt] if isinstance(wrt, str) else None if wrt is None else list(wrt)
     graph = canonical(model, keep=wrts or ())
-    ofs = [score_name(graph)] if ofs is None else ofs
+    ofs = [score_name(graph, output)] if ofs is None else ofs
     wrts = graph.inputs[:1] if wrts is None else wrts
     for name in (*ofs, *wrts):
         value = inside(graph, name)

@@ -129,10 +129,10 @@ def readout(
     return found[0].read_as(kind or found[0].kind)
 
 
-def known(graph: Graph) -> Readout | None:
+def known(graph: Graph, output: str | None = None) -> Readout | None:
     """The readout of the output that holds the classes; None where there is none, or it must be said."""
     try:
-        return readout(graph)
+        return readout(graph, output)
     except BadRequest:
         return None
 

@@ -119,7 +119,12 @@ class Job:
         for name in ("model", "settings", "provider", "threads", "folder"):
             del given[name]
         labels = hashlib.sha256(json.dumps(self.lens.labels).encode()).hexdigest()
-        shared = {"model": given.pop("sha256"), "preprocess": self.lens.preprocess.to_dict()}
+        read = self.lens.readout
+        shared = {
+            "model": given.pop("sha256"),
+            "preprocess": self.lens.preprocess.to_dict(),
+            "readout": [read.output, read.kind, read.form],
+        }
         return json.loads(json.dumps({**shared, "labels": labels, **given}))
 
     def __call__(self, names: Sequence[str]) -> list[Row]:

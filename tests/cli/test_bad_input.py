@@ -192,7 +192,7 @@ def test_a_provider_that_is_not_here(bad, run):
     [
         (("layers", "text.onnx"), 1, "not an ONNX"),
         (("layers", "nothing.onnx"), 2, "no model"),
-        (("grad", "model.onnx"), 2, "--output"),
+        (("grad", "model.onnx"), 2, "--out"),
         (("grad", "text.onnx", "-o", "out/grad.onnx"), 1, "not an ONNX"),
         (("grad", "model.onnx", "-o", "out/grad.onnx", "--of", "scors"), 2, "nearest: scores"),
         (("grad", "model.onnx", "-o", "out/grad.onnx", "--wrt", "imag"), 2, "nearest: image"),

@@ -229,7 +229,7 @@ def test_a_model_that_onnx_runtime_has_optimised_shows_the_same(level, small, sc
 def test_the_command_line_takes_quantised_models(small, tmp_path):
     cv2.imwrite(str(tmp_path / "scene.png"), scene(TEST_SEEDS[3]).image[..., ::-1])
     with pytest.raises(SystemExit) as end:
-        main(["gradcam", str(small), str(tmp_path / "scene.png"), "--output", str(tmp_path / "out")])
+        main(["gradcam", str(small), str(tmp_path / "scene.png"), "--out", str(tmp_path / "out")])
     assert not end.value.code
     (heat,) = (tmp_path / "out").glob("scene-*-gradcam-map.npy")
     assert np.load(heat).max() > 0
