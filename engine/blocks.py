@@ -62,7 +62,14 @@ def not_real(value: Tensor, name: str) -> str:
     """Why a value that holds no real numbers has no gradient, and which one has: one line."""
     node = value.graph.producer(value.name)
     before = None if node is None else value_before(value.graph, node)
-    ask = f"the nearest before it is {before!r}" if before else "ask for one behind it by `wrt`"
+    behind = value_behind(value.graph, value.name)
+    ask = (
+        f"the nearest before it is {before!r}"
+        if before
+        else f"the nearest behind it is {behind!r}: grad --wrt takes it"
+        if behind
+        else "ask for one behind it by `wrt`"
+    )
     return f"{name!r} is of type {value.dtype}: only floating-point values have gradients; {ask}"
 
 
@@ -86,6 +93,18 @@ def value_before(graph: Graph, node: NodeProto) -> str | None:
         seen.update(names)
         made = [graph.producer(n) for n in names]
         names = list(dict.fromkeys(i for m in made if m is not None for i in reads(m) if i not in seen))
+    return None
+
+
+def value_behind(graph: Graph, name: str) -> str | None:
+    """The first real value that is computed from another which is none, as a Cast makes it of pixels."""
+    reached = {name}
+    for node in graph.nodes:
+        if node.op_type not in ("Shape", "Size") and not reached.isdisjoint(reads(node)):
+            reached.update(filter(None, node.output))
+            real = next((o for o in node.output if o and _is_real(graph, o)), None)
+            if real is not None:
+                return real
     return None
 
 

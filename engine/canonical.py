@@ -182,7 +182,8 @@ def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[
     graph = Graph({"" if o.domain == "ai.onnx" else o.domain: o.version for o in light.opset_import})
     graph.opsets.setdefault("", OPSET)
     graph.metadata = {p.key: p.value for p in light.metadata_props}
-    for value in light.graph.input:
+    read = {i for n in light.graph.node for i in reads(n)}
+    for value in sorted(light.graph.input, key=lambda v: v.name not in read):  # the image comes first
         if value.name not in weights:
             graph.declare_input(value.name, value.type)
     for tensor in (*light.graph.initializer, *weights.values()):

@@ -81,8 +81,8 @@ def views(graph: Graph) -> dict[str, View]:
     image = _sides(graph, graph.inputs[0], axes) if graph.inputs else None
     found: dict[str, View] = {}
     grids: dict[str, tuple[int, int]] = {}  # the finest grid that tokens can lie on, by value
-    for name in graph.inputs:
-        if _is_picture(graph, name, axes):
+    for name in graph.inputs:  # pixels may be whole numbers
+        if _is_picture(graph, name, axes, whole=True):
             found[name] = View(axes[name])
     for node in graph.nodes:
         behind = next((grids[i] for i in reads(node) if i in grids), None)
@@ -97,11 +97,11 @@ def views(graph: Graph) -> dict[str, View]:
     return found
 
 
-def _is_picture(graph: Graph, name: str, axes: dict[str, int]) -> bool:
-    """True for floats of rank 4 with a known axis of channels and more than one pixel."""
+def _is_picture(graph: Graph, name: str, axes: dict[str, int], whole: bool = False) -> bool:
+    """True for floats (or `whole` numbers) of rank 4, a known axis of channels and more than one pixel."""
     sides = _sides(graph, name, axes)
     dtype = graph[name].dtype
-    return sides is not None and any(s != 1 for s in sides) and (dtype is None or is_float(dtype))
+    return sides is not None and any(s != 1 for s in sides) and (whole or dtype is None or is_float(dtype))
 
 
 def _sides(graph: Graph, name: str, axes: dict[str, int]) -> tuple[int | str | None, ...] | None:

@@ -89,7 +89,10 @@ class Session:
         for name, dtype in self._types.items():
             if name not in feeds:
                 raise BadRequest(f"the model's input {name!r} is missing; it has: {', '.join(self._types)}")
-            array = np.asarray(feeds[name], dtype)
+            array = np.asarray(feeds[name])
+            if dtype is not None and dtype.kind in "iu" and array.dtype.kind == "f":
+                array = np.rint(array)
+            array = np.asarray(array, dtype)
             arrays[name] = _bfloat16(array) if dtype == BFLOAT16 else array
         try:
             results = self._session.run(self._asked, arrays)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from ..engine.blocks import not_real
 from ..engine.canonical import canonical
 from ..engine.dreams.dream import (
     Climb,
@@ -20,9 +21,11 @@ from ..engine.dreams.objective import objective, parse
 from ..engine.dreams.tiles import tiled
 from ..engine.errors import BadModel, BadRequest, CannotRun
 from ..engine.file import read_model
+from ..engine.gradient import inside
 from ..engine.graph import Graph, Tensor, op
 from ..engine.resized import freed
 from ..engine.session import Session
+from ..engine.types import is_float
 from ..kernels.climb import climb
 from .lens import Lens
 from .preprocess import Preprocess
@@ -48,6 +51,9 @@ class Ascent:
         priors: Priors | None = None,
     ):
         self.lens, self.text, self.priors = lens, text, priors or Priors()
+        image = inside(lens.network.graph, lens.input)
+        if image.dtype is None or not is_float(image.dtype):
+            raise BadRequest(not_real(image, lens.input))
         self._climb = Climb(
             lens.input,
             entry=lambda pixels: entered(pixels, lens.preprocess),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from onnx import ModelProto
 
 from ..engine.errors import BadModel, BadRequest
 from ..engine.given import given_sizes
+from ..engine.nodes import describe, reads
 from ..engine.types import dtype_of, is_float, shape_of
 from .layout import infer_layout
 from .preprocess import CHANNELS, Preprocess
@@ -17,30 +19,64 @@ from .sidecar import Sidecar
 
 NOWHERE = "how photos go into this model stands nowhere in or beside it"
 
+PIXELS = "raw"  # the preset of a model that takes pixels as they are: whole numbers can be nothing else
+EXTENSIONS = {"ai.onnx.contrib", "com.microsoft.extensions"}
+TONES = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
 
-def image_input(model: ModelProto) -> tuple[str, tuple[Any, ...]]:
-    """The name and shape of the one image input; sizes that it leaves open and the graph knows are filled in.
 
-    Raises BadModel where there is no floating-point input, or other inputs besides it.
+def image_input(model: ModelProto) -> tuple[str, tuple[Any, ...], np.dtype]:
+    """The name, shape and type of the one image input; open sizes that the graph knows are filled in.
+
+    Inputs that nothing reads, and those that have a value of their own, are none that a photo needs.
+    Raises BadModel where there is no input of four axes and real or whole numbers, or another besides it.
     """
     weights = {t.name for t in model.graph.initializer}
+    read = {name for node in model.graph.node for name in reads(node)}
     inputs = [v for v in model.graph.input if v.name not in weights]
-    images = [
-        v
-        for v in inputs
-        if (d := dtype_of(v.type)) is not None and is_float(d) and len(shape_of(v.type) or ()) == 4
-    ]
+    needed = [v for v in inputs if v.name in read] or inputs
+    images = [v for v in needed if len(shape_of(v.type) or ()) == 4 and _is_of_numbers(dtype_of(v.type))]
     if not images:
-        shown = ", ".join(f"{v.name} ({dtype_of(v.type)}, {list(shape_of(v.type) or ())})" for v in inputs)
-        raise BadModel(f"the model has no floating-point image input of four axes; it has: {shown or 'none'}")
-    if len(inputs) > 1:
-        others = ", ".join(v.name for v in inputs if v is not images[0])
+        shown = ", ".join(f"{v.name} ({dtype_of(v.type)}, {list(shape_of(v.type) or ())})" for v in needed)
+        raise BadModel(
+            _decoder(model) or f"the model has no image input of four axes; it has: {shown or 'no input'}"
+        )
+    if len(needed) > 1:
+        others = ", ".join(v.name for v in needed if v is not images[0])
         raise BadModel(
             f"besides the image {images[0].name!r} the model needs {others}, which onnxlens cannot know"
         )
-    name, shape = images[0].name, shape_of(images[0].type) or ()
+    name, shape, dtype = images[0].name, shape_of(images[0].type) or (), dtype_of(images[0].type)
     given = given_sizes(model.graph, name, len(shape))
-    return name, tuple(d if isinstance(d, int) else given.get(i, d) for i, d in enumerate(shape))
+    filled = tuple(d if isinstance(d, int) else given.get(i, d) for i, d in enumerate(shape))
+    return name, filled, np.dtype(dtype)
+
+
+def _is_of_numbers(dtype: np.dtype | None) -> bool:
+    return dtype is not None and (is_float(dtype) or dtype.kind in "iu")
+
+
+def _decoder(model: ModelProto) -> str:
+    """That a model decodes pictures by operators that are not ONNX Runtime's own, if it does."""
+    for node in model.graph.node:
+        if node.domain in EXTENSIONS:
+            return (
+                f"the model decodes pictures itself: its {describe(node)} needs ONNX Runtime extensions, "
+                f"which onnxlens does not load; cut it off behind {node.output[0]!r} with "
+                "onnx.utils.extract_model"
+            )
+    return ""
+
+
+def check_whole(preprocess: Preprocess, dtype: np.dtype) -> None:
+    """Raises BadRequest where a model takes whole numbers, and the preprocessing makes others."""
+    if is_float(dtype):
+        return
+    tones, least = np.unique(preprocess(TONES)[0]), np.iinfo(dtype)
+    if (tones != np.rint(tones)).any() or tones[0] < least.min or tones[-1] > least.max:
+        raise BadRequest(
+            f"the model takes pixels as whole numbers ({dtype}), and the preprocessing makes numbers from "
+            f"{tones[0]:.3g} to {tones[-1]:.3g}: say --preset raw"
+        )
 
 
 def preprocess_for(

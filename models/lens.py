@@ -16,9 +16,10 @@ from ..engine.explainer import Explainer, Explanation
 from ..engine.file import read_model
 from ..engine.network import Network
 from ..engine.readouts import Readout, readout
+from ..engine.types import is_float
 from . import zoo
 from .heatmap import HeatMap, Prediction, ranked
-from .intake import bound, image_input, preprocess_for
+from .intake import PIXELS, bound, check_whole, image_input, preprocess_for
 from .labels import class_named, read_labels
 from .preprocess import Box, Preprocess
 from .presets import Said
@@ -57,12 +58,13 @@ class Lens:
     ):
         self.path = zoo.resolve(model, progress)
         proto = read_model(self.path)
-        self.input, shape = image_input(proto)
+        self.input, shape, dtype = image_input(proto)
         metadata = {p.key: p.value for p in proto.metadata_props}
         beside = find(self.path, metadata)
         record = zoo.records().get(str(model))
-        usual = record.preset if record else None
+        usual = record.preset if record else None if is_float(dtype) else PIXELS
         self.preprocess, source = preprocess_for(shape, preset, size, layout, beside, usual)
+        check_whole(self.preprocess, dtype)
         fixed = bound(shape, self.preprocess)
         self.network = Network(proto, provider, threads, {self.input: fixed} if fixed != shape else None)
         self._fixed = fixed[0] if isinstance(fixed[0], int) else None

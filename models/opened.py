@@ -10,8 +10,9 @@ from typing import Any
 from ..engine.errors import BadModel
 from ..engine.file import read_model
 from ..engine.network import Network
+from ..engine.types import is_float
 from . import zoo
-from .intake import bound, image_input, preprocess_for
+from .intake import PIXELS, bound, check_whole, image_input, preprocess_for
 from .layout import infer_layout
 from .preprocess import Preprocess
 from .presets import Said
@@ -47,14 +48,15 @@ def open_network(
     path = zoo.resolve(model, progress)
     proto = read_model(path)
     try:
-        name, shape = image_input(proto)
+        name, shape, dtype = image_input(proto)
     except BadModel:  # it takes no image: its weights can be shown, its patterns cannot
         return Opened(path, Network(proto, **runtime), None, None, "takes no image")
     record = zoo.records().get(str(model))
     beside = find(path, {p.key: p.value for p in proto.metadata_props})
-    usual = record.preset if record else None
+    usual = record.preset if record else None if is_float(dtype) else PIXELS
     if preset or usual or beside.is_enough:
         preprocess, told = preprocess_for(shape, preset, size, layout, beside, usual)
+        check_whole(preprocess, dtype)
         fixed = bound(shape, preprocess)
         source = f"colours: {preprocess.channels}, {told}"
     else:

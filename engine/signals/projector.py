@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..blocks import not_real
 from ..errors import BadRequest, nearest
 from ..gradient import inside
 from ..network import Network
@@ -63,7 +64,7 @@ class Projector:
         self.method, self.layer, self.images = method, layer, graph.inputs[0]
         image = inside(graph, self.images)
         if image.dtype is None or not is_float(image.dtype):
-            raise BadRequest(f"the model's input is of type {image.dtype}, which has no gradient")
+            raise BadRequest(not_real(image, self.images))
         values, maps = units(graph, layer)
         count, *self._sizes = maps.shape or (None,) * 4
         self.batch = count if isinstance(count, int) else None

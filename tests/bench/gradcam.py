@@ -31,7 +31,7 @@ def main(model: str, threads: int, repeats: int) -> None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     bare = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name, shape = image_input(read_model(path))
+    name, shape, _ = image_input(read_model(path))
     tensor = bare.get_inputs()[0]
     dtype = {"tensor(float16)": np.float16, "tensor(double)": np.float64}.get(tensor.type, np.float32)
     x = np.random.default_rng(0).uniform(-1, 1, [d if isinstance(d, int) else 1 for d in shape]).astype(dtype)

@@ -5,10 +5,13 @@ import json
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from oracles.toys import COLOURS, HEAD, SIDE, UNIT, blob, build, colours
 
 from onnxlens.engine.errors import BadModel, BadRequest, NoMap, NoRule
+from onnxlens.engine.gradient import training_graph
+from onnxlens.engine.signals.projector import Projector
+from onnxlens.models.ascent import Ascent
 from onnxlens.models.labels import class_named
 from onnxlens.models.lens import Lens
 from onnxlens.models.occlusion import occlusion
@@ -301,7 +304,7 @@ def test_preprocessing_that_does_not_fit_the_model(how, lens_of):
 
 def test_models_that_are_no_classifiers_of_pictures(lens_of):
     relu = helper.make_node("Relu", ["x"], ["y"])
-    with pytest.raises(BadModel, match="no floating-point image input"):
+    with pytest.raises(BadModel, match="no image input of four axes"):
         lens_of(build([relu], {"x": (1, 9)}, {"y": None}))
 
 
@@ -429,3 +432,82 @@ def test_channels_that_nothing_says_are_asked_for(lens_of):
     with pytest.raises(BadRequest, match="number of channels open"):
         lens_of(model, preset="unit", size=(2, 2), layout="nchw")
     assert lens_of(model, preset="imagenet", size=(2, 2), layout="nchw").preprocess.channels == "rgb"
+
+
+# -- whole numbers ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["nchw", "nhwc"])
+def whole(request):
+    """The classifier of colours for pixels as they are, 0 to 255, of type uint8."""
+    model = colours(layout=request.param, labels=None)
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    for node in model.graph.node:
+        node.input[0] = "scaled" if node.input[0] == "image" else node.input[0]
+    model.graph.node.insert(0, helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT))
+    model.graph.node.insert(1, helper.make_node("Mul", ["floats", "step"], ["scaled"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1 / 255), "step"))
+    return model
+
+
+def test_pixels_as_they_are_need_no_preset(whole, lens, lens_of):
+    photo = blob(colour=2, at=(30, 60))
+    expected = lens.predict(photo)
+    found = lens_of(whole)
+    assert [p.index for p in found.predict(photo)] == [p.index for p in expected]
+    for a, b in zip(found.predict(photo), expected, strict=True):
+        assert a.probability == pytest.approx(b.probability, rel=1e-4)
+    heat, known = found.gradcam(photo, 2), lens.gradcam(photo, 2)
+    np.testing.assert_allclose(heat.map, known.map, rtol=1e-3, atol=1e-4)
+    assert (
+        occlusion(found, photo, patch=8, stride=8, fill="zero").worst
+        == occlusion(lens, photo, patch=8, stride=8, fill="zero").worst
+    )
+
+
+def test_what_is_not_whole_is_refused(whole, lens_of):
+    with pytest.raises(BadRequest, match=r"whole numbers \(uint8\).*--preset raw"):
+        lens_of(whole, preset="imagenet")
+    assert lens_of(whole, preset="raw").preprocess.scale == 1
+
+
+def test_the_gradient_of_whole_pixels_is_asked_for_behind_their_cast(whole, lens_of):
+    lens = lens_of(whole)
+    for ask in (lambda: Projector(lens.network), lambda: Ascent(lens, "class:1")):
+        with pytest.raises(BadRequest, match=r"'image' is of type uint8.*'floats'"):
+            ask()
+    graph = training_graph(lens.path, wrt="floats")
+    assert graph.outputs[-1] == "grad/floats"
+
+
+def test_inputs_that_need_nothing_are_no_obstacle(lens, lens_of):
+    model = colours(preprocess=UNIT)
+    image = model.graph.input.pop(0)
+    unread = helper.make_tensor_value_info("unread", TensorProto.FLOAT, [1, 3, 8, 8])
+    weight = helper.make_tensor_value_info("conv.bias", TensorProto.FLOAT, [3])
+    model.graph.input.extend([unread, weight, image])
+    photo = blob(colour=0, at=(20, 20))
+    found = lens_of(model)
+    assert found.input == "image"
+    np.testing.assert_array_equal(found.gradcam(photo).map, lens.gradcam(photo).map)
+    model.graph.node.append(helper.make_node("Identity", ["unread"], ["more"]))
+    model.graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, None))
+    with pytest.raises(BadModel, match=r"besides the image .* the model needs"):
+        lens_of(model)
+
+
+@pytest.mark.parametrize("domain", ["ai.onnx.contrib", "com.microsoft.extensions"])
+def test_a_decoder_inside_is_named(domain, tmp_path):
+    model = build(
+        [
+            helper.make_node("DecodeImage", ["bytes"], ["pixels"], "decode", domain=domain),
+            helper.make_node("Cast", ["pixels"], ["y"], to=TensorProto.FLOAT),
+        ],
+        {"bytes": ("n",)},
+        {"y": ("h", "w", 3)},
+    )
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    model.opset_import.append(helper.make_opsetid(domain, 1))
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(BadModel, match=r"DecodeImage node 'decode' needs ONNX Runtime extensions.*'pixels'"):
+        Lens(tmp_path / "model.onnx", preset="unit")
