@@ -18,6 +18,7 @@ from onnx import (
     NodeProto,
     TensorProto,
     TypeProto,
+    ValueInfoProto,
     helper,
     inliner,
     numpy_helper,
@@ -185,7 +186,7 @@ def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[
     read = {i for n in light.graph.node for i in reads(n)}
     for value in sorted(light.graph.input, key=lambda v: v.name not in read):  # the image comes first
         if value.name not in weights:
-            graph.declare_input(value.name, value.type)
+            graph.declare_input(value.name, _with_named_sizes(value))
     for tensor in (*light.graph.initializer, *weights.values()):
         graph.add_constant(tensor)
     declared = {v.name: v.type for v in (*light.graph.value_info, *light.graph.output)}
@@ -211,6 +212,14 @@ def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[
             raise BadModel(f"nothing computes the model's output {name!r}")
         graph.outputs.append(name)
     return graph
+
+
+def _with_named_sizes(value: ValueInfoProto) -> TypeProto:
+    """An input's type with a name for each size that is left open without: sizes are followed by name."""
+    for axis, size in enumerate(value.type.tensor_type.shape.dim):
+        if not size.WhichOneof("value"):
+            size.dim_param = f"{value.name}.{axis}"
+    return value.type
 
 
 def append(
@@ -242,8 +251,9 @@ def append(
                 type_by_body(graph, node)
             return True
     for name, array in constants.items():
-        graph.add_constant(numpy_helper.from_array(array, name))
-        if node.op_type != "ConstantOfShape":
+        tensor = numpy_helper.from_array(array, name)
+        graph.add_constant(tensor)
+        if node.op_type != "ConstantOfShape" or tensor.data_type in _WHOLE:  # real numbers may be weights
             known.add(name)
     return False
 

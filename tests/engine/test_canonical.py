@@ -129,6 +129,39 @@ def test_constant_nodes_become_initializers():
     np.testing.assert_array_equal(graph["k"].array, np.full((2, 3), 2, np.float32))
 
 
+def test_padding_that_pytorch_puts_together_is_folded():
+    """What torch.onnx.export made of `F.pad`: filled up, in twos, upside down, turned around."""
+    graph = canonical(
+        parsed(
+            """(float[N,3,6,6] x) => (float[N,3,a,b] y) {
+                two = Constant <value = int64[1] {4}> ()  fill = ConstantOfShape <value = int64[1] {0}> (two)
+                said = Constant <value = int64[4] {1, 2, 3, 4}> ()  all = Concat <axis = 0> (said, fill)
+                pairs = Reshape (all, by_two)  turned = Slice (pairs, last, first, zero, last)
+                rows = Transpose <perm = [1, 0]> (turned)  flat = Reshape (rows, last)
+                p = Cast <to = 7> (flat)  y = Pad (x, p)
+            }""",
+            by_two=np.array([-1, 2]), last=np.array([-1]), first=np.array([-(2**63) + 1]), zero=np.array([0]),
+        )
+    )  # fmt: skip
+    assert [n.op_type for n in graph.nodes] == ["Pad"]
+    assert graph["y"].shape == ("N", 3, 13, 9)
+
+
+def test_sizes_without_a_name_are_followed_too():
+    """As old exporters of Paddle leave the batch."""
+    model = parsed(
+        """(float[N,3,8,8] x) => (float[M,3,4,4] y) {
+            m = MaxPool <kernel_shape = [2,2], strides = [2,2]> (x) y = Relu (m)
+        }"""
+    )
+    model.graph.input[0].type.tensor_type.shape.dim[0].Clear()
+    model.graph.output[0].type.tensor_type.shape.dim[0].Clear()
+    graph = canonical(model)
+    assert isinstance(graph["x"].shape[0], str)
+    assert graph["y"].shape == (*graph["x"].shape[:2], 4, 4)
+    assert not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+
+
 def test_shape_arithmetic_is_folded():
     model = parsed(
         """(float[2,3,4] x) => (float[2,12] y) {

@@ -373,3 +373,10 @@ def test_names_that_are_no_maps_and_images_without_a_size():
         receptive_fields(canonical(net), ["y"])
     with pytest.raises(BadRequest, match="conv1"):
         receptive_fields(canonical(onnx.load(embedded.path())), ["conv11"])
+
+
+def test_the_batch_needs_no_name():
+    model = parsed("(float[N,1,6,6] x) => (float[N,1,4,4] y) { y = Conv (x, w) }", w=np.ones((1, 1, 3, 3)))
+    model.graph.input[0].type.tensor_type.shape.dim[0].Clear()
+    boxes = receptive_fields(canonical(model), ["y"])["y"]
+    np.testing.assert_array_equal(boxes[1, 2], [1, 2, 4, 5])
