@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -128,8 +129,8 @@ def unit(model: Path) -> str:
     line = [sys.executable, "-m", "onnxlens", "layers", str(model), "--json"]
     done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT)
     listed = [json.loads(text) for text in done.stdout.splitlines()]
-    maps = [v["name"] for v in listed if v["weights"] and len(v["shape"] or ()) == 4]
-    maps = maps or [v["name"] for v in listed if len(v["shape"] or ()) == 4]
+    maps = [v for v in listed if len(v["shape"] or ()) == 4 and v["shape"][1:].count(1) < 2]
+    maps = [v["name"] for v in maps if v["weights"]] or [v["name"] for v in maps]
     return maps[len(maps) * 2 // 3] if maps else "none"
 
 
@@ -271,6 +272,8 @@ def tried(row: Row, model: Path, place: Path, tries: Sequence[str]) -> dict[str,
     cells, layer = {}, shlex.quote(unit(model))
     for name in tries:
         out = place / name.replace(" ", "-")
+        shutil.rmtree(out, ignore_errors=True)
+        Path(f"{out}.onnx").unlink(missing_ok=True)
         words = {"model": model, "photo": photo, "photos": photos, "out": out, "unit": layer}
         line = TRIES[name].format(**words, flags=row.typed(name))
         cells[name] = verdict(row, name, ended(line, out), model, photo)
