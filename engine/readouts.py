@@ -13,7 +13,7 @@ classes, and behind either a sure answer has almost no gradient.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -25,6 +25,7 @@ from .errors import BadRequest, nearest
 from .graph import Graph
 from .intervals import interval
 from .nodes import OURS, attributes, reads
+from .sizes import Dim
 from .types import is_float
 
 KINDS = ("classes", "labels", "values")
@@ -186,9 +187,7 @@ def _read(graph: Graph, output: str, depending: set[str]) -> Readout | str:
         return f"{shown}, of {'unknown type' if tensor.dtype is None else tensor.dtype}"
     if output not in depending:
         return f"{shown}, which does not depend on the picture"
-    if shape is None or len(shape) < 2 or any(not isinstance(d, int) or d < 1 for d in shape[1:]):
-        return shown
-    if sum(d != 1 for d in shape[1:]) > 1 or not _of_batch(graph, shape[0]):
+    if shape is None or not _is_of_classes(shape) or not _of_batch(graph, shape[0]):
         return shown
     if any(n.op_type in _FINDING and not depending.isdisjoint(reads(n)) for n in graph.ancestors([value])):
         return f"{shown}, of things that were found"
@@ -281,6 +280,17 @@ def _is_norm(graph: Graph, node: NodeProto) -> bool:
     return bool(length) and all(
         n.op_type in ("ReduceL2", "Mul", "Pow", "ReduceSumSquare", "Abs") for n in length
     )
+
+
+def _is_of_classes(shape: Sequence[Dim]) -> bool:
+    """Whether a shape is (N, C), with further axes of 1 as in (N, C, 1, 1), (N, 1, 1, C) and (N, 1, C).
+
+    What has something for each of many places, (N, P, 1), is a detector's.
+    """
+    if len(shape) < 2 or any(not isinstance(d, int) or d < 1 for d in shape[1:]):
+        return False
+    many = [axis for axis, size in enumerate(shape) if axis and size != 1]
+    return not many or many == [len(shape) - 1] or (many == [1] and len(shape) != 3)
 
 
 def _of_batch(graph: Graph, first: int | str | None) -> bool:

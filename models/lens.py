@@ -95,7 +95,7 @@ class Lens:
         if output is not None and output not in graph.outputs:
             raise BadRequest(f"the model has no output {output!r}{nearest(output, graph.outputs)}")
         try:
-            graph.head = readout(graph, output, len(known), kind)
+            graph.head = readout(graph, output, len(known), kind or beside.readout)
         except BadRequest as error:
             if kind is not None:
                 raise

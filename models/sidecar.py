@@ -25,16 +25,21 @@ LABELS = {
     "signature.json": lobe.labels,
     "environment.json": roboflow.labels,
 }
+READOUTS = {"config.json": huggingface.readout}
 LISTS = ("class_names.txt", "classes.txt")  # Roboflow's, TAO's and YOLO's
 _T = TypeVar("_T")
 
 
 class Sidecar(NamedTuple):
-    """What was found, None for what was not, and a line that tells a person where, or why not."""
+    """What was found, None for what was not, and a line that tells a person where, or why not.
+
+    `readout`: what the answers are, one of KINDS (engine/readouts.py).
+    """
 
     facts: dict[str, Any] | None  # fields of a Preprocess, as many as are said
     labels: list[str] | None
     source: str
+    readout: str | None = None
 
     @property
     def is_enough(self) -> bool:
@@ -57,7 +62,8 @@ def find(path: Path, metadata: Mapping[str, str], classes: int | None = None) ->
     notes: list[str] = []
     facts = _first(_preprocesses(path, metadata), "preprocessing", notes)
     labels = _first(_labels(path, metadata, classes), "labels", notes)
-    return Sidecar(facts, labels, "; ".join(notes))
+    readout = _first(_readouts(path), "readout", notes)
+    return Sidecar(facts, labels, "; ".join(notes), readout)
 
 
 _Source = tuple[str, Callable[[], _T | None]]
@@ -121,6 +127,12 @@ def _labels(path: Path, metadata: Mapping[str, str], classes: int | None) -> Ite
     for name in LISTS:
         for file in _beside(path, name):
             yield name, lambda file=file: counted(read_labels(file))
+
+
+def _readouts(path: Path) -> Iterator[_Source[str]]:
+    for name, read in READOUTS.items():
+        for file in _beside(path, name):
+            yield name, lambda file=file, read=read: read(parse_json(read_text(file)))
 
 
 def _beside(path: Path, name: str) -> Iterator[Path]:

@@ -50,6 +50,20 @@ def labels(config: Any) -> list[str] | None:
     return None if all(re.fullmatch(r"LABEL_\d+", label) for label in found) else found
 
 
+def readout(config: Any) -> str | None:
+    """What a config.json says of the answers, one of readouts.KINDS; None where it says nothing.
+
+    That is its problem_type, or a regression where there is one label only, as transformers takes it.
+    """
+    if not isinstance(config, Mapping):
+        return None
+    names = config.get("id2label")
+    alone = "regression" if isinstance(names, Mapping) and len(names) == 1 else None
+    kinds = {"single_label": "classes", "multi_label": "labels", "regression": "values"}
+    said = str(config.get("problem_type") or alone).removesuffix("_classification")
+    return kinds.get(said)
+
+
 def _geometry(config: Mapping[str, Any]) -> dict[str, Any]:
     """`size`, `fit` and `resize` from `size`, `crop_size`, `do_center_crop` and `crop_pct`."""
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))

@@ -84,6 +84,19 @@ def test_a_readout_that_is_said(photo, run):
     assert f"{z.max():.4g}" in done.out
 
 
+def test_a_regression_says_a_value(photo, run):
+    with_outputs("scores")
+    Path("config.json").write_text(json.dumps({"problem_type": "regression"}))
+    done = run("predict", "model.onnx", photo, "--json")
+    best = done.records[0]["predictions"][0]
+    assert best["probability"] is None
+    assert best["value"] == pytest.approx(truth("scores").max(), rel=1e-5)
+    for command in ("gradcam", "occlusion", "look", "run"):  # which draw and print it all the same
+        done = run(command, "model.onnx", photo, "-o", f"out-{command}")
+        assert done.code == 0, done.err
+        assert "nan" not in done.out
+
+
 @pytest.mark.parametrize("command", ["gradcam", "occlusion", "saliency", "guided", "deconvnet", "look"])
 def test_every_command_takes_the_output(command, photo, run):
     with_outputs("warm", "likely")

@@ -283,6 +283,7 @@ def test_where_several_would_do_it_is_a_question():
         ([N("Softmax", ["r"], ["y"], axis=1)], [("y", ["N", 6, 8, 8])], r"'y' of shape \['N', 6, 8, 8\]"),
         ([N("Identity", ["text"], ["y"])], [("y", [5, 6])], "does not depend on the picture"),
         ([N("Reshape", ["z", "last"], ["y"])], [("y", ["M"])], r"of shape \['M'\]"),
+        ([N("Unsqueeze", ["z", "last"], ["a"]), N("Sigmoid", ["a"], ["y"])], [("y", ["N", 3, 1])], "3, 1"),
         ([N("Transpose", ["f"], ["ft"]), N("MatMul", ["text", "ft"], ["y"])], [("y", [5, "N"])],
          r"of shape \[5, 'N'\]"),
     ],

@@ -338,3 +338,23 @@ def test_no_config_is_an_error(tmp_path_factory, config):
     path = model_in(tmp_path_factory.mktemp("hub"), config__json=config, preprocessor_config__json=config)
     found = find(path, {"onnxlens.preprocess": json.dumps(config), "onnxlens.labels": json.dumps(config)})
     assert isinstance(found, Sidecar)
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (
+            {"problem_type": "multi_label_classification", "id2label": {"0": "a", "1": "b", "2": "c"}},
+            "labels",
+        ),
+        ({"problem_type": "single_label_classification"}, "classes"),
+        ({"problem_type": "regression"}, "values"),
+        ({"id2label": {"0": "LABEL_0"}}, "values"),  # one label only is a regression for transformers
+        ({"id2label": {"0": "a", "1": "b"}}, None),
+        ({"problem_type": ["odd"]}, None),
+        ([], None),
+    ],
+)
+def test_what_hugging_face_says_of_the_answers(config, kind, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert find(tmp_path / "model.onnx", {}).readout == kind
