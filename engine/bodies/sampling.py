@@ -27,7 +27,7 @@ def pixels(x: Tensor, at: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         flat = safe if flat is None else flat * n + safe
     assert flat is not None
     assert inside is not None
-    planes = op.Reshape(x, [0, 0, -1])  # (N, C, HW)
+    planes = op.Reshape(x, [0, 0, int(np.prod(size))])  # (N, C, HW), of which there may be none
     where = op.Expand(
         op.Unsqueeze(op.Cast(flat, to=7), [1]),
         op.Concat(op.Shape(planes, end=2), op.Shape(flat, start=1), axis=0),
@@ -146,7 +146,10 @@ def roi_align(
     spatial_scale: float,
     coordinate_transformation_mode: str = "half_pixel",
 ) -> Tensor:
-    """The mean (or maximum) of samples in each bin of each region (He et al. 2017, Mask R-CNN)."""
+    """The mean (or maximum) of samples in each bin of each region (He et al. 2017, Mask R-CNN).
+
+    A region without samples, which is one without an extent where their number is left open, gives 0.
+    """
     h, w = known(x)
     shift = 0.5 if coordinate_transformation_mode == "half_pixel" else 0.0
     edges = rois * spatial_scale - shift
@@ -157,16 +160,17 @@ def roi_align(
     chosen = op.Gather(x, batch, axis=0)  # (R, C, H, W)
     down, across = _hats(rows, h), _hats(columns, w)  # (R, bins, S, H or W)
     if mode == "avg":
-        a = op.Div(_alive(down, row_counts).sum([2], keepdims=False), op.Reshape(row_counts, [-1, 1, 1]))
-        b = op.Div(
-            _alive(across, column_counts).sum([2], keepdims=False), op.Reshape(column_counts, [-1, 1, 1])
-        )
+        a, b = _mean(down, row_counts), _mean(across, column_counts)
         return op.Unsqueeze(a, [1]) @ (chosen @ op.Transpose(op.Unsqueeze(b, [1]), perm=[0, 1, 3, 2]))
-    return _largest(chosen, rows, columns, (h, w))
+    alive = op.And(
+        op.Unsqueeze(_counted(rows, row_counts), [1, 2, 4, 5]),
+        op.Unsqueeze(_counted(columns, column_counts), [1, 2, 3, 4]),
+    )  # (R, 1, 1, S, 1, S)
+    return _largest(chosen, rows, columns, alive, (h, w))
 
 
-def _largest(chosen: Tensor, rows: Tensor, columns: Tensor, size: tuple[int, int]) -> Tensor:
-    """The largest of the weighted neighbours of all samples of a bin: mode "max" of the specification."""
+def _largest(chosen: Tensor, rows: Tensor, columns: Tensor, alive: Tensor, size: tuple[int, int]) -> Tensor:
+    """The largest of the weighted neighbours of all samples of a bin: mode "max", as the runtime has it."""
     grid = op.Concat(op.Shape(rows), op.Shape(columns, start=1), axis=0)  # (R, PH, S, PW, S)
     places = [op.Expand(op.Unsqueeze(p, axes), grid) for p, axes in ((rows, [3, 4]), (columns, [1, 2]))]
     # Up to one pixel outside, the border counts; beyond, nothing does.
@@ -174,15 +178,15 @@ def _largest(chosen: Tensor, rows: Tensor, columns: Tensor, size: tuple[int, int
     inside = op.CastLike(op.And(*near), rows)
     at = [op.Clip(p, 0, n - 1) for p, n in zip(places, size, strict=True)]
     low = [op.Clip(op.Floor(a), 0, max(n - 2, 0)) for a, n in zip(at, size, strict=True)]
-    flat = op.Concat(op.Shape(rows, end=1), [-1], axis=0)
     bins = op.Concat(op.Shape(chosen, end=2), op.Shape(rows, start=1), op.Shape(columns, start=1), axis=0)
     parts = []
     for corner in itertools.product((0, 1), repeat=2):
         weights = [a - f if c else f + 1 - a for a, f, c in zip(at, low, corner, strict=True)]
-        weight = op.Unsqueeze(op.Reshape(weights[0] * weights[1] * inside, flat), [1])
-        read = pixels(chosen, [op.Reshape(f + c, flat) for f, c in zip(low, corner, strict=True)], size)
+        weight = op.Unsqueeze(op.Flatten(weights[0] * weights[1] * inside), [1])
+        read = pixels(chosen, [op.Flatten(f + c) for f, c in zip(low, corner, strict=True)], size)
         parts.append(op.Reshape(read * weight, bins))  # (R, C, PH, S, PW, S)
-    return op.ReduceMax(op.Max(*parts), [3, 5], keepdims=0)
+    found = op.ReduceMax(op.Where(alive, op.Max(*parts), float(np.finfo(np.float32).min)), [3, 5], keepdims=0)
+    return op.Where(op.Squeeze(op.ReduceMax(op.Cast(alive, to=7), [3, 5]), [3, 5]) > 0, found, 0)
 
 
 def _samples(low: Tensor, high: Tensor, bins: int, ratio: int, least: float | None) -> tuple[Tensor, Tensor]:
@@ -194,12 +198,13 @@ def _samples(low: Tensor, high: Tensor, bins: int, ratio: int, least: float | No
         most = low.graph.constant(np.arange(ratio), low.dtype)
     else:
         counts = op.Ceil(bin_size)
-        whole = op.Cast(op.ReduceMax(counts, keepdims=0), to=7)
+        least_of_all = low.graph.constant([1], low.dtype)
+        whole = op.Cast(op.ReduceMax(op.Concat(counts, least_of_all, axis=0), keepdims=0), to=7)
         most = op.CastLike(op.Range(0, whole, 1), low)
     first = op.Unsqueeze(low, [1]) + op.Unsqueeze(bin_size, [1]) * low.graph.constant(
         np.arange(bins), low.dtype
     )
-    step = op.Unsqueeze(bin_size / counts, [1, 2])
+    step = op.Unsqueeze(bin_size / _at_least_one(counts), [1, 2])
     return op.Unsqueeze(first, [2]) + step * (op.Reshape(most, [1, 1, -1]) + 0.5), counts
 
 
@@ -214,11 +219,20 @@ def _hats(at: Tensor, n: int) -> Tensor:
     return op.Where(op.Unsqueeze(inside, [3]), hat, 0)
 
 
-def _alive(hats: Tensor, counts: Tensor) -> Tensor:
-    """Without the samples beyond a region's own count."""
-    number = op.CastLike(op.Range(0, op.Squeeze(hats.dim(2), [0]), 1), counts)
-    alive = op.Less(op.Reshape(number, [1, 1, -1, 1]), op.Reshape(counts, [-1, 1, 1, 1]))
-    return op.Where(alive, hats, 0)
+def _counted(at: Tensor, counts: Tensor) -> Tensor:
+    """Which of the samples (R, bins, S, ...) are a region's own, (R, S) bool."""
+    number = op.CastLike(op.Range(0, op.Squeeze(at.dim(2), [0]), 1), counts)
+    return op.Unsqueeze(number, [0]) < op.Unsqueeze(counts, [1])
+
+
+def _mean(hats: Tensor, counts: Tensor) -> Tensor:
+    """The mean weight of each pixel in a region's own samples, (R, bins, S, n) to (R, bins, n)."""
+    own = op.Where(op.Unsqueeze(_counted(hats, counts), [1, 3]), hats, 0)
+    return own.sum([2], keepdims=False) / op.Reshape(_at_least_one(counts), [-1, 1, 1])
+
+
+def _at_least_one(counts: Tensor) -> Tensor:
+    return op.Max(counts, counts.graph.constant(1, counts.dtype))
 
 
 def max_roi_pool(x: Tensor, rois: Tensor, pooled_shape: Sequence[int], spatial_scale: float) -> Tensor:
