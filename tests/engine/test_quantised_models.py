@@ -1,5 +1,6 @@
 """Whole models quantised by ONNX Runtime's own tool: what they look at is what the float model looks at."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -186,7 +187,7 @@ def test_every_command_goes_through_what_carries_integers_on(carried, tmp_path):
         ["activations", model, picture],
         ["weights", model],
     ):
-        out = [] if words[0] == "doctor" else ["--output", str(tmp_path / f"{words[0]}.onnx")]
+        out = [] if words[0] == "doctor" else ["--out", str(tmp_path / f"{words[0]}.onnx")]
         with pytest.raises(SystemExit) as end:
             main([*words, *out])
         assert not end.value.code, words
@@ -201,6 +202,30 @@ def test_answers_are_those_of_onnx_runtime_to_the_bit(small, scenes):
     explainer = Explainer(Network(small, "cpu", 1))
     np.testing.assert_array_equal(Network(small, "cpu", 1).run({"image": x})["probabilities"], expected)
     np.testing.assert_array_equal([e.output for e in explainer({"image": x})], expected)
+
+
+def assert_printed_as_it_says(model: Path, photo: Path, capsys, *more: str) -> str:
+    """What `predict` prints of every class is what plain ONNX Runtime gives, to all digits that are printed.
+
+    Returns the greatest probability and the sum of all, for people.
+    """
+    with pytest.raises(SystemExit) as end:
+        main(["predict", str(model), str(photo), "--provider", "cpu", "--top", "1000", "--json", *more])
+    assert not end.value.code
+    (record,) = map(json.loads, capsys.readouterr().out.splitlines())
+    lens = Lens(model, provider="cpu", preset=more[1] if more else None)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    says = session.run(None, {lens.input: lens.preprocess(read_photo(photo))[0]})[0].ravel()
+    assert len(record["predictions"]) == len(says)
+    for p in record["predictions"]:
+        assert p["probability"] == pytest.approx(says[p["index"]], abs=1e-6)
+    return f"{photo.stem} {says.max():.3f} of {says.sum():.3f}"
+
+
+def test_what_is_printed_is_what_the_model_says(small, tmp_path, capsys):
+    for seed in TEST_SEEDS[:6]:
+        cv2.imwrite(str(tmp_path / "scene.png"), scene(seed).image[..., ::-1])
+        assert_printed_as_it_says(small, tmp_path / "scene.png", capsys)
 
 
 @pytest.mark.parametrize("level", ["EXTENDED", "ALL"])
@@ -272,3 +297,15 @@ def test_squeezenet_looks_at_the_same(kind, photos, tmp_path):
     print(f"{kind}: gradient {min(found):.3f} {np.mean(found):.3f}, map {min(maps):.3f} {np.mean(maps):.3f}")
     assert np.mean(found) >= 0.9
     assert np.mean(maps) >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_printed_of_squeezenet_is_what_it_says(kind, photos, tmp_path, capsys):
+    real = in_float32(photos[0].parents[1] / "models" / "squeezenet1.1-caffe2-fp16.onnx")
+    onnx.save(real, tmp_path / "real")
+    plain = Lens(tmp_path / "real", preset="caffe", provider="cpu", threads=2)
+    pictures = [plain.preprocess(read_photo(p))[0] for p in photos]
+    source = quantise(kind, tmp_path / "real", tmp_path, plain.input, pictures)
+    said = [assert_printed_as_it_says(source, photo, capsys, "--preset", "caffe") for photo in photos]
+    print(f"{kind}: {', '.join(said)}")
