@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.errors import BadRequest, Unavailable
+from ..engine.errors import BadModel, BadRequest, NoRule, Unavailable
 from . import options
-from .console import download, emit, say
+from .console import download, emit, note, say
 from .folder import check_writable, write_together
+
+if TYPE_CHECKING:
+    from ..engine.graph import Graph
 
 
 @options.command("grad")
@@ -20,8 +24,10 @@ from .folder import check_writable, write_together
 )
 @options.model_output
 @click.option(
-    "--wrt", multiple=True, help="Input, weight or value to differentiate by.  [default: the first input]"
+    "--wrt", multiple=True, help="Input, weight or value to differentiate by.  [default: the image]"
 )
+@click.option("--size", type=options.Size(), help="Size of the input, for models that leave it open.")
+@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of the input's axes.")
 @click.option(
     "--rules",
     default="gradient",
@@ -43,6 +49,8 @@ def command(
     of: tuple[str, ...],
     output: str | None,
     wrt: tuple[str, ...],
+    size: tuple[int, int] | None,
+    layout: str | None,
     rules: str,
     external_data: bool,
     overwrite: bool,
@@ -52,15 +60,14 @@ def command(
 
     That is the model itself and its gradients, in plain ONNX operators. The file has the model's inputs
     and a `seed/VALUE` for each --of; its outputs are the model's and a `grad/VALUE` for each --wrt. Any
-    ONNX runtime can run it.
+    ONNX runtime can run it. Sizes that the model leaves open stay open, but with --size, or where an operator
+    needs to know them and they stand beside the model.
 
     \b
     onnxlens grad model.onnx -o model.grad.onnx
     onnxlens grad model.onnx -o model.grad.onnx --of conv5 --wrt input --wrt conv1.weight
     """
     from ..engine.export import is_too_large, split
-    from ..engine.gradient import training_graph
-    from ..models.zoo import resolve
 
     if out.is_dir():
         raise BadRequest(f"{out} is a folder; say the file to write with -o")
@@ -69,9 +76,7 @@ def command(
     if external_data:
         _check_free(beside, overwrite)
     check_writable(out.parent)
-    with download(model) as progress:
-        path = resolve(model, progress)
-    graph = training_graph(path, list(of) or None, list(wrt) or None, rules, output)
+    graph = _differentiated(model, size, layout, list(of) or None, list(wrt) or None, rules, output)
     if external_data or is_too_large(graph):
         _check_free(beside, overwrite)
         made, pieces = split(graph, beside.name)
@@ -98,6 +103,29 @@ def command(
         )
     else:
         say(f"{out}: {len(made.graph.node)} nodes; in: {', '.join(inputs)}; out: {', '.join(outputs)}")
+
+
+def _differentiated(model: str, size: tuple[int, int] | None, layout: str | None, *asked: Any) -> Graph:
+    """The training graph, with the input's sizes as they are, or as said, or as found beside the model."""
+    from ..engine.gradient import training_graph
+    from ..models.opened import open_network
+    from ..models.zoo import resolve
+
+    with download(model) as progress:
+        path = resolve(model, progress)
+    try:
+        if size is None:
+            return training_graph(path, *asked)
+    except (BadModel, NoRule) as error:
+        opened = open_network(model, layout=layout)
+        if opened.preprocess is None:
+            raise
+        note(f"bound to the size that stands beside the model, since {error}")
+    else:
+        opened = open_network(model, size=size, layout=layout)
+    if opened.input is None:
+        raise BadRequest("the model takes no image, whose --size could be said")
+    return training_graph(path, *asked, shapes={opened.input: opened.network.graph[opened.input].shape or ()})
 
 
 def _check_free(path: Path, overwrite: bool) -> None:

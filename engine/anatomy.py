@@ -36,6 +36,12 @@ def seeing(graph: Graph) -> set[str]:
     return found
 
 
+def default_input(graph: Graph) -> list[str]:
+    """The name of the input that is most likely the image: the first of four axes, or else the first."""
+    images = [name for name in graph.inputs if len(graph[name].shape or ()) == 4]
+    return (images or graph.inputs)[:1]
+
+
 def last_features(graph: Graph, score: str) -> str:
     """The last feature maps before the head: the layer that Grad-CAM looks at by itself.
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from onnx import NodeProto
 
+from .anatomy import seeing
 from .errors import NoRule
 from .graph import Graph, Tensor
 from .nodes import captured, describe, key_of, reads, schema_of
@@ -83,11 +84,11 @@ def explained(graph: Graph, node: NodeProto) -> Iterator[None]:
 
 
 def value_before(graph: Graph, node: NodeProto) -> str | None:
-    """The nearest computed real value before a node, if there is one; a feature map before others."""
-    names = reads(node)
+    """The nearest real value before a node that is computed from an input; a feature map before others."""
+    names, depending = reads(node), seeing(graph)
     seen: set[str] = set()
     while names:
-        real = [n for n in names if graph.producer(n) is not None and _is_real(graph, n)]
+        real = [n for n in names if n in depending and graph.producer(n) is not None and _is_real(graph, n)]
         if real:
             return max(real, key=lambda n: len(graph[n].shape or ()))
         seen.update(names)

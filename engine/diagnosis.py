@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .anatomy import between
+from .anatomy import between, bottlenecks
 from .doctor import find
 from .explainers.gradcam import contributions, one_hot
-from .gradient import backpropagate
+from .gradient import backpropagate, inside
+from .graph import op
 from .network import Network
 from .nodes import describe, reads
 from .session import Session
@@ -84,6 +85,37 @@ def diagnose(network: Network, score: str, layer: str, feeds: Mapping[str, np.nd
             f"{heat.max():.3g}): there is no evidence for it to show; choose another class or layer"
         )
     return f"the map of layer {layer!r} is the same everywhere ({heat.max():.3g}); choose an earlier layer"
+
+
+def losses(network: Network, of: str, image: str) -> Callable[[Mapping[str, np.ndarray]], str]:
+    """The function of `feeds` (see `diagnose`) that says where the gradient of a value gets lost.
+
+    That is the gradient of its greatest number by the input `image`; "" where it arrives. Looks at the values
+    that everything passes through. Raises NoRule where no gradient leads there, whatever the image.
+    """
+    graph = network.graph.copy()
+    value = inside(graph, of)
+    names = [inside(graph, image).name, *(n for n in bottlenecks(graph, value.name) if n != value.name)]
+    axes = list(range(1, len(value.shape or ())))
+    seed = op.CastLike(op.Equal(value, op.ReduceMax(value, axes, keepdims=1)), value)
+    grads = backpropagate(graph, {value.name: seed}, names)
+    way = {name: g.name for name, g in zip(names, grads, strict=True) if g is not None}
+    session = network.compile(graph, [value.name, *way.values()])
+
+    def lost(feeds: Mapping[str, np.ndarray]) -> str:
+        gradients, behind = session(feeds), value.name
+        if not np.isfinite(gradients[value.name]).all():
+            return f"{value.name!r} is not finite: {_first_not_finite(network, feeds)}"
+        for name in reversed(way):
+            gradient = gradients[way[name]]
+            if not np.isfinite(gradient).all():
+                return f"the gradient is not finite at {name!r}; {_made_by(network, name)}"
+            if not gradient.any():
+                return f"the gradient is zero from {name!r} on: lost on the way to it from {behind!r}"
+            behind = name
+        return ""
+
+    return lost
 
 
 def _way(network: Network, score: str, layer: str) -> Way:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto
 
-from .anatomy import last_features
-from .blocks import STEPS, no_rule, not_real, value_before, why
+from .anatomy import default_input, last_features
+from .blocks import STEPS, no_rule, not_real, value_before, value_behind, why
 from .bodies import BODIES
 from .canonical import canonical
-from .errors import BadRequest
+from .errors import BadRequest, OnnxlensError
 from .expansion import specified_function
 from .file import Source
-from .gradient import VJP, depending, refusal
+from .gradient import VJP, depending, differentiate, leading, refusal
 from .graph import Graph
 from .network import Network
 from .nodes import OURS, key_of, reads
@@ -49,6 +49,7 @@ class Finding:
     `open` holds the `wrt` that a gradient reaches. `operators` counts the nodes between them by how they
     are differentiated: "rule", "own body", "function body" or "blocked", and then by operator.
     `layer` is the feature map that Grad-CAM looks at, where only what lies before it stops the gradient.
+    `refused`: why ONNX Runtime does not load the model or its gradients (see `tried`).
     """
 
     of: list[str]
@@ -57,25 +58,40 @@ class Finding:
     blocks: list[Block]
     operators: dict[str, dict[str, int]]
     layer: str | None = None
+    refused: str | None = None
 
     @property
     def verdict(self) -> str:
         """ "open", or "partial" where one way of several is; "blocked", or "apart" where nothing leads there.
 
-        The last two are said where one `wrt` of several is not reached.
+        The last two are said where one `wrt` of several is not reached, and "refused" before all others.
         """
+        if self.refused is not None:
+            return "refused"
         if len(self.open) == len(self.wrt):
             return "partial" if self.blocks else "open"
         return "blocked" if self.blocks else "apart"
 
+    @property
+    def kinds(self) -> list[list[Block]]:
+        """The blocks of one operator and reason together, in the order of the network."""
+        found: dict[tuple[str, str], list[Block]] = {}
+        for block in self.blocks:
+            found.setdefault((block.operator, block.why), []).append(block)
+        return list(found.values())
 
-def examine(model: Source, of: Sequence[str] = (), wrt: Sequence[str] = ()) -> Finding:
-    """Look for what stops the gradient of `of` (default: the score) by `wrt` (default: the first input).
 
-    Raises BadModel, and BadRequest for a name that is not there or a value that holds no real numbers.
+def examine(
+    model: Source | Graph, of: Sequence[str] = (), wrt: Sequence[str] = (), output: str | None = None
+) -> Finding:
+    """Look for what stops the gradient of `of` by `wrt`.
+
+    By default those are the scores (of `output`, or of the output that holds the classes) and the image, or
+    what a model that takes whole numbers makes of it. Raises BadModel, and BadRequest for a name that is not
+    there or a value that holds no real numbers.
     """
-    graph = canonical(model, keep=wrt)
-    ofs, wrts = list(of) or [score_name(graph)], list(wrt) or graph.inputs[:1]
+    graph = model if isinstance(model, Graph) else canonical(model, keep=wrt)
+    ofs, wrts = list(of) or [score_name(graph, output)], list(wrt) or _real_input(graph)
     for name in (*of, *wrts):
         value = graph[graph.twins.get(name, name)]
         if value.dtype is not None and not is_float(value.dtype):
@@ -83,6 +99,28 @@ def examine(model: Source, of: Sequence[str] = (), wrt: Sequence[str] = ()) -> F
     finding = find(graph, ofs, wrts)
     asked = of or wrt or finding.verdict != "blocked"
     return finding if asked else replace(finding, layer=_open_layer(graph, ofs[0]))
+
+
+def tried(network: Network, finding: Finding) -> Finding:
+    """The finding, after ONNX Runtime has loaded the model and the gradients that are said to lead there.
+
+    What it does not load is `refused`, with the reason.
+    """
+    try:
+        network.compile(network.graph)  # and let go, so that large weights are not held twice
+        if finding.open:
+            graph = network.graph.copy()
+            network.compile(graph, differentiate(graph, finding.of, finding.open))
+    except OnnxlensError as error:
+        return replace(finding, refused=str(error))
+    return finding
+
+
+def _real_input(graph: Graph) -> list[str]:
+    """The image, or the first real value behind it."""
+    image = default_input(graph)
+    whole = [n for n in image if (d := graph[n].dtype) is not None and not is_float(d)]
+    return [value_behind(graph, name) or name for name in whole] or image
 
 
 def _open_layer(graph: Graph, score: str) -> str | None:
@@ -101,7 +139,7 @@ def find(graph: Graph, of: Sequence[str], wrt: Sequence[str]) -> Finding:
     way = graph.ancestors(ends)
     operators: dict[str, Counter[str]] = {}
     stopped: dict[str, tuple[NodeProto, str]] = {}
-    reached = []
+    reached, felt_by_any = [], set[str]()
     scratch = graph.copy()
     for name, start in zip(wrt, starts, strict=True):
         touched, felt = {start}, {start}
@@ -119,15 +157,23 @@ def find(graph: Graph, of: Sequence[str], wrt: Sequence[str]) -> Finding:
                 felt |= after
             else:
                 stopped[node.output[0]] = node, reason
+        felt_by_any |= felt
         if felt.intersection(ends):
             reached.append(name)
+    # What only decides - the condition of a Where, the indices of a Gather - needs no gradient.
+    needed = leading(graph, way, ends, stopped)
+    matter = {o: stop for o, stop in stopped.items() if not needed.isdisjoint(stop[0].output)}
+    if matter or len(reached) == len(wrt):
+        stopped = matter
     touched = set(starts)
     for node in way:
-        if _touches(node, touched):
-            touched.update(filter(None, node.output))
+        if not _touches(node, touched):
+            continue
+        touched.update(filter(None, node.output))
+        if node.output[0] in stopped or not needed.isdisjoint(node.output):
             how = "blocked" if node.output[0] in stopped else _how(graph, node)
             operators.setdefault(how, Counter())[key_of(node)] += 1
-    blocks = [_block(graph, *stop) for stop in stopped.values()]
+    blocks = [_block(graph, *stop, felt_by_any) for stop in stopped.values()]
     return Finding(list(of), list(wrt), reached, blocks, {k: dict(v) for k, v in operators.items()})
 
 
@@ -144,15 +190,10 @@ def _how(graph: Graph, node: NodeProto) -> str:
     return "function body" if specified_function(graph, node) is not None else "blocked"
 
 
-def _block(graph: Graph, node: NodeProto, reason: str) -> Block:
-    return Block(
-        node.name,
-        key_of(node),
-        node.output[0],
-        reason,
-        value_before(graph, node),
-        no_rule(graph, node, reason),
-    )
+def _block(graph: Graph, node: NodeProto, reason: str, felt: set[str]) -> Block:
+    before = value_before(graph, node)
+    instead = before if before in felt else None  # another block may lie before that one
+    return Block(node.name, key_of(node), node.output[0], reason, instead, no_rule(graph, node, reason))
 
 
 @dataclass

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs
 
+from .anatomy import default_input
 from .blocks import explained, no_rule, not_real, why
 from .bodies import BODIES, quantised
 from .canonical import canonical
@@ -36,6 +37,7 @@ from .nodes import (
 )
 from .readouts import score_name
 from .rules import VJP, quantisation
+from .sizes import Dim
 from .types import is_float
 from .variants import TABLES
 
@@ -55,8 +57,8 @@ def gradient(
 
     `model`: a path or a ModelProto (not changed). `of`: names of values, by default the scores of the
     classes before a final Softmax or Sigmoid, or the first output. `wrt`: names of values - inputs, weights
-    or anything between - by default the first input. `rules`: a table of rules, or the name of one of
-    variants.TABLES ("gradient" by default).
+    or anything between - by default the image: the first input of four axes, or else the first one. `rules`:
+    a table of rules, or the name of one of variants.TABLES ("gradient" by default).
 
     Returns a model of plain ai.onnx operators (besides those that it had). Its inputs are the model's
     own and then `seed/<of>` for each `of`, of that value's type and shape: the vector v of the product
@@ -75,16 +77,28 @@ def training_graph(
     wrt: str | Sequence[str] | None = None,
     rules: Rules | Placed | str | None = None,
     output: str | None = None,
+    shapes: Mapping[str, Sequence[Dim]] | None = None,
 ) -> Graph:
     """As `gradient`, as a Graph: its weights stay where they are, whatever their size.
 
-    `output`: the one whose scores are differentiated where no `of` is said.
+    `output`: the one whose scores are differentiated where no `of` is said. `shapes`: sizes to bind for
+    inputs that leave them open, by input name.
     """
     ofs = [of] if isinstance(of, str) else None if of is None else list(of)
     wrts = [wrt] if isinstance(wrt, str) else None if wrt is None else list(wrt)
-    graph = canonical(model, keep=wrts or ())
+    graph = canonical(model, shapes, keep=wrts or ())
     ofs = [score_name(graph, output)] if ofs is None else ofs
-    wrts = graph.inputs[:1] if wrts is None else wrts
+    differentiate(graph, ofs, default_input(graph) if wrts is None else wrts, rules)
+    return graph
+
+
+def differentiate(
+    graph: Graph, ofs: Sequence[str], wrts: Sequence[str], rules: Rules | Placed | str | None = None
+) -> list[str]:
+    """Append seeds as inputs and gradients as outputs, as `gradient` names them; the names of the gradients.
+
+    Raises BadRequest for a value that holds no real numbers, NoRule for an operator without a gradient.
+    """
     for name in (*ofs, *wrts):
         value = inside(graph, name)
         if value.dtype is None or not is_float(value.dtype):
@@ -95,9 +109,10 @@ def training_graph(
         seeds[value] = graph.declare_input(graph.unused(f"seed/{name}"), graph.types[value])
     values = [inside(graph, name) for name in wrts]
     grads = backpropagate(graph, seeds, [v.name for v in values], rules)
-    for name, value, grad in zip(wrts, values, grads, strict=True):
-        graph.output(zeros_like(value) if grad is None else grad, graph.unused(f"grad/{name}"))
-    return graph
+    return [
+        graph.output(zeros_like(value) if grad is None else grad, graph.unused(f"grad/{name}")).name
+        for name, value, grad in zip(wrts, values, grads, strict=True)
+    ]
 
 
 def inside(graph: Graph, name: str) -> Tensor:
@@ -215,6 +230,21 @@ def depending(graph: Graph, nodes: Iterable[NodeProto], sources: set[str], table
         if _feels(graph, node, felt, table):
             felt.update(o for o in node.output if o and _carries(graph, node, o, felt))
     return felt
+
+
+def leading(
+    graph: Graph, nodes: Sequence[NodeProto], ends: Iterable[str], stops: Collection[str] = ()
+) -> set[str]:
+    """Every value that leads to the ends through inputs that have a gradient, the ends included.
+
+    Through nodes that compute one of the `stops` it is all inputs.
+    """
+    found = set(ends)
+    for node in reversed(nodes):
+        if not found.isdisjoint(node.output):
+            inputs = node.input if node.output[0] in stops else _open(graph, node, VJP)
+            found.update(filter(None, (*inputs, *captured(node))))
+    return found
 
 
 def _feels(graph: Graph, node: NodeProto, felt: set[str], table: Rules = VJP) -> bool:

@@ -42,7 +42,7 @@ def open_network(
 ) -> Opened:
     """A model's network, and how photos go into it where that stands in or beside it.
 
-    An input that leaves its size open is given `size`, or 224 x 224. `runtime`: provider and threads.
+    An input that leaves its size open is given `size`, or 224 pixels a side. `runtime`: provider and threads.
     Raises BadModel for what cannot be read, BadRequest for settings that do not fit.
     """
     path = zoo.resolve(model, progress)
@@ -60,15 +60,18 @@ def open_network(
         fixed = bound(shape, preprocess)
         source = f"colours: {preprocess.channels}, {told}"
     else:
-        preprocess, fixed = None, _filled(shape, size or (SIDE, SIDE), layout)
+        preprocess, fixed = None, _filled(shape, size, layout)
         source = "colours: taken as rgb (--preset says it otherwise)"
     network = Network(proto, shapes={name: fixed} if fixed != shape else None, **runtime)
     return Opened(path, network, name, preprocess, source)
 
 
-def _filled(shape: tuple[Any, ...], size: tuple[int, int], layout: str | None) -> tuple[Any, ...]:
-    """An input's shape with its open sides filled in."""
-    if all(isinstance(d, int) for d in shape[1:]):
+def _filled(shape: tuple[Any, ...], size: tuple[int, int] | None, layout: str | None) -> tuple[Any, ...]:
+    """An input's shape with its open sides filled in, each that nobody says with SIDE."""
+    if size is None and all(isinstance(d, int) for d in shape[1:]):
         return shape
-    order, channels, (h, w) = infer_layout(shape, size, layout)
+    last = layout == "nhwc" if layout else shape[3] in (1, 3) and shape[1] not in (1, 3)
+    sides = () if size else (1, 2) if last else (2, 3)
+    told = tuple(SIDE if i in sides and not isinstance(d, int) else d for i, d in enumerate(shape))
+    order, channels, (h, w) = infer_layout(told, size, layout)
     return (shape[0], channels, h, w) if order == "nchw" else (shape[0], h, w, channels)

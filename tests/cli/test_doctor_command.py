@@ -1,12 +1,32 @@
 """`onnxlens doctor` as a person and as a program reads it."""
 
 import shlex
+from itertools import pairwise
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from oracles.toys import UNIT, colours
+from oracles.networks import parsed
+from oracles.toys import SIDE, UNIT, colours, metadata_of
+
+from onnxlens.engine.network import Network
+
+
+def sampler():
+    """A model whose gradient needs to know the size that it leaves open."""
+    return parsed(
+        """(float[N,3,H,W] x) => (float[N,3] y) {
+            at = ConstantOfShape <value = float[1] {0.1}> (grid) s = GridSample (x, at)
+            g = GlobalAveragePool (s) y = Flatten (g)
+        }""",
+        20,
+        grid=np.array([1, 8, 8, 2]),
+    )
+
+
+def sizes(path):
+    return list(Network(onnx.load(path)).graph["x" if path[0] in "sb" else "image"].shape)
 
 
 @pytest.fixture
@@ -108,6 +128,80 @@ def test_json_is_one_line(whole, run):
         "onnxlens grad whole.onnx -o whole.grad.onnx --of pool",
     ]
     assert set(record["health"]) == {"dead", "saturated", "not_finite"}
+
+
+def test_many_blocks_of_a_kind_are_one_line(place, run):
+    model = colours(preprocess=UNIT)
+    conv, relu = model.graph.node[0].output[0], model.graph.node[1]
+    names = [conv, *(f"step{i}" for i in range(58))]
+    steps = [helper.make_node("Round", [a], [b], b) for a, b in pairwise(names)]
+    sums = helper.make_node("Sum", [conv, *names[1:]], ["sum"], "sum")
+    relu.input[0] = "sum"
+    for node in (sums, *reversed(steps)):
+        model.graph.node.insert(1, node)
+    onnx.save(model, "steps.onnx")
+    done = run("doctor", "steps.onnx")
+    assert done.code == 0, done.err
+    (line,) = (x for x in done.out.splitlines() if "Round node" in x)
+    assert "Round node 'step0'" in line
+    (record,) = run("doctor", "steps.onnx", "--json").records
+    assert len(record["commands"]) == 1
+
+
+def test_the_size_of_grad_and_what_stands_beside(place, run):
+    onnx.save(sampler(), "open.onnx")
+    assert "whose size is not known" in run("grad", "open.onnx", "-o", "g.onnx").err
+    assert run("doctor", "open.onnx", "--size", "20x30").code == 0
+    assert run("grad", "open.onnx", "-o", "said.onnx", "--size", "20x30").code == 0
+    assert sizes("said.onnx") == ["N", 3, 20, 30]
+    model = sampler()
+    helper.set_model_props(model, metadata_of(UNIT, None))
+    onnx.save(model, "beside.onnx")
+    assert run("doctor", "beside.onnx").code == 0
+    done = run("grad", "beside.onnx", "-o", "beside.grad.onnx")
+    assert done.code == 0
+    assert "bound to the size that stands beside the model" in done.err
+    assert sizes("beside.grad.onnx") == ["N", 3, SIDE, SIDE]
+    onnx.save(colours(("H", "W")), "free.onnx")
+    assert run("grad", "free.onnx", "-o", "free.grad.onnx").code == 0
+    assert sizes("free.grad.onnx")[2:] == ["H", "W"]
+    assert "leave --size away" in run("grad", "model.onnx", "-o", "no.onnx", "--size", "99").err
+
+
+def test_what_the_runtime_does_not_load_is_not_fine(place, run):
+    model = colours(preprocess=UNIT)
+    model.graph.node.append(helper.make_node("Odd", ["relu"], ["odd"], "odd", domain="my.ops"))
+    model.graph.output.append(helper.make_empty_tensor_value_info("odd"))
+    model.opset_import.append(helper.make_opsetid("my.ops", 1))
+    onnx.save(model, "odd.onnx")
+    done = run("doctor", "odd.onnx")
+    assert done.code == 1
+    assert "Odd" in done.out
+    assert "gradients lead" not in done.out
+    (record,) = run("doctor", "odd.onnx", "--json").records
+    assert record["verdict"] == "refused"
+
+
+def test_a_photo_for_a_model_without_classes(place, run):
+    model = colours(preprocess=UNIT, softmax=False, labels=None)
+    del model.graph.node[3:], model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("pool", TensorProto.FLOAT, ["N", 3, 16, 16]))
+    onnx.save(model, "maps.onnx")
+    done = run("doctor", "maps.onnx", "red.png")
+    assert done.code == 0, done.err
+    assert "red.png: pool [1, 3, 16, 16] from 0.0 to" in done.out
+    assert "red.png: the gradient arrives" in done.out
+    (record,) = run("doctor", "maps.onnx", "red.png", "blue.jpg", "--json").records
+    assert [i["image"] for i in record["images"]] == ["red.png", "blue.jpg"]
+    assert record["images"][0]["outputs"]["pool"]["shape"] == [1, 3, 16, 16]
+    assert record["images"][0]["lost"] == ""
+
+
+def test_a_photo_for_a_classifier(place, run):
+    done = run("doctor", "model.onnx", "red.png")
+    assert "red.png: red 0." in done.out or "red.png: red 1." in done.out
+    (record,) = run("doctor", "model.onnx", "red.png", "--json").records
+    assert record["images"][0]["predictions"][0]["label"] == "red"
 
 
 def test_what_an_image_leaves_dead(place, run):

@@ -79,9 +79,6 @@ def test_looking_at_the_graph_reads_no_weights(onnxlens):
     rows, copies = onnxlens("layers", "giant.onnx")
     assert next(r for r in rows if r["name"] == "second")["weights"] > 2**29
     assert copies < 0.1
-    (finding,), copies = onnxlens("doctor", "giant.onnx")
-    assert finding["verdict"] == "open"
-    assert copies < 0.1
 
 
 def test_answers_cost_the_one_copy_that_the_runtime_prepares(onnxlens, giant):
@@ -93,6 +90,12 @@ def test_answers_cost_the_one_copy_that_the_runtime_prepares(onnxlens, giant):
 def test_gradcam_costs_two_one_for_each_way_through_the_matrix(onnxlens, giant):
     (found,), copies = onnxlens("gradcam", "giant.onnx", "red.png")
     assert found["map_range"][1] > 0
+    assert copies < 2.1
+
+
+def test_the_doctor_loads_what_gradcam_does(onnxlens):
+    (finding,), copies = onnxlens("doctor", "giant.onnx")
+    assert finding["verdict"] == "open"
     assert copies < 2.1
 
 

@@ -6,7 +6,8 @@ import pytest
 from onnx import helper
 from oracles.networks import parsed, run
 
-from onnxlens.engine.doctor import examine, health
+from onnxlens.engine.diagnosis import losses
+from onnxlens.engine.doctor import examine, health, tried
 from onnxlens.engine.errors import BadRequest, NoRule
 from onnxlens.engine.gradient import gradient
 from onnxlens.engine.network import Network
@@ -119,6 +120,102 @@ def test_another_way_may_be_open():
     assert [b.operator for b in found.blocks] == ["Cast"]
 
 
+@pytest.mark.parametrize(
+    "middle",
+    [
+        "q = IsNaN (r) m = Where (q, zero, r)",
+        "p = Greater (r, zero) n = Not (p) m = Where (n, zero, r)",
+        "p = Greater (r, zero) q = IsInf (r) n = And (p, q) m = Where (n, r, r)",
+        "f = Flatten (r) i = ArgMax <axis = 1> (f) t = Gather (f, i) u = ReduceMax (t) m = Mul (u, r)",
+        "d, k = TopK <axis = 3> (r, four) m = GatherElements <axis = 3> (r, k)",
+    ],
+    ids=["isnan", "not", "and", "gather", "topk"],
+)
+def test_what_only_decides_needs_no_gradient(middle):
+    model = stopped(middle)
+    for name, value in (("zero", np.float32(0)), ("four", np.array([4]))):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    found = examine(model)
+    assert (found.verdict, found.blocks, found.open) == ("open", [], ["x"])
+    assert "blocked" not in found.operators
+
+
+def test_where_only_a_decision_leads_there_it_is_named():
+    model = stopped("q = Greater (r, zero) m = Where (q, zero, one)")
+    for name, value in (("zero", 0), ("one", 1)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(value), name))
+    found = examine(model)
+    assert found.verdict == "blocked"
+    assert [b.operator for b in found.blocks] == ["Greater"]
+
+
+def test_blocks_of_a_kind_stand_together():
+    found = examine(
+        stopped("a = Round (r) b = Add (a, r) k = Round (b) d = Floor (r) e = Add (k, d) m = Add (e, r)")
+    )
+    assert found.verdict == "partial"
+    assert [[b.output for b in kind] for kind in found.kinds] == [["a", "k"], ["d"]]
+
+
+def test_constants_are_not_proposed():
+    """Of what a node reads, only what an input has a part in says anything of the way before it."""
+    model = parsed(
+        """(float[1,2,4,4] x) => (float[1,2,4,4] y) {
+            u = Transpose <perm = [0, 1, 3, 2]> (w) q = Cast <to = 7> (x) i = Cast <to = 7> (u) s = Add (q, i)
+            y = Cast <to = 1> (s)
+        }""",
+        w=np.ones((1, 2, 4, 4)),
+    )
+    (block,) = examine(model).blocks
+    assert (block.operator, block.instead) == ("Cast", None)
+    assert "ask for a value behind it" in block.text
+
+
+def test_what_lies_behind_another_block_is_not_proposed():
+    found = examine(stopped("a = Round (r) b = Exp (a) k = Mul (b, r) m = Floor (k)"))
+    assert {b.operator: b.instead for b in found.blocks} == {"Round": "r", "Floor": "k"}
+
+
+@pytest.mark.parametrize(
+    "inputs", ["float[1,2] z, float[1,2,4,4] x", "int64[1] n, float[1,2] z, float[1,2,4,4] x, float[1] t"]
+)
+def test_the_image_need_not_be_the_first_input(inputs):
+    text = (
+        OPEN.replace("float[1,2,4,4] x", inputs)
+        .replace("y = Flatten", "f = Flatten")
+        .replace("}", " y = Add (f, z) }")
+    )
+    model = parsed(text.replace("(h) f", "(h) f"), w=W)
+    found = examine(model)
+    assert (found.verdict, found.wrt) == ("open", ["x"])
+    assert [v.name for v in gradient(model).graph.output][-1] == "grad/x"
+
+
+def test_the_runtime_loads_what_is_said_to_be_fine():
+    network = Network(parsed(OPEN, w=W), provider="cpu")
+    finding = examine(network.graph)
+    assert tried(network, finding) == finding
+    unknown = parsed(
+        OPEN.replace("(float[1,2] y)", "(float[1,2] y, float[1,2] o)").replace("}", "o = Odd (y) }"), w=W
+    )
+    unknown.graph.node[-1].domain = "my.ops"
+    unknown.opset_import.append(helper.make_opsetid("my.ops", 1))
+    network = Network(unknown, provider="cpu")
+    found = tried(network, examine(network.graph))
+    assert (found.verdict, found.open) == ("refused", ["x"])
+    assert "Odd" in found.refused
+
+
+def test_where_the_gradient_of_an_image_gets_lost():
+    body = "c = Conv (x, w) r = Relu (c) s = Sigmoid (r) g = GlobalAveragePool (s) y = Flatten (g)"
+    network = Network(parsed(f"(float[1,2,4,4] x) => (float[1,2] y) {{ {body} }}", w=W), provider="cpu")
+    lost = losses(network, "y", "x")
+    assert lost({"x": np.ones((1, 2, 4, 4), "f")}) == ""
+    assert "zero from 'c' on" in lost({"x": -np.ones((1, 2, 4, 4), "f")})
+    assert "zero from 'r' on" in lost({"x": np.full((1, 2, 4, 4), 1000, "f")})
+    assert "not finite" in lost({"x": np.full((1, 2, 4, 4), np.nan, "f")})
+
+
 def test_one_of_several_wrt():
     model = stopped("m = Round (r)")
     found = examine(model, wrt=["x", "m"])
@@ -180,10 +277,12 @@ def test_a_model_that_ends_in_whole_numbers_is_examined():
     assert (found.verdict, [b.instead for b in found.blocks]) == ("blocked", ["r"])
 
 
-def test_a_picture_of_whole_numbers_is_refused():
+def test_of_a_picture_of_whole_numbers_it_is_what_they_are_made():
     model = parsed("(uint8[1,2,4] x) => (float[1,2,4] y) { r = Cast <to = 1> (x) y = Relu (r) }")
-    with pytest.raises(BadRequest, match=r"'x' is of type uint8.*behind it"):
-        examine(model)
+    found = examine(model)
+    assert (found.verdict, found.wrt) == ("open", ["r"])
+    with pytest.raises(BadRequest, match=r"'x' is of type uint8.*behind it is 'r'"):
+        examine(model, wrt=["x"])
 
 
 def test_grad_cam_may_be_open_where_the_input_is_not():

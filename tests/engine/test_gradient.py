@@ -98,7 +98,7 @@ def test_strings_and_lists_mean_the_same():
         ("y = Softmax (s)", "s"),
         ("y = LogSoftmax (s)", "s"),
         ("y = Identity (s)", "y"),
-        ("y = Sigmoid (s)", "y"),
+        ("y = Sigmoid (s)", "s"),
         ("p = Softmax (s) y = Identity (p)", "s"),
         ("p = Softmax (s) y = Flatten (p)", "s"),
         ("p = Softmax (s) q = Reshape (p, shape) y = Flatten (q)", "s"),
