@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import BadModel
 from ..graph import Graph
 from ..network import Network
 from ..nodes import attributes, describe, reads
@@ -63,7 +64,10 @@ def plan(
     if not found or found[-1][0] * GAIN > 1:
         return Plan(None, f"plain batches: {_obstacle(graph, start, names[1])}")
     cuts = found[-1][1]
-    way = Incremental(network, graph, cuts, names, patches, {names[2]: layer} if layer else {}, share)
+    try:
+        way = Incremental(network, graph, cuts, names, patches, {names[2]: layer} if layer else {}, share)
+    except BadModel as error:  # a piece of the network needs what is not among its inputs
+        return Plan(None, f"plain batches: {error}")
     kept = way.keep(image)
     numbers = count // 2 + np.arange(min(SAMPLE, -(-count // 32)))
     alone, seconds = _trial(

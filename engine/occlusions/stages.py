@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from onnx import helper
+from onnx import NodeProto, helper
 
 from ...kernels.crop import Box, Corner
-from ..graph import Graph
+from ..errors import BadModel
+from ..graph import Graph, Tensor, op
 from ..network import Network
-from ..nodes import reads
+from ..nodes import describe, reads
 from ..session import Session
 from .spans import Range, Span, spans
 
@@ -83,11 +84,19 @@ def _crop(seen: Sequence[Span], changed: Sequence[Range]) -> Range:
 
 
 def part(graph: Graph, start: str, ends: Sequence[str], free: bool = False) -> Graph:
-    """The graph from a value, which becomes its input, to others; if `free`, for any batch and size."""
+    """The graph from a value, which becomes its input, to others; if `free`, for any batch and size.
+
+    Of a value before it nothing is left but its shape, where one is asked for. Raises BadModel where that is
+    not known.
+    """
+    behind = {start}
+    for node in graph.nodes:
+        if not behind.isdisjoint(reads(node)):
+            behind.update(node.output)
     wanted, nodes = set(ends), []
     for node in reversed(graph.nodes):
         if wanted.intersection(node.output) and start not in node.output:
-            wanted.update(reads(node))
+            wanted.update(reads(node) if not _sizes(node) or node.input[0] in behind else ())
             nodes.append(node)
     other = Graph(dict(graph.opsets))
     type_ = graph.types[start]
@@ -98,7 +107,31 @@ def part(graph: Graph, start: str, ends: Sequence[str], free: bool = False) -> G
     for name in graph.constants.keys() & wanted:
         other.add_constant(graph.constants[name])
     for node in reversed(nodes):
+        if _sizes(node) and node.input[0] not in other:
+            _size_before(graph, node, other[start])
+            continue
         declared = {o: graph.types[o] for o in node.output if o in graph.types}
         other.add(node, None if free else declared)
     other.outputs = list(ends)
     return other
+
+
+def _sizes(node: NodeProto) -> bool:
+    """True for what says the shape of a value, and nothing of what it holds."""
+    return node.op_type in ("Shape", "Size") and not node.domain
+
+
+def _size_before(graph: Graph, node: NodeProto, start: Tensor) -> None:
+    """Put what a Shape or Size says of a value before the start in its place; batches are equal."""
+    value, attrs = graph[node.input[0]], graph.attributes(node)
+    dims, batch = value.shape, (graph[start.name].shape or (None,))[0]
+    if dims is None or not all(isinstance(d, int) or (d == batch and i == 0) for i, d in enumerate(dims)):
+        raise BadModel(f"{describe(node)} asks for the size of {value.name!r}, which is not known")
+    first = start.dim(0) if dims and not isinstance(dims[0], int) else list(dims[:1])
+    whole = op.Concat(first, list(dims[1:]), axis=0) if len(dims) > 1 else op.Concat(first, axis=0)
+    if node.op_type == "Size":
+        said = op.ReduceProd(whole, keepdims=0)
+    else:
+        end = attrs.get("end")
+        said = op.Slice(whole, [attrs.get("start") or 0], [2**31 - 1 if end is None else end])
+    start.graph.add(helper.make_node("Identity", [said.name], [node.output[0]]))

@@ -409,3 +409,33 @@ def test_threads_share_one_session_of_the_whole_network(monkeypatch):
     monkeypatch.setattr(network, "compile", lambda *a, **k: compiled.append(a) or compile_(*a, **k))
     list(plainly(network, None, Hiding(image, image, SPOTS)))
     assert len(compiled) == 1
+
+
+# What is asked early of the size of the image, or of a map before the cuts, and what the end makes of it.
+EARLY = {
+    "batch": lambda image, early: op.Concat(op.Shape(image, start=0, end=1), [8], axis=0),
+    "gathered": lambda image, early: op.Concat(op.Gather(op.Shape(image), [0]), [-1], axis=0),
+    "of a map": lambda image, early: op.Slice(op.Shape(early), [0], [2], [0]),
+    "in all": lambda image, early: op.Concat(op.Unsqueeze(op.Size(early) / 3200, [0]), [8], axis=0),
+}
+
+
+@pytest.mark.parametrize("early", EARLY)
+@pytest.mark.parametrize("batch", ["N", 1])
+def test_sizes_asked_for_before_the_cuts(early, batch):
+    rng = np.random.default_rng(4)
+    graph = Graph({"": 20})
+    image = graph.input("image", np.float32, [batch, 3, 40, 40])
+
+    def conv(x, name):
+        w = (rng.standard_normal((8, x.shape[1], 3, 3)) / 5).astype(np.float32)
+        graph.add(helper.make_node("Relu", [op.Conv(x, w, pads=[1] * 4, strides=[2, 2]).name], [name]))
+        return graph[name]
+
+    first = conv(image, "first")
+    shape = EARLY[early](image, first)
+    last = conv(conv(first, "second"), "last")
+    flat = op.Reshape(op.GlobalAveragePool(last), shape)
+    graph.output(flat @ rng.standard_normal((8, CLASSES)).astype(np.float32), "scores")
+    network = Network(graph.to_model(), "cpu", threads=1)
+    assert_same(*both(network, None, places((40, 40), (8, 8), (8, 8)), ["image", "first", "last"]))
