@@ -34,7 +34,7 @@ from .folding import LITERAL, elements, folded
 from .graph import Graph
 from .nodes import captured, describe, key_of, ours, reads, renamed, schema_of, understood
 from .sizes import Dim
-from .upgrades import say_older_opset, write_function_defaults, write_old_resize
+from .upgrades import leave_out_empty, say_older_opset, write_function_defaults, write_old_resize
 from .widen import is_narrow, widen
 from .windows import write_window
 
@@ -241,6 +241,7 @@ def append(
     if any(o in graph for o in node.output if o):
         raise BadModel(f"{describe(node)} computes a value that the file has already")
     with understood(node):
+        leave_out_empty(node, graph)
         write_window(node, graph)
         constants = None if set(kept).intersection(node.output) else folded(node, graph, known)
         if constants is None:

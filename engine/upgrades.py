@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from .graph import Graph
 from .nodes import every_node, schema_of
 
 
@@ -40,6 +41,15 @@ def write_old_resize(model: ModelProto, weights: Mapping[str, TensorProto]) -> N
                 helper.make_attribute("coordinate_transformation_mode", "asymmetric"),
                 helper.make_attribute("nearest_mode", "ceil" if shrinks else "floor"),
             ])  # fmt: skip
+
+
+def leave_out_empty(node: NodeProto, graph: Graph) -> None:
+    """Leave out what a Resize is given as an empty tensor: opset 11 knew no other way to say nothing."""
+    if node.op_type != "Resize" or node.domain:
+        return
+    for i, name in enumerate(node.input):
+        if i and name in graph.constants and 0 in graph.constants[name].dims:
+            node.input[i] = ""
 
 
 def say_older_opset(model: ModelProto, newest: int) -> None:

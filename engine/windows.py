@@ -18,8 +18,7 @@ _WINDOWED = {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "ConvI
 def write_window(node: NodeProto, graph: Graph) -> None:
     """Write kernel_shape, strides, dilations and pads into a node as numbers, where the sizes are known.
 
-    SAME_UPPER and SAME_LOWER split what ceil(size / stride) windows need, the odd one last or first
-    (ONNX operators, Conv: auto_pad).
+    Padding that depends on an open size stays as the node says it.
     """
     if node.op_type not in _WINDOWED or node.domain:
         return
@@ -44,24 +43,39 @@ def write_window(node: NodeProto, graph: Graph) -> None:
         pads, extra = padding
         auto = "NOTSET"
     if pads is None and auto.startswith("SAME"):
-        if len(size) != len(kernel) or not all(isinstance(d, int) for d in size):
-            return
-        before, after = [], []
-        for x, k, s, d in zip(size, kernel, strides, dilations, strict=True):
-            total = max((-(-x // s) - 1) * s + (k - 1) * d + 1 - x, 0)  # type: ignore[operator]
-            before.append(total // 2 if auto == "SAME_UPPER" else total - total // 2)
-            after.append(total - before[-1])
-        pads = before + after
-    values = {"kernel_shape": kernel, "strides": strides, "pads": pads or [0] * 2 * len(kernel)}
+        pads = _same(auto, size, kernel, strides, dilations)
+        is_open = pads is None
+    else:
+        is_open, pads = False, pads or [0] * 2 * len(kernel)
+    values = {"kernel_shape": kernel, "strides": strides} | ({} if is_open else {"pads": pads})
     if node.op_type == "ConvTranspose":
         values["output_padding"] = extra
     schema = schema_of(node.op_type, graph.opsets[""])
     if schema is not None and "dilations" in schema.attributes:
         values["dilations"] = dilations
-    others = [a for a in node.attribute if a.name not in (*values, "auto_pad", "output_shape")]
+    said = (*values, "output_shape", *(() if is_open else ("auto_pad",)))
+    others = [a for a in node.attribute if a.name not in said]
     del node.attribute[:]
     node.attribute.extend(others)
     node.attribute.extend(helper.make_attribute(k, v) for k, v in values.items())
+
+
+def _same(
+    auto: str, size: Sequence[Dim], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> list[int] | None:
+    """The pads of SAME_UPPER and SAME_LOWER as numbers; None where a size is open.
+
+    They split what ceil(size / stride) windows need, the odd one last or first (ONNX, Conv: auto_pad).
+    """
+    sizes = [d for d in size if isinstance(d, int)]
+    if len(sizes) != len(kernel) or len(size) != len(kernel):
+        return None
+    before, after = [], []
+    for x, k, s, d in zip(sizes, kernel, strides, dilations, strict=True):
+        total = max((-(-x // s) - 1) * s + (k - 1) * d + 1 - x, 0)
+        before.append(total // 2 if auto == "SAME_UPPER" else total - total // 2)
+        after.append(total - before[-1])
+    return before + after
 
 
 def _transposed_padding(

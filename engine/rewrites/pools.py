@@ -35,6 +35,8 @@ def max_pool(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
         return None
     wanted = ("kernel_shape", "strides", "pads", "dilations")
     attrs = {k: v for k, v in attributes(pool).items() if k in wanted}
+    if "pads" not in attrs:  # which depend on a size that is open
+        return None
     return [_gradient(graph, [x.name, g.input[0]], attrs | {"rectified": 0, "channels": [0, channels]})]
 
 

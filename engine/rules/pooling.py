@@ -19,21 +19,23 @@ def max_pool(
     x: Tensor,
     kernel_shape: Sequence[int],
     strides: Sequence[int],
-    pads: Sequence[int],
     dilations: Sequence[int],
     ceil_mode: int,
+    pads: Sequence[int] | None = None,
+    auto_pad: str = "NOTSET",
 ) -> Tensor:
     """Each window hands its gradient to its maximum, the first where several tie.
 
-    The pool is run once more for the positions of its maxima: the forward pass keeps the fast kernel.
+    The pool is run once more for the positions of its maxima: the forward pass keeps the fast kernel. How
+    it pads what is of open size it finds out by itself.
     """
     _, where = op.MaxPool(
         x,
         kernel_shape=kernel_shape,
         strides=strides,
-        pads=pads,
         dilations=dilations,
         ceil_mode=ceil_mode,
+        **({"auto_pad": auto_pad} if pads is None else {"pads": pads}),
         outputs=2,
     )
     return scatter(g, where, x)
@@ -53,13 +55,15 @@ def average_pool(
     """Each window spreads its gradient evenly over the pixels that it averaged."""
     size, out = x.spatial, y.spatial
     if pads is None or size is None or out is None:
-        raise BadModel(
-            f"the windows of the pool that makes {y.name!r} depend on an image size that is not known"
-        )
+        raise BadModel(_open(y))
     dilations = dilations or [1] * len(kernel_shape)
     count = _counts(size, out, kernel_shape, strides, pads, dilations, bool(count_include_pad))
     share = g / x.graph.constant(count[None, None], x.dtype)
     return spread_windows(share, x, kernel_shape, strides, dilations, pads)
+
+
+def _open(y: Tensor) -> str:
+    return f"the windows of the pool that makes {y.name!r} depend on a size that is not known; give it"
 
 
 def spread_windows(
@@ -85,9 +89,11 @@ def lp_pool(
     kernel_shape: Sequence[int],
     strides: Sequence[int],
     dilations: Sequence[int],
-    pads: Sequence[int],
+    pads: Sequence[int] | None = None,
 ) -> Tensor:
     """y = (Σ |x|ᵖ)^(1/p) over each window."""
+    if pads is None:
+        raise BadModel(_open(y))
     return lp_slope(x, p) * spread_windows(lp_share(g, y, p), x, kernel_shape, strides, dilations, pads)
 
 

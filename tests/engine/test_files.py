@@ -187,3 +187,80 @@ def test_a_sparse_tensor_of_nothing_is_refused():
     model.graph.sparse_initializer.add()
     with pytest.raises(BadModel, match="the stored tensor '' is damaged"):
         read_model(model)
+
+
+# -- what opset 11 had to say with empty tensors ------------------------------------------------------
+
+IMAGE = RNG.standard_normal((1, 2, 4, 6)).astype("f")
+
+
+@pytest.mark.parametrize("opset", [11, 12, 13, 19])
+@pytest.mark.parametrize(
+    ("attributes", "sizes"),
+    [
+        ('mode = "linear", coordinate_transformation_mode = "half_pixel"', (8, 9)),
+        ('mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"', (8, 12)),
+        ('mode = "cubic", coordinate_transformation_mode = "align_corners"', (3, 5)),
+        ('mode = "linear", coordinate_transformation_mode = "tf_crop_and_resize"', (5, 5)),
+    ],
+)
+def test_resize_with_empty_scales(opset, attributes, sizes):
+    crop = "tf_crop" in attributes
+    model = parsed(
+        f"(float[1,2,4,6] x) => (float y) {{ y = Resize <{attributes}> (x, roi, none, sizes) }}",
+        opset,
+        roi=np.float32([0, 0, 0.1, 0.2, 1, 1, 0.9, 0.7]) if crop else np.zeros(0, "f"),
+        none=np.zeros(0, "f"),
+        sizes=np.array([1, 2, *sizes]),
+    )
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    before = run(model, {"x": IMAGE})["y"]
+    np.testing.assert_array_equal(Network(model, provider="cpu").run({"x": IMAGE})["y"], before)
+    seed, way = RNG.standard_normal(before.shape).astype("f"), RNG.standard_normal(IMAGE.shape).astype("f")
+    found = run(gradient(model, of="y", wrt="x"), {"x": IMAGE, "seed/y": seed})["grad/x"]
+    expected = np.vdot(run(model, {"x": IMAGE + way})["y"].astype("d") - before, seed)  # linear in x
+    assert np.vdot(found, way) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+# -- windows over what is of open size ---------------------------------------------------------------
+
+
+def pool_of_open_size(operator, attributes, size):
+    shape = ",".join("HWD"[: len(size)])
+    model = parsed(f"(float[1,3,{shape}] x) => (float y) {{ y = {operator} <{attributes}> (x) }}")
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    return model, RNG.permutation(3 * int(np.prod(size))).reshape(1, 3, *size).astype("f")
+
+
+@pytest.mark.parametrize("auto", ["SAME_UPPER", "SAME_LOWER", "VALID"])
+@pytest.mark.parametrize(
+    ("attributes", "size"),
+    [
+        ("kernel_shape = [3,3], strides = [2,2]", (7, 10)),
+        ("kernel_shape = [2,3]", (4, 5)),
+        ("kernel_shape = [3], strides = [3]", (11,)),
+        ("kernel_shape = [2,2,2], strides = [2,2,1]", (3, 4, 5)),
+    ],
+)
+def test_max_pools_of_open_size(auto, attributes, size):
+    model, x = pool_of_open_size("MaxPool", f'{attributes}, auto_pad = "{auto}"', size)
+    y = run(model, {"x": x})["y"]
+    seed = RNG.standard_normal(y.shape).astype("f")
+    found = run(gradient(model, of="y", wrt="x"), {"x": x, "seed/y": seed})["grad/x"]
+    way = RNG.standard_normal(x.shape).astype("f") * 0.1  # too little to change what the greatest are
+    expected = np.vdot(run(model, {"x": x + way})["y"].astype("d") - y, seed)
+    assert np.vdot(found, way) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("operator", "more"),
+    [("AveragePool", ""), ("LpPool", ", p = 2")],
+)
+def test_other_pools_of_open_size_say_that_it_is_open(operator, more):
+    attributes = f'kernel_shape = [3,3], strides = [2,2], auto_pad = "SAME_UPPER"{more}'
+    model, x = pool_of_open_size(operator, attributes, (7, 10))
+    np.testing.assert_array_equal(
+        Network(model, provider="cpu").run({"x": x})["y"], run(model, {"x": x})["y"]
+    )
+    with pytest.raises(BadModel, match="'y' depend on a size that is not known"):
+        gradient(model, of="y", wrt="x")
