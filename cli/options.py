@@ -187,6 +187,8 @@ pictures = stacked(
     _field("--resize", "resize", "Size before that: a number or HxW.", metavar="N[xM]"),
     _field("--interpolation", "interpolation", "nearest, box, linear, hamming, cubic or lanczos."),
     _field("--antialias/--no-antialias", "antialias", "Average where a photo shrinks."),
+    _field("--crop-first/--no-crop-first", "crop_first", "Cut a crop out before resizing it."),
+    _field("--rounding", "rounding", "Of the side that goes beyond --resize: down or nearest."),
     _field("--anchor", "anchor", "Where the photo lies: centre or top-left."),
     _field("--pad-value", "fill", "Tone of what is padded, 0 to 255, or one a channel.", metavar="N,..."),
     _field("--channel-order", "channels", "rgb, bgr or grey."),

@@ -24,6 +24,7 @@ LAYOUTS = ("nchw", "nhwc")
 INTERPOLATIONS = ("nearest", *FILTERS)
 _PLAIN = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "lanczos": cv2.INTER_LANCZOS4}
 ANCHORS = ("centre", "top-left")
+ROUNDINGS = ("down", "nearest")
 MAX_SIDE = 8192
 _MAX_RESIZED = 2**26
 
@@ -40,10 +41,13 @@ class Preprocess:
 
     where `resize` is one number for a square, (height, width), or None for `size` itself. The window lies
     in the middle (`anchor` "centre") or at the photo's first pixel ("top-left"); what it holds beyond the
-    photo is `fill`, tones of 0 to 255. `interpolation` is a filter of Pillow's: "nearest", "box" (averages of
-    areas), "linear", "hamming", "cubic" or "lanczos". Where a photo shrinks it averages, unless it is
-    "nearest"; with `antialias` False linear, cubic and lanczos leave out what lies between, as OpenCV does.
-    `fill`, `mean` and `std` have one number, or one for each channel in the order of `channels`.
+    photo is `fill`, tones of 0 to 255. With `crop_first` a crop is cut out of the photo, in whole pixels,
+    before it is resized. The side that follows from the proportions is rounded "down" or to the "nearest"
+    pixel by `rounding`; None is what is usual, down for a crop that says `resize` and nearest else.
+    `interpolation` is a filter of Pillow's: "nearest", "box" (averages of areas), "linear", "hamming",
+    "cubic" or "lanczos". Where a photo shrinks it averages, unless it is "nearest"; with `antialias` False
+    linear, cubic and lanczos leave out what lies between, as OpenCV does. `fill`, `mean` and `std` have one
+    number, or one for each channel in the order of `channels`.
 
     Raises BadRequest for a value that is out of range or of the wrong type.
     """
@@ -60,6 +64,8 @@ class Preprocess:
     std: tuple[float, ...] = (1.0,)
     fill: float | tuple[float, ...] = 0
     anchor: str = "centre"
+    crop_first: bool = False
+    rounding: str | None = None
 
     def __post_init__(self):
         for name, choices in (
@@ -68,6 +74,7 @@ class Preprocess:
             ("channels", CHANNELS),
             ("layout", LAYOUTS),
             ("anchor", ANCHORS),
+            *([("rounding", ROUNDINGS)] if self.rounding is not None else []),
         ):
             value = getattr(self, name)
             if not isinstance(value, str) or value not in choices:
@@ -76,6 +83,7 @@ class Preprocess:
         resize = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
         _check(resize is None or _pair(resize), "resize", self.resize)
         _check(isinstance(self.antialias, bool), "antialias", self.antialias)
+        _check(isinstance(self.crop_first, bool), "crop_first", self.crop_first)
         _check(_number(self.scale) and self.scale != 0, "scale", self.scale)
         fill = self.fill if isinstance(self.fill, tuple) else (self.fill,)
         for name, numbers in (("mean", self.mean), ("std", self.std), ("fill", fill)):
@@ -99,10 +107,11 @@ class Preprocess:
             what = type(photo).__name__ if shape is None else f"{shape} {photo.dtype}"
             raise ValueError(f"a photo is an array (H, W, 3) uint8, as read_photo(PATH) gives it, not {what}")
         height, width = photo.shape[:2]
-        rows, columns = self._resized(height, width)
+        y0, x0, y1, x1 = self._cut(height, width)
+        rows, columns = self._resized(y1 - y0, x1 - x0)
         if rows * columns > _MAX_RESIZED:
             raise BadImage(f"a {width}x{height} photo is too long and thin to crop; letterbox or stretch it")
-        resized = _resize(photo, rows, columns, self.interpolation, self.antialias)
+        resized = _resize(photo[y0:y1, x0:x1], rows, columns, self.interpolation, self.antialias)
         if self.channels == "grey":
             resized = cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY)[..., None]
         out = self.room(1) if out is None else out
@@ -120,10 +129,27 @@ class Preprocess:
 
     def box(self, height: int, width: int) -> Box:
         """The part of a photo of this size that the input covers, (y0, x0, y1, x1) in photo pixels."""
-        (rows, columns), (h, w) = self._resized(height, width), self.size
+        y0, x0, y1, x1 = self._cut(height, width)
+        (rows, columns), (h, w) = self._resized(y1 - y0, x1 - x0), self.size
         top, left = self._corner(rows, columns)
-        down, across = height / rows, width / columns
-        return top * down, left * across, (top + h) * down, (left + w) * across
+        down, across = (y1 - y0) / rows, (x1 - x0) / columns
+        return y0 + top * down, x0 + left * across, y0 + (top + h) * down, x0 + (left + w) * across
+
+    def _cut(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """The part of a photo that is resized, in its pixels: all of it unless the crop comes first."""
+        if not self.crop_first or self.fit != "crop":
+            return 0, 0, height, width
+        (h, w), (rows, columns) = self.size, self._target()
+        larger = max(rows / height, columns / width)
+        sides = min(max(int(h / larger), 1), height), min(max(int(w / larger), 1), width)
+        top, left = (
+            (0, 0) if self.anchor == "top-left" else ((height - sides[0]) // 2, (width - sides[1]) // 2)
+        )
+        return top, left, top + sides[0], left + sides[1]
+
+    def _target(self) -> tuple[int, int]:
+        """`resize` as (height, width)."""
+        return (self.resize, self.resize) if isinstance(self.resize, int) else self.resize or self.size
 
     def _corner(self, rows: int, columns: int) -> tuple[int, int]:
         """Where the window starts on the resized photo: above 0 it crops, below 0 it pads."""
@@ -133,17 +159,23 @@ class Preprocess:
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         """Size of the whole photo before the window of the model's size is cut out of it."""
-        h, w = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize or self.size
+        h, w = self._target()
         if self.fit == "stretch":
             return h, w
+        if self.crop_first and self.fit == "crop":
+            return self.size
         if self.fit == "letterbox":
-            factor = min(h / height, w / width)
-            return max(1, round(height * factor)), max(1, round(width * factor))
+            whole = int if self.rounding == "down" else round
+            if h * width <= w * height:
+                return h, max(1, whole(h * width / height))
+            return max(1, whole(w * height / width)), w
         if self.resize is None:
             factor = max(h / height, w / width)
             return max(h, round(height * factor)), max(w, round(width * factor))
-        # The side that goes beyond is rounded down, as torchvision and Hugging Face do.
-        return (h, h * width // height) if h * width >= w * height else (w * height // width, w)
+        whole = round if self.rounding == "nearest" else int
+        if h * width >= w * height:
+            return h, max(w, whole(h * width / height))
+        return max(h, whole(w * height / width)), w
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
         """Model inputs (N, C, h, w) or (N, h, w, C) back to pictures (N, h, w, 3) uint8 RGB.

@@ -61,12 +61,15 @@ OPTIONS = {
     "interpolation": "interpolation",
     "antialias": "antialias",
     "anchor": "anchor",
+    "crop_first": "crop-first",
+    "rounding": "rounding",
     "fill": "pad-value",
     "channels": "channel-order",
     "scale": "scale",
     "mean": "mean",
     "std": "std",
 }
+_WORDS = {"fit", "interpolation", "anchor", "rounding", "channels", "layout"}
 ENOUGH = {"fit", "scale"}  # the fields without which nobody knows how photos go in; the others have defaults
 Said = str | Mapping[str, Any] | None
 
@@ -170,10 +173,10 @@ def _value(key: str, value: Any) -> Any:
     """A field of Preprocess as its type, from text of the command line or a number alone."""
     if key in ("mean", "std") and isinstance(value, int | float):
         return (value,)
-    if not isinstance(value, str) or key in ("fit", "interpolation", "anchor", "channels", "layout"):
+    if not isinstance(value, str) or key in _WORDS:
         return value
     try:
-        if key == "antialias":
+        if key in ("antialias", "crop_first"):
             return {"true": True, "false": False}[value.lower()]
         if key in ("size", "resize"):
             sides = [int(side) for side in value.lower().split("x")]

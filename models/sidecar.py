@@ -13,12 +13,14 @@ from .presets import ENOUGH
 from .producers import bitmap, huggingface, lobe, paddle, roboflow, timm, ultralytics
 
 PREPROCESS_KEY, LABELS_KEY, CHARACTERS_KEY = "onnxlens.preprocess", "onnxlens.labels", "character"
-# Files of producers in a model's folder: what they say of photos, and of classes.
-FACTS = {
+# Files of producers in a model's folder: what they say of photos, some with the config.json beside them, and
+# of classes.
+FACTS: dict[str, Callable[[Any, Any], Any]] = {
+    "processor_config.json": huggingface.nested_facts,
     "preprocessor_config.json": huggingface.facts,
-    "config.json": timm.facts,
-    "signature.json": lobe.facts,
-    "environment.json": roboflow.facts,
+    "config.json": lambda config, _: timm.facts(config),
+    "signature.json": lambda signature, _: lobe.facts(signature),
+    "environment.json": lambda environment, _: roboflow.facts(environment),
 }
 LABELS = {
     "config.json": lambda config: timm.labels(config) or huggingface.labels(config),
@@ -99,7 +101,7 @@ def _preprocesses(path: Path, metadata: Mapping[str, str]) -> Iterator[_Source[d
         yield "Ultralytics' metadata", lambda: usable(ultralytics.facts(metadata))
     for name, read in FACTS.items():
         for file in _beside(path, name):
-            yield name, lambda file=file, read=read: usable(read(parse_json(read_text(file))))
+            yield name, lambda file=file, read=read: usable(read(_json(file), _config(file)))
 
 
 def _labels(path: Path, metadata: Mapping[str, str], classes: int | None) -> Iterator[_Source[list[str]]]:
@@ -116,7 +118,7 @@ def _labels(path: Path, metadata: Mapping[str, str], classes: int | None) -> Ite
         yield "the model's characters", lambda: counted(paddle.labels(characters, classes))
     for name, read in LABELS.items():
         for file in _beside(path, name):
-            yield name, lambda file=file, read=read: counted(read(parse_json(read_text(file))))
+            yield name, lambda file=file, read=read: counted(read(_json(file)))
     try:
         file = find_label_file(path)
     except ValueError as error:
@@ -139,6 +141,18 @@ def _beside(path: Path, name: str) -> Iterator[Path]:
     """A file in the model's folder; Hugging Face's exports put the model into a folder onnx below it."""
     folders = [path.parent, *([path.parent.parent] if path.parent.name == "onnx" else [])]
     return (folder / name for folder in folders if (folder / name).is_file())
+
+
+def _json(file: Path) -> Any:
+    return parse_json(read_text(file))
+
+
+def _config(file: Path) -> Any:
+    """The config.json beside a file; None where there is none that can be read."""
+    try:
+        return _json(file.with_name("config.json"))
+    except (ValueError, OSError):
+        return None
 
 
 def _raise(error: Exception) -> None:

@@ -12,7 +12,7 @@ def facts(signature: Any) -> dict[str, Any] | None:
     """The middle square of the photo, from 0 to 1, as the onnx_example.py does that lies beside it."""
     if not is_ours(signature):
         return None
-    return {"fit": "crop", "interpolation": "cubic", "scale": 1 / 255}
+    return {"fit": "crop", "crop_first": True, "interpolation": "cubic", "scale": 1 / 255}
 
 
 def labels(signature: Any) -> list[str] | None:

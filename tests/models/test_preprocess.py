@@ -38,6 +38,10 @@ FITS = [
     Preprocess(size=(48, 40), fit="stretch", resize=(60, 44), interpolation="cubic"),
     Preprocess(size=(48, 40), fit="crop", resize=(60, 44), interpolation="lanczos"),
     Preprocess(size=(48, 64), fit="letterbox", resize=(60, 60)),
+    Preprocess(size=(64, 64), fit="crop", resize=73, crop_first=True),
+    Preprocess(size=(40, 64), fit="crop", crop_first=True),
+    Preprocess(size=(48, 48), fit="crop", resize=64, rounding="nearest"),
+    Preprocess(size=(48, 64), fit="letterbox", rounding="down"),
 ]
 
 
@@ -81,7 +85,11 @@ def test_the_box_is_exact_whatever_the_rounding(preprocess, height, width):
     u = x0 + (np.arange(w) + 0.5) * (x1 - x0) / w
     v = y0 + (np.arange(h) + 0.5) * (y1 - y0) / h
     margin_x, margin_y = max(1, (x1 - x0) / w), max(1, (y1 - y0) / h)
-    inner = np.ix_((v > margin_y) & (v < height - margin_y), (u > margin_x) & (u < width - margin_x))
+    edges = (y0, x0, y1, x1) if preprocess.crop_first else (0, 0, height, width)  # of what is resized
+    inner = np.ix_(
+        (v > edges[0] + margin_y) & (v < edges[2] - margin_y),
+        (u > edges[1] + margin_x) & (u < edges[3] - margin_x),
+    )
     wanted = np.broadcast_to(20 + 230 * (u - 0.5) / (width - 1), (h, w))
     slope = 230 / (width - 1)
     np.testing.assert_allclose(one_channel(x, preprocess)[inner], wanted[inner], atol=1.1 + 0.3 * slope)
@@ -100,6 +108,8 @@ def test_the_box_is_exact_whatever_the_rounding(preprocess, height, width):
         ({"fit": "letterbox", "anchor": "top-left"}, (300, 600), (0, 0, 600, 600)),
         ({"fit": "letterbox", "resize": 256}, (512, 512), (32, 32, 480, 480)),
         ({"fit": "crop", "anchor": "top-left"}, (448, 896), (0, 0, 448, 448)),
+        ({"fit": "crop", "resize": 256, "crop_first": True}, (513, 700), (32, 126, 480, 574)),
+        ({"fit": "crop", "crop_first": True}, (101, 70), (15, 0, 85, 70)),
         ({"fit": "crop", "resize": (256, 512)}, (256, 256), (72, 72, 184, 184)),
     ],
 )
@@ -262,6 +272,8 @@ def test_json_there_and_back(preprocess):
         ({"resize": True}, "resize"),
         ({"anchor": "corner"}, "anchor"),
         ({"antialias": 1}, "antialias"),
+        ({"crop_first": "yes"}, "crop_first"),
+        ({"rounding": "up"}, "rounding"),
         ({"means": [0]}, "unknown key 'means'; nearest: mean"),
     ],
 )

@@ -97,11 +97,11 @@ def test_broken_own_metadata_is_passed_over_with_the_reason(tmp_path, text, why)
                 "crop_pct": 0.875,
                 "image_processor_type": "ConvNextImageProcessor",
             },
-            {"size": (224, 224), "fit": "crop", "resize": 256},
+            {"size": (224, 224), "fit": "crop", "resize": 256, "interpolation": "cubic"},
         ),
         (
             {"size": {"shortest_edge": 384}, "image_processor_type": "ConvNextImageProcessor"},
-            {"size": (384, 384), "fit": "stretch"},
+            {"size": (384, 384), "fit": "stretch", "interpolation": "cubic"},
         ),
     ],
 )
