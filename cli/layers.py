@@ -44,7 +44,10 @@ def command(model: str, output: str | None, as_json: bool) -> None:
     read = known(graph, output)
     if read:
         note(f"{read.output} holds {read.count} {read.kind}: {read.why}")
-    rows = _rows(graph, {features: "Grad-CAM layer", **({score: "scores"} if read else {})})
+    rows = _rows(
+        graph,
+        {features: "Grad-CAM layer" if read else "last features", **({score: "scores"} if read else {})},
+    )
     if as_json:
         for row in rows:
             emit(row)

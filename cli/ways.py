@@ -232,7 +232,10 @@ WAYS: dict[str, Callable[[View], Panel]] = {
 
 
 def panels(view: View, progress: Callable[[int, int], object]) -> list[Panel]:
-    """The panel of every way; one that this model does not allow says why. `progress`: done, of how many."""
+    """The panel of every way; those that this model does not allow stand last and say why.
+
+    `progress` is called with how many are done, of how many.
+    """
     made = []
     for name, way in WAYS.items():
         progress(len(made), len(WAYS))
@@ -241,7 +244,7 @@ def panels(view: View, progress: Callable[[int, int], object]) -> list[Panel]:
         except OnnxlensError as error:
             title = (way.__doc__ or name).split(") ", 1)[-1].rstrip(".")
             made.append(Panel(name, title, "", "", view.command(name, "--debug"), note=str(error)))
-    return made
+    return sorted(made, key=lambda panel: not panel.figures)
 
 
 def _strongest(found: Top, layer: str) -> list[int]:
