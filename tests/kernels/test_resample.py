@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onnxlens.kernels.resample import FILTERS, resample
@@ -34,6 +34,7 @@ def weights(source, target, name):
     matrix = np.zeros((target, source))
     for i, j in np.ndindex(matrix.shape):
         distance = (j + 0.5 - (i + 0.5) * source / target) / wide
+        assume(name != "box" or abs(abs(distance) - 0.5) > 1e-9)  # at its edge the last bit decides
         if -support < distance <= support:
             matrix[i, j] = weigh(distance)
     return matrix / matrix.sum(1, keepdims=True)
