@@ -58,7 +58,9 @@ def newest_opset() -> int:
     for opset in range(defs.onnx_opset_version(), 0, -1):
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
         with contextlib.suppress(Exception):  # the binding raises kinds of its own
-            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[PROVIDERS["cpu"]])
+            onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=[PROVIDERS["cpu"]], enable_fallback=0
+            )
             return opset
     return 0
 

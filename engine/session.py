@@ -22,6 +22,17 @@ from .types import array_of
 
 BFLOAT16 = helper.tensor_dtype_to_np_dtype(TensorProto.BFLOAT16)
 UNPACKED = 2**24  # bytes of a weight
+_LEVELS = onnxruntime.GraphOptimizationLevel
+_AS_IT_IS: list[tuple[onnxruntime.GraphOptimizationLevel, list[str]]] = [(_LEVELS.ORT_DISABLE_ALL, [])]
+# How hard the runtime is to optimise a graph, and without which of its fusions: the next where it fails.
+# DivMulFusion takes Mul(Div(1, a), b) apart without a word to whoever makes b (ONNX Runtime issue 32414).
+_EFFORTS = [
+    (_LEVELS.ORT_ENABLE_ALL, []),
+    (_LEVELS.ORT_ENABLE_ALL, ["DivMulFusion"]),
+    (_LEVELS.ORT_ENABLE_EXTENDED, ["DivMulFusion"]),
+    (_LEVELS.ORT_ENABLE_BASIC, ["DivMulFusion"]),
+    *_AS_IT_IS,
+]
 _FOUR_BITS, _TWO_BITS = {TensorProto.INT4, TensorProto.UINT4}, {TensorProto.INT2, TensorProto.UINT2}
 onnxruntime.set_default_logger_severity(4)  # what goes wrong is said by the exception
 
@@ -55,10 +66,9 @@ class Session:
         self._types = {i.name: Tensor(graph, i.name).dtype for i in model.graph.input}
         options = _options(self.provider, threads)
         _multiply_as_said(options, {t.data_type for t in graph.constants.values()})
-        ready = kept.with_suffix(".onnx") if kept else None
+        ready, efforts = kept.with_suffix(".onnx") if kept else None, _EFFORTS
         if ready and ready.is_file():
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            source = str(ready)
+            source, efforts = str(ready), _AS_IT_IS
         else:
             weights = _weights_beside(model, graph, options)  # held until the session has its own copy
             if weights:
@@ -71,8 +81,7 @@ class Session:
             source = model.SerializeToString()
         names = list(dict.fromkeys([PROVIDERS[self.provider], PROVIDERS["cpu"]]))
         try:
-            self._session = onnxruntime.InferenceSession(source, options, providers=names)
-            self._session.disable_fallback()
+            self._session = _loaded(source, options, names, efforts)
         except Exception as error:  # the binding raises kinds of its own
             raise BadModel(_why_not_loaded(graph, error)) from error
         _trim()
@@ -101,6 +110,30 @@ class Session:
             raise kind(f"ONNX Runtime cannot run the model: {one_line(error)}") from error
         pairs = zip(self.outputs, results, self._narrow, strict=True)
         return {name: np.asarray(value, BFLOAT16 if cut else None) for name, value, cut in pairs}
+
+
+def _loaded(
+    source: str | bytes,
+    options: onnxruntime.SessionOptions,
+    providers: Sequence[str],
+    efforts: Sequence[tuple[onnxruntime.GraphOptimizationLevel, Collection[str]]],
+) -> onnxruntime.InferenceSession:
+    """A session, at the first of some efforts at which the runtime does not stumble over its own fusions.
+
+    Some take away a value that is asked for, or that another node still reads. Raises what the first raised.
+    """
+    first = None
+    for options.graph_optimization_level, without in efforts:
+        try:
+            session = onnxruntime.InferenceSession(
+                source, options, providers=providers, disabled_optimizers=without, enable_fallback=0
+            )
+            session.disable_fallback()
+            return session
+        except Exception as error:  # the binding raises kinds of its own
+            first = first or error
+    assert first is not None
+    raise first
 
 
 def _model(graph: Graph, outputs: Sequence[str]) -> ModelProto:
