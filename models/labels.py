@@ -43,13 +43,18 @@ def to_labels(names: Any) -> list[str]:
 def read_labels(path: Path) -> list[str]:
     """Read a label file by its ending: .txt one name a line, .csv `index,name`, .json list or table.
 
-    A .csv without indices is read like a .txt; a heading and blank lines at the end do not count.
+    A .txt of one line may have them between semicolons. A .csv without indices is read like a .txt; a heading
+    and blank lines at the end do not count.
     Raises ValueError for contents that are not that, OSError where it cannot be read.
     """
     text = read_text(path)
     if path.suffix == ".json":
         return to_labels(parse_json(text))
     lines = text.rstrip().splitlines()
+    if (
+        path.suffix == ".txt" and len(lines) == 1 and ";" in text
+    ):  # as DeepStream reads them of TAO's classifiers
+        lines = text.strip().rstrip(";").split(";")
     if path.suffix == ".csv":
         cells = [[cell.strip().strip('"') for cell in line.split(",", 1)] for line in lines]
         if len(cells) > 1 and not cells[0][0].isdecimal() and cells[1][0].isdecimal():

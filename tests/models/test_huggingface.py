@@ -9,6 +9,7 @@ import pytest
 
 from onnxlens.models.preprocess import Preprocess
 from onnxlens.models.producers.huggingface import facts, nested_facts
+from onnxlens.models.producers.processors import table
 from onnxlens.models.sidecar import find
 
 H, W = 240, 400
@@ -354,9 +355,7 @@ def test_variants_of_what_a_processor_is_told(name, said):
 
 @pytest.mark.reference
 def test_our_defaults_are_the_librarys():
-    from onnxlens.models.producers.huggingface import _table
-
-    for name, ours in _table()["classes"].items():
+    for name, ours in table()["classes"].items():
         try:
             _, config = made(name, **NO_OCR.get(name, {}))
         except pytest.skip.Exception:
