@@ -70,7 +70,7 @@ class Readout:
     probabilities (an embedding, a regression). `value` is where the answer is read: the `output` itself, or
     of an integer one the real numbers that it stands for. `scores` is the value before its last squashing,
     `count` how many classes there are, `form` which of FORMS makes probabilities of the answer, and `why`
-    says in words how that is known.
+    says in words how that is known. `names` are those that the graph itself gives them, if it does.
     """
 
     output: str
@@ -80,6 +80,7 @@ class Readout:
     form: str
     count: int
     why: str
+    names: tuple[str, ...] = ()
 
     @property
     def sure(self) -> bool:
@@ -180,6 +181,10 @@ def _evidence(readout: Readout) -> int:
 def _read(graph: Graph, output: str, depending: set[str]) -> Readout | str:
     """The readout of an output, or why it is none."""
     value = output if _is_real(graph, output) else graph.twins.get(output, output)
+    last = graph.producer(output)
+    zipped = last if last is not None and last.op_type == "ZipMap" else None
+    if zipped is not None:
+        value = zipped.input[0]
     tensor = graph[value]
     shape = tensor.shape
     shown = "of unknown shape" if shape is None else f"of shape {list(shape)}"
@@ -191,7 +196,15 @@ def _read(graph: Graph, output: str, depending: set[str]) -> Readout | str:
         return shown
     if any(n.op_type in _FINDING and not depending.isdisjoint(reads(n)) for n in graph.ancestors([value])):
         return f"{shown}, of things that were found"
-    return _judged(graph, output, value, prod(d for d in shape[1:] if isinstance(d, int)), depending)
+    read = _judged(graph, output, value, prod(d for d in shape[1:] if isinstance(d, int)), depending)
+    return replace(read, names=_names(zipped)) if zipped is not None else read
+
+
+def _names(node: NodeProto) -> tuple[str, ...]:
+    """What a ZipMap, which makes a table for each image of its numbers, calls the classes."""
+    named = attributes(node)
+    names = named.get("classlabels_strings") or named.get("classlabels_int64s") or ()
+    return tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in names)
 
 
 def _judged(graph: Graph, output: str, value: str, count: int, depending: set[str]) -> Readout:

@@ -111,6 +111,8 @@ class Lens:
             return beside.labels, f"{read}{beside.told('labels')}"
         if record and len(record.class_names) == count:
             return list(record.class_names), f"{read}labels from the zoo"
+        if len(graph.head.names) == count:
+            return list(graph.head.names), f"{read}labels from the graph"
         return [f"class {i}" for i in range(count)], f"{read}{beside.told('labels') or 'no labels'}"
 
     @property

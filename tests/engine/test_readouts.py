@@ -314,6 +314,25 @@ def test_clip_with_its_text_folded_in_is_a_classifier():
     assert (read.output, read.kind, read.form) == ("logits_per_image", "classes", "softmax")
 
 
+def test_a_table_of_names_and_numbers_is_read_before_it_is_made():
+    names = ["cat", "dög", "bird"]
+    zipped = N("ZipMap", ["y"], ["losses"], domain="ai.onnx.ml", classlabels_strings=names)
+    proto = model([*SOFT], ("y", ["N", 3]))
+    proto.graph.node.append(zipped)
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))
+    del proto.graph.output[:]
+    made = helper.make_map_type_proto(
+        TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    )
+    proto.graph.output.append(helper.make_value_info("losses", helper.make_sequence_type_proto(made)))
+    read = readout(canonical(proto))
+    assert (read.output, read.value, read.scores, read.kind) == ("losses", "y", "z", "classes")
+    assert read.names == tuple(names)
+    (tables,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"x": X})
+    ours = Network(proto, "cpu").run({"x": X}, [read.value])[read.value]
+    np.testing.assert_allclose(read.answers(ours), [[t[n] for n in names] for t in tables], rtol=1e-6)
+
+
 def test_a_person_may_say_what_it_is():
     graph = canonical(model([N("Identity", ["z"], ["y"])], ("y", ["N", 3])))
     y = np.array([0.0, 2.0, -1000.0])
