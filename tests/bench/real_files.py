@@ -40,6 +40,7 @@ from packages import Packaged, fetched
 from page import ROOT, machine
 
 from onnxlens.models.lens import Lens
+from onnxlens.models.presets import OPTIONS
 
 LIST = Path(__file__).with_suffix(".toml")
 PAGE = ROOT / "docs" / "real-files.md"
@@ -181,10 +182,11 @@ def arrays(out: Path) -> Iterator[Path]:
 
 def feeds(row: Row, model: Path, photo: Path) -> dict[str, np.ndarray]:
     """The array that the commands feed the model with."""
-    said: dict[str, Any] = dict(row.flags)
-    if "size" in said:
-        said["size"] = tuple(int(side) for side in said["size"].split("x"))
-    lens = Lens(model, provider="cpu", **said)
+    fields = {option: field for field, option in OPTIONS.items()} | {"preset": "preset"}
+    said = {fields[option]: value for option, value in row.flags.items() if option in fields}
+    size = row.flags.get("size")
+    bound = tuple(int(side) for side in size.split("x")) if size else None
+    lens = Lens(model, preset=said, size=bound, provider="cpu")  # pyright: ignore[reportArgumentType]
     return lens.feeds(cv2.imread(str(photo))[..., ::-1])[0]  # pyright: ignore[reportOptionalSubscript]
 
 
