@@ -53,7 +53,7 @@ TRIES = {
     "layers": "layers {model}",
     "doctor": "doctor {model} {photo} {flags}",
     "weights": "weights {model} {flags} -o {out}",
-    "grad": "grad {model} -o {out}.onnx",
+    "grad": "grad {model} {flags} -o {out}.onnx",
     "activations": "activations {model} {photo} {flags} -o {out}",
     "top": "top {model} {photos} {flags} -o {out}",
     "saliency": "saliency {model} {photo} {flags} --layer {unit} --top 2 -o {out}",
@@ -96,7 +96,8 @@ class Row(Packaged):
 
     def typed(self, command: str) -> str:
         """The flags that a command of that name takes."""
-        taken = {k: v for k, v in self.flags.items() if k != "output" or command != "weights"}
+        known = {"weights": {*self.flags} - {"output"}, "grad": {"size"}}.get(command, {*self.flags})
+        taken = {option: value for option, value in self.flags.items() if option in known}
         return " ".join(f"--{key} {shlex.quote(value)}" for key, value in taken.items())
 
 
