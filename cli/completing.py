@@ -74,9 +74,10 @@ def _layers(ctx: click.Context) -> Iterable[str]:
     if path.stat().st_size > LARGEST:
         return ()
     from ..engine.canonical import canonical
-    from ..engine.maps import map_names
+    from ..engine.maps import map_names, module_names
 
-    return map_names(canonical(path))
+    graph = canonical(path)
+    return map_names(graph) + module_names(graph)
 
 
 def _methods(ctx: click.Context) -> Iterable[str]:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def command(model: str, output: str | None, as_json: bool) -> None:
     """List the values inside a model.
 
-    In order: name, operator, shape, weights. Each name can be given as --layer, --of or --wrt. Marked are
-    the layer that Grad-CAM looks at by itself and the scores that it explains.
+    In order: name, module of the framework where the file says it, operator, shape, weights. Each name can
+    be given as --layer, --of or --wrt; a module as --layer stands for the last feature map that it computes.
+    Marked are the layer that Grad-CAM looks at by itself and the scores that it explains.
 
     \b
     onnxlens layers model.onnx
@@ -52,12 +53,16 @@ def command(model: str, output: str | None, as_json: bool) -> None:
         for row in rows:
             emit(row)
         return
-    table(("value", "operator", "shape", "weights", ""), [_cells(row) for row in rows])
+    lines = [("value", "module", "operator", "shape", "weights", ""), *map(_cells, rows)]
+    if not any("module" in row for row in rows):
+        lines = [(name, *rest) for name, _, *rest in lines]
+    table(lines[0], lines[1:])
 
 
 def _rows(graph: Graph, marks: dict[str | None, str]) -> list[dict[str, Any]]:
     """Inputs and values in the order of the network, without those that are made up; some have a mark."""
     from ..engine.nodes import OURS, reads
+    from ..engine.scopes import modules_around
 
     rows: list[dict[str, Any]] = [
         {"name": name, "operator": "input", "shape": _shape(graph[name].shape), "weights": 0}
@@ -66,17 +71,25 @@ def _rows(graph: Graph, marks: dict[str | None, str]) -> list[dict[str, Any]]:
     for node in graph.nodes:
         shapes = [list(graph.constants[i].dims) for i in reads(node) if i in graph.constants]
         weights = sum(prod(shape) for shape in shapes if shape)
+        module = {"module": around[-1]} if (around := modules_around(node)) else {}
         for name in node.output:
             if name and not name.startswith(OURS):
                 row = {"name": name, "operator": node.op_type, "shape": _shape(graph[name].shape)}
                 mark = {"mark": marks[name]} if name in marks else {}
-                rows.append({**row, "weights": weights, **mark})
+                rows.append({**row, "weights": weights, **module, **mark})
     return rows
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     weights = f"{row['weights']:,}" if row["weights"] else ""
-    return row["name"], row["operator"], _shown(row["shape"]), weights, row.get("mark", "")
+    return (
+        row["name"],
+        row.get("module", ""),
+        row["operator"],
+        _shown(row["shape"]),
+        weights,
+        row.get("mark", ""),
+    )
 
 
 def _shape(shape: Any) -> list[Any] | None:

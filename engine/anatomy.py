@@ -10,7 +10,7 @@ from onnx import NodeProto
 
 from .errors import BadRequest, nearest
 from .graph import Graph
-from .maps import View, map_names, view_of, views
+from .maps import View, layer_named, map_names, module_names, view_of, views
 from .nodes import attributes, captured, reads
 from .types import is_float
 
@@ -141,24 +141,25 @@ def checked_layer(graph: Graph, layer: str | None, score: str) -> str:
     if layer is None:
         return last_features(graph, score)
     view_of(graph, layer)
-    return graph.twins.get(layer, layer)
+    return layer_named(graph, layer)
 
 
 def matching(graph: Graph, patterns: Iterable[str]) -> list[str]:
     """The feature maps that any pattern names, once each, in the order of the network.
 
-    A pattern is a name, or a glob as in a shell ("fire?/concat", "layer4*"); a name is taken as it stands
-    even where it holds a `*`. Raises BadRequest for a pattern that matches none, with the nearest names,
-    and for a name that is no feature map.
+    A pattern is a name, or a glob as in a shell ("fire?/concat", "layer4*"), of values or of modules of the
+    framework where no value is meant (scopes.py), which stand for what they hand on; a name is taken as it
+    stands even where it holds a `*`. Raises BadRequest for a pattern that matches none, with the nearest
+    names, and for a name that is no feature map.
     """
-    names = map_names(graph)
+    names, modules = map_names(graph), module_names(graph)
     found: set[str] = set()
     for pattern in patterns:
-        if pattern in graph:
-            view_of(graph, pattern)
-            found.add(graph.twins.get(pattern, pattern))
+        if pattern in graph or pattern in modules:
+            found.add(checked_layer(graph, pattern, ""))
         else:
-            found.update(globbed(pattern, names))
+            among = names if any(fnmatchcase(n, pattern) for n in names) else [*names, *modules]
+            found.update(layer_named(graph, name) for name in globbed(pattern, among))
     return [name for name in graph.value_names() if name in found]
 
 

@@ -17,6 +17,7 @@ from .axes import channel_axes
 from .errors import BadRequest, nearest
 from .graph import Graph, Tensor, op
 from .nodes import OURS, reads
+from .scopes import members
 from .types import is_float
 
 MOST_EXTRA = 16  # tokens before the patches: of the class, of distillation, registers
@@ -46,22 +47,38 @@ def feature_map(graph: Graph, name: str) -> Tensor:
 
     Raises BadRequest where it is not there or is no feature map, with the nearest names.
     """
-    return view_of(graph, name)(graph[graph.twins.get(name, name)])
+    return view_of(graph, name)(graph[layer_named(graph, name)])
 
 
 def view_of(graph: Graph, name: str) -> View:
     """How a value is seen as feature maps. Raises BadRequest as `feature_map` does."""
     seen = views(graph)
-    twin = graph.twins.get(name, name)
+    twin = layer_named(graph, name)
     if twin in seen:
         return seen[twin]
-    names = [n for n in seen if not n.startswith(OURS)]
+    names = [*(n for n in seen if not n.startswith(OURS)), *members(graph)]
     if name not in graph:
         raise BadRequest(f"the model has no layer {name!r}{nearest(name, names)}")
     raise BadRequest(
         f"layer {name!r} of shape {list(graph[name].shape or ())} is no feature map "
         f"(N, C, H, W), (N, H, W, C) or (N, patches, C){nearest(name, names)}"
     )
+
+
+def layer_named(graph: Graph, name: str) -> str:
+    """The value that a name means: of this name, or what a module of the framework hands on.
+
+    That is the last of its feature maps, or of its values where it has none. Other names stay as they are.
+    """
+    if name not in graph and (values := members(graph).get(name)):
+        name = next((v for v in reversed(values) if is_map(graph, v)), values[-1])
+    return graph.twins.get(name, name)
+
+
+def module_names(graph: Graph) -> list[str]:
+    """The modules that hand on a feature map, in order."""
+    seen = views(graph)
+    return [m for m, values in members(graph).items() if any(graph.twins.get(v, v) in seen for v in values)]
 
 
 def map_names(graph: Graph) -> list[str]:

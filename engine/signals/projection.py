@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..gradient import Placed, Rules, backpropagate, inside, zeros_like
 from ..graph import Graph, Tensor, op
-from ..maps import feature_map
+from ..maps import feature_map, layer_named
 from ..readouts import readout
 from ..variants import TABLES
 
@@ -58,6 +58,7 @@ def units(graph: Graph, layer: str | None) -> tuple[Tensor, Tensor]:
     if layer is None:
         scores = inside(graph, readout(graph).scores)
         return scores, op.Unsqueeze(op.Flatten(scores), [2, 3])
+    layer = layer_named(graph, layer)
     if layer in graph and len((value := inside(graph, layer)).shape or ()) == 2:
         return value, op.Unsqueeze(value, [2, 3])
     maps = feature_map(graph, layer)
