@@ -63,6 +63,10 @@ def command(
     ONNX runtime can run it. Sizes that the model leaves open stay open, but with --size, or where an operator
     needs to know them and they stand beside the model.
 
+    The model's own outputs are what they were: to the bit for convolutional networks differentiated by their
+    input, and otherwise up to rounding (1e-7), where ONNX Runtime can no longer make one operator of several
+    whose values the way back reads.
+
     \b
     onnxlens grad model.onnx -o model.grad.onnx
     onnxlens grad model.onnx -o model.grad.onnx --of conv5 --wrt input --wrt conv1.weight

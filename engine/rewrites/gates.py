@@ -18,6 +18,7 @@ def gate(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
         Where(y > 0, g, 0) = g · clip(∞ y)
         Where(x < 0, 0, g) = g · clip(∞ x + 1)
         Where(x > c, 0, g) = g · clip(α (c - x) + 1)        1/α is the distance from c to the next float
+        Where(y < c, g, 0) = g · clip(α (c - y))            or to the one before
 
     clip keeps between 0 and 1, and is HardSigmoid. Exact for all x but denormal ones. Behind a max pooling
     that runs as a kernel, the kernel looks itself whether y > 0.
@@ -50,4 +51,8 @@ def _slope(test: str, passes: bool, bound: float) -> tuple[float, float] | None:
         case "Greater", False if 1e-30 < bound < 1e30:
             alpha = 1 / float(np.spacing(np.float32(bound)))
             return -alpha, alpha * bound + 1
+        case "Less", True if 1e-30 < bound < 1e30:
+            before = np.nextafter(np.float32(bound), np.float32(0))
+            alpha = 1 / (bound - float(before))
+            return -alpha, alpha * bound
     return None

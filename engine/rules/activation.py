@@ -8,17 +8,30 @@ from typing import Any
 from ..errors import NoRule
 from ..graph import Tensor, op
 
+CONVOLVING = {"Conv", "ConvTranspose", "BatchNormalization"}
+
+
+def leaky_relu(g: Tensor, y: Tensor, x: Tensor, alpha: float) -> Tensor:
+    """y = x where x >= 0, α x elsewhere; y says which, where α > 0."""
+    return op.Where((y if alpha > 0 else x) < 0, g * alpha, g)
+
 
 def clip(g: Tensor, y: Tensor, x: Tensor, low: Tensor | None, high: Tensor | None) -> tuple[Any, ...]:
     """Inside the bounds the gradient is the input's, outside it is the bound's.
 
-    y = min(max(x, low), high): where the bounds have changed places, all of it is the upper one's.
+    y = min(max(x, low), high): where the bounds have changed places, all of it is the upper one's. At a
+    bound it is the input's; behind a convolution nobody's, as ReLU has it at 0: told from y, the two may stay
+    one operator of the runtime, and so do the bits of what it answers.
     """
     below = None if low is None else x < low
     above = None if high is None else x > high
     inside = g
-    for outside in (below, above):
-        inside = inside if outside is None else op.Where(outside, 0, inside)
+    if _fused(x, low, high):
+        inside = inside if low is None else op.Where(y > low, inside, 0)
+        inside = inside if high is None else op.Where(y < high, inside, 0)
+    else:
+        for outside in (below, above):
+            inside = inside if outside is None else op.Where(outside, 0, inside)
 
     def d_low() -> Tensor:
         held = below if high is None else op.And(below, low <= high)
@@ -28,6 +41,17 @@ def clip(g: Tensor, y: Tensor, x: Tensor, low: Tensor | None, high: Tensor | Non
         return op.Where((x if low is None else op.Max(x, low)) > high, g, 0)
 
     return inside, d_low if low is not None else None, d_high if high is not None else None
+
+
+def _fused(x: Tensor, low: Tensor | None, high: Tensor | None) -> bool:
+    """Whether ONNX Runtime makes a Clip a part of the convolution that computes x."""
+    made = x.graph.producer(x.name)
+    if made is not None and made.op_type == "Add":
+        made = next((m for i in made.input if (m := x.graph.producer(i)) and m.op_type in CONVOLVING), made)
+    bounds = [b.array for b in (low, high) if b is not None]
+    if made is None or made.op_type not in CONVOLVING or any(b is None or b.size != 1 for b in bounds):
+        return False
+    return len(bounds) < 2 or bool(bounds[0].item() < bounds[1].item())  # type: ignore[union-attr]
 
 
 def dropout(g: Tensor, y: Tensor, x: Tensor, ratio: Tensor | None, training_mode: Tensor | None) -> Tensor:
@@ -65,7 +89,7 @@ def _asked_for(g: Tensor, y: Tensor) -> Tensor:
 
 RULES = {
     "Relu": lambda g, y, x: op.Where(y > 0, g, 0),
-    "LeakyRelu": lambda g, y, x, alpha: op.Where(x < 0, g * alpha, g),
+    "LeakyRelu": leaky_relu,
     "PRelu": prelu,
     "Elu": lambda g, y, x, alpha: op.Where(x < 0, g * (y + alpha), g),
     "Selu": lambda g, y, x, alpha, gamma: g * op.Where(x < 0, y + alpha * gamma, gamma),
