@@ -114,6 +114,7 @@ def projection(p: Projection) -> dict[str, Any]:
         "method": p.method,
         **(unit if p.target is None else {"target": prediction(p.target)}),
         "value": finite(p.value),
+        **({"note": p.note} if p.note else {}),
         **({} if whole is None else {"completeness": {"sum": finite(whole), "rise": finite(p.rise or 0)}}),
         "predictions": [prediction(q) for q in p.predictions],
         "photo_size": list(p.photo.shape[:2]),

@@ -210,4 +210,5 @@ def _line(result: dict[str, Any], folder: Path) -> str:
     if "completeness" in result:
         done = result["completeness"]
         what = f"{what}, sums to {done['sum']:.4g} of a rise of {done['rise']:.4g}"
-    return f"{what} -> {folder / result['files']['picture']}"
+    note = f" ({result['note']})" if "note" in result else ""
+    return f"{what} -> {folder / result['files']['picture']}{note}"

@@ -174,7 +174,7 @@ def projections(view: View) -> Panel:
         "2015); the last one times the map of Grad-CAM (Selvaraju et al. 2017).",
         of_class + view.command("deconvnet", "--layer", view.layer),
         figures,
-        next((p.problem for p in titles.values() if p.problem), ""),
+        next((p.problem or f"{title}: {p.note}." for title, p in titles.items() if p.problem or p.note), ""),
     )
 
 

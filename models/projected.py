@@ -26,8 +26,9 @@ class Projection(Shown):
     `signal` (h, w, C) float32 lies on the model's input, in the model's units; its channels are red, green
     and blue, or one for a model of grey pictures. `box` (y0, x0, y1, x1) is the part of the photo that it
     covers, in photo pixels. The unit: `layer` (None for a class, which is the `target`), `channel`,
-    `position` (row, column) in the layer, and its `value`. `problem` says why there is nothing to draw.
-    `rise` and `gap`, of integrated gradients: see engine/signals/averages.py.
+    `position` (row, column) in the layer, and its `value`. `problem` says why there is nothing to draw,
+    `note` what is to be known of the method in this network. `rise` and `gap`, of integrated gradients: see
+    engine/signals/averages.py.
     """
 
     photo: np.ndarray
@@ -43,6 +44,7 @@ class Projection(Shown):
     problem: str = ""
     rise: float | None = None
     gap: float | None = None
+    note: str = ""
 
     def at_photo(self) -> np.ndarray:
         """The signal on the pixels of the upright photo, (H, W, C) float32; NaN where it is not covered."""

@@ -112,6 +112,7 @@ def _projection(
         problem=signal.problem,
         rise=signal.rise,
         gap=signal.gap,
+        note=projector.note,
     )
 
 

@@ -7,8 +7,10 @@ that which arrives. To add one, add a line to METHODS.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
+
+from onnx import NodeProto
 
 from ..gradient import Placed, Rules, backpropagate, inside, zeros_like
 from ..graph import Graph, Tensor, op
@@ -27,22 +29,23 @@ def _as_it_arrives(signal: Tensor, image: Tensor) -> Tensor:
 
 class Method(NamedTuple):
     """A way back: its `rules`, what a unit of some value (N,) is to `start` with, and what is made in the
-    `end` of the signal at the image and of the image.
+    `end` of the signal at the image and of the image. `gates`: whether ReLUs let through less of it.
     """
 
     rules: Rules | Placed
     start: Callable[[Tensor], Tensor] = _ones
     end: Callable[[Tensor, Tensor], Tensor] = _as_it_arrives
+    gates: bool = False
 
 
 METHODS: dict[str, Method] = {
     # Simonyan, Vedaldi & Zisserman 2014, "Deep Inside Convolutional Networks", section 3.
     "saliency": Method(TABLES["gradient"]),
     # Springenberg et al. 2015, "Striving for Simplicity: The All Convolutional Net", section 3.4.
-    "guided": Method(TABLES["guided"]),
+    "guided": Method(TABLES["guided"], gates=True),
     # Zeiler & Fergus 2014, section 2.1: what is handed down is the activation itself. Theirs are never
     # negative; where a score is, its size is taken: the pattern is always one that raises the unit.
-    "deconvnet": Method(TABLES["deconvnet"], start=op.Abs),
+    "deconvnet": Method(TABLES["deconvnet"], start=op.Abs, gates=True),
     # Shrikumar et al. 2016, "Not Just a Black Box".
     "input-x-gradient": Method(TABLES["gradient"], end=op.Mul),
     # Bach et al. 2015; Montavon et al. 2019: the score itself is shared out.
@@ -78,6 +81,16 @@ def chosen(maps: Tensor, channel: Tensor, position: Tensor) -> tuple[Tensor, Ten
     position = op.Where(position < 0, op.ArgMax(plane, axis=1, keepdims=0), position)
     value = op.GatherND(plane, op.Unsqueeze(position, [1]), batch_dims=1)
     return peaks, channel, position, value
+
+
+def note_on(method: Method, way: Iterable[NodeProto]) -> str:
+    """What is to be said of a way back, the nodes that it appended: that it met nothing to gate; or empty.
+
+    The gates are ReLUs of what comes back (variants/gates.py).
+    """
+    if not method.gates or any(node.op_type == "Relu" for node in way):
+        return ""
+    return "no ReLU lies on the way that could gate it: what comes back is ungated, as of saliency"
 
 
 def projected(

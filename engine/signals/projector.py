@@ -13,7 +13,7 @@ from ..gradient import inside
 from ..network import Network
 from ..readouts import known
 from ..types import is_float
-from .projection import METHODS, chosen, projected, units
+from .projection import METHODS, chosen, note_on, projected, units
 
 STRONGEST = -1  # as a channel or a position: the one of the greatest value
 
@@ -44,7 +44,7 @@ class Projector:
 
     `layer`: a feature map, or a value (N, K) as a map of one pixel; None for the scores of the classes,
     before a softmax. `threads`: as many as the network has by default. `images` is the name of the input;
-    `batch` the only size of a batch, or None.
+    `batch` the only size of a batch, or None; `note` what is to be known of the method in this network.
 
     Raises BadRequest for a method or layer that is not there, NoRule where no gradient leads to the image.
     """
@@ -72,7 +72,9 @@ class Projector:
         self._position = graph.input(graph.unused("position"), np.int64, [count])
         peaks, *unit = chosen(maps, self._channel, self._position)
         channel, position, value = unit
+        before = len(graph.nodes)
         signal = projected(values, maps, image, (channel, position, value), METHODS[method])
+        self.note = note_on(METHODS[method], graph.nodes[before:])
         self._names = [t.name for t in (signal, *unit, peaks)]
         read = known(graph)
         self._answer = read and read.value

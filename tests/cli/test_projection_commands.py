@@ -43,6 +43,21 @@ def test_a_class_gives_a_picture_and_its_signal(name, place, run):
     assert done.out.splitlines()[0].startswith("red.png: 0 red (1.000) -> ")
 
 
+@pytest.mark.parametrize("name", ["deconvnet", "guided"])
+def test_a_network_without_a_gate_is_told_of(name, place, run):
+    model = onnx.load("model.onnx")
+    for node in model.graph.node:
+        if node.op_type == "Relu":
+            node.op_type = "Elu"
+    onnx.save(model, "smooth.onnx")
+    done = run(name, "smooth.onnx", "red.png", "--target", "red")
+    assert done.code == 0
+    assert done.out.count("no ReLU lies on the way") == 1
+    (record,) = manifest()["results"]
+    assert record["note"].startswith("no ReLU lies on the way")
+    assert "note" not in run("guided", "model.onnx", "red.png", "--json", "-o", "other").records[0]
+
+
 def test_channels_of_a_layer_give_a_sheet_too(place, run):
     done = run("deconvnet", "model.onnx", "red.png", "--layer", "conv", "--channels", "0-1", "--json")
     # conv has no ReLU: what speaks against the other colours is a channel's value too

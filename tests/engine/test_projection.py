@@ -290,3 +290,62 @@ def test_names_that_are_not_there():
         Projector(network, "guided")({"image": np.zeros((1, 3, 32, 32))}, 5)
     with pytest.raises(BadRequest, match="'image' is missing"):
         Projector(network, "guided")({})
+
+
+# -- gates ---------------------------------------------------------------------------------------------------
+
+GATED = {
+    "Relu": "r = Relu (c)",
+    "Clip": "r = Clip (c, zero, six)",
+    "ThresholdedRelu": "r = ThresholdedRelu <alpha = 0.0> (c)",
+    "integers from zero on": "q = QuantizeLinear (c, step, first) r = DequantizeLinear (q, step, first)",
+}
+UNGATED = {
+    "PRelu": "r = PRelu (c, slope)",
+    "LeakyRelu": "r = LeakyRelu <alpha = 0.1> (c)",
+    "Elu": "r = Elu (c)",
+    "Gelu": "r = Gelu (c)",
+    "SiLU": "s = Sigmoid (c) r = Mul (c, s)",
+    "HardSwish": "r = HardSwish (c)",
+    "Mish": "r = Mish (c)",
+    "Tanh": "r = Tanh (c)",
+    "integers around zero": "q = QuantizeLinear (c, step, middle) r = DequantizeLinear (q, step, middle)",
+}
+
+
+def activated(text):
+    model = parsed(
+        f"""(float[N,3,12,12] x) => (float[N,5] y) {{
+            c = Conv <pads = [1,1,1,1]> (x, w1, b1) {text}
+            d = Conv (r, w2, b2) g = GlobalAveragePool (d) y = Flatten (g)
+        }}""",
+        20,
+        **WEIGHTS,
+        zero=np.float32(0),
+        six=np.float32(6),
+        slope=np.full((4, 1, 1), 0.2),
+        step=np.float32(0.05),
+        first=np.uint8(0),
+        middle=np.int8(0),
+    )
+    return Network(model, provider="cpu", threads=1)
+
+
+@pytest.mark.parametrize("text", UNGATED.values(), ids=UNGATED)
+def test_without_a_gate_it_is_the_gradient_and_says_so(text):
+    network = activated(text)
+    ways = {m: Projector(network, m) for m in ("saliency", "guided", "deconvnet")}
+    found = {m: way({"x": IMAGES}, 2) for m, way in ways.items()}
+    for plain, guided, deconvnet in zip(*found.values(), strict=True):
+        np.testing.assert_array_equal(guided.array, plain.array)
+        np.testing.assert_allclose(deconvnet.array, plain.array * abs(plain.value), 1e-4, 1e-7)
+    assert [bool(way.note) for way in ways.values()] == [False, True, True]
+    assert "no ReLU lies on the way" in ways["guided"].note
+
+
+@pytest.mark.parametrize("text", GATED.values(), ids=GATED)
+def test_with_a_gate_it_is_not_and_says_nothing(text):
+    network = activated(text)
+    plain, guided = (Projector(network, m) for m in ("saliency", "guided"))
+    assert plain.note == guided.note == Projector(network, "deconvnet").note == ""
+    assert (plain({"x": IMAGES}, 2)[0].array != guided({"x": IMAGES}, 2)[0].array).any()
