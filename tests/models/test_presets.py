@@ -1,10 +1,14 @@
+import dataclasses
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
+import onnx
 import pytest
 
 from onnxlens.engine.errors import BadModel, BadRequest
+from onnxlens.models import embedded
 from onnxlens.models.layout import infer_layout
 from onnxlens.models.preprocess import Preprocess
 from onnxlens.models.presets import OPTIONS, PRESETS, as_options, completed, facts_of, preset
@@ -211,10 +215,34 @@ def test_inputs_that_are_no_photos(shape):
         infer_layout(shape)
 
 
+PAGE = Path(__file__).parents[2] / "docs/preprocessing.md"
+
+
+def column(heading, index):
+    """What stands in code in a column of the table below a heading."""
+    rows = PAGE.read_text().partition(f"## {heading}")[2].partition("\n## ")[0].splitlines()
+    cells = [row.split("|")[index] for row in rows if row.startswith("| `")]
+    return [name for cell in cells for name in re.findall("`(.*?)`", cell)]
+
+
 def test_the_documentation_has_every_preset():
-    page = (Path(__file__).parents[2] / "docs/settings.md").read_text()
-    rows = page.partition("## Presets")[2].partition("\n\nA wrong")[0].splitlines()
-    named = [
-        name for row in rows if row.startswith("| `") for name in re.findall("`(.*?)`", row.split("|")[1])
-    ]
-    assert named == list(PRESETS)
+    assert column("Presets", 1) == list(PRESETS)
+
+
+def test_the_documentation_has_every_field_and_its_option():
+    options = [name.removeprefix("--") for name in column("What can be said", 1)]
+    assert set(options) == {"preset", "size", "layout", "no-antialias", *OPTIONS.values()}
+    assert set(column("What can be said", 2)) == {field.name for field in dataclasses.fields(Preprocess)}
+
+
+@pytest.mark.parametrize(
+    "code", re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+)
+def test_the_python_of_the_documentation_runs(code, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    model = onnx.load(embedded.path())
+    del model.metadata_props[:]
+    onnx.save(model, "model.onnx")
+    cv2.imwrite("cat.jpg", np.full((60, 90, 3), 99, np.uint8))
+    exec(compile(code, PAGE.name, "exec"), {"__name__": "page"})
+    assert "preset imagenet, mean 0.5,0.5,0.5" in (out := capsys.readouterr().out) or "metadata" in out
