@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-import numpy as np
 from onnx import NodeProto
 
 from .errors import BadRequest, nearest
@@ -117,11 +116,6 @@ def _attended(graph: Graph, name: str, seen: dict[str, View]) -> str:
     return alike[-1] if alike else name
 
 
-def _carries(graph: Graph, name: str) -> bool:
-    """Whether a value says something of the image: no weight, and no size, which is of 64-bit integers."""
-    return name not in graph.constants and graph[name].dtype != np.int64
-
-
 def _width(graph: Graph, name: str, seen: dict[str, View]) -> tuple[int | str | None, View]:
     return (graph[name].shape or ())[seen[name].channels], seen[name]
 
@@ -174,13 +168,14 @@ def globbed(pattern: str, names: Iterable[str]) -> list[str]:
 def bottlenecks(graph: Graph, score: str) -> list[str]:
     """The values between inputs and score that everything passes through, in order.
 
-    They are where a network can be cut by one tensor: in a residual network the sums, not the branches.
+    They are where a network can be cut by one tensor: in a residual network the sums, not the branches. Sizes
+    say nothing of the image, but positions do (ArgMax, TopK): what is read at them depends on both.
     """
     way = graph.ancestors([score])
     felt, last_read = set(graph.inputs), dict.fromkeys(graph.inputs, -1)
     for i, node in enumerate(way):
-        if felt.intersection(reads(node)):
-            felt.update(o for o in node.output if o and _carries(graph, o))
+        if felt.intersection(reads(node)) and node.op_type not in ("Shape", "Size"):
+            felt.update(filter(None, node.output))
         last_read.update((name, i) for name in reads(node) if name in felt)
     found = []
     needed_until = max((last_read[name] for name in graph.inputs), default=-1)

@@ -25,6 +25,7 @@ from ..gradient import backpropagate, inside
 from ..graph import Graph, Tensor, op
 from ..maps import View, views
 from ..network import Network
+from ..nodes import reads
 from ..resized import rebound
 from ..rules import VJP
 from ..rules.pooling import average_pool
@@ -171,13 +172,13 @@ def _held(graph: Graph, wanted: str) -> int:
 
     nodes = graph.ancestors([wanted])
     last = {
-        name: i for i, node in enumerate(nodes) for name in node.input if graph.producer(name) is not None
+        name: i for i, node in enumerate(nodes) for name in reads(node) if graph.producer(name) is not None
     }
     held = most = 0
     for i, node in enumerate(nodes):
         held += sum(size(o) for o in node.output if o)
         most = max(most, held)
-        held -= sum(size(name) for name in dict.fromkeys(node.input) if last.get(name) == i)
+        held -= sum(size(name) for name in reads(node) if last.get(name) == i)
     return most
 
 

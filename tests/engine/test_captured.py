@@ -165,6 +165,21 @@ def test_where_a_network_can_be_cut(kind):
     assert [n for n in bottlenecks(alone, "y") if n in "tu"] == ["t", "u"]
 
 
+def test_positions_pass_on_what_sizes_do_not():
+    """A late value is read at where the largest of an early one are: it alone is no place to cut."""
+    graph = canonical(
+        parsed(
+            """(float[2,4] x) => (float[2,2] y) {
+                e = Tanh (x) v, at = TopK (e, two) d = Relu (e) l = Sigmoid (d)
+                p = GatherElements <axis = 1> (l, at) n = Shape (e) y = Reshape (p, shape)
+            }""",
+            two=np.array([2]),
+            shape=np.array([2, 2]),
+        )
+    )
+    assert bottlenecks(graph, "y") == ["e", "p"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_body_reads_is_neither_fixed_nor_passed_over(kind):
     graph = canonical(
