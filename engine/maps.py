@@ -59,8 +59,10 @@ def view_of(graph: Graph, name: str) -> View:
     names = [*(n for n in seen if not n.startswith(OURS)), *members(graph)]
     if name not in graph:
         raise BadRequest(f"the model has no layer {name!r}{nearest(name, names)}")
+    value = graph[name]
+    held = "" if value.dtype is None or is_float(value.dtype) else f"holds {value.dtype} and "
     raise BadRequest(
-        f"layer {name!r} of shape {list(graph[name].shape or ())} is no feature map "
+        f"layer {name!r} of shape {list(value.shape or ())} {held}is no feature map "
         f"(N, C, H, W), (N, H, W, C) or (N, patches, C){nearest(name, names)}"
     )
 

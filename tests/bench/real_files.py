@@ -132,7 +132,8 @@ def unit(model: Path) -> str:
     done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT)
     listed = [json.loads(text) for text in done.stdout.splitlines()]
     maps = [v for v in listed if len(v["shape"] or ()) == 4 and v["shape"][1:].count(1) < 2]
-    maps = [v["name"] for v in maps if v["weights"]] or [v["name"] for v in maps]
+    with_weights = [v for v in maps if v["weights"] and not v["operator"].endswith("Integer")]
+    maps = [v["name"] for v in with_weights or maps]
     return maps[len(maps) * 2 // 3] if maps else "none"
 
 

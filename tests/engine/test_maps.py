@@ -188,3 +188,16 @@ def test_layers_are_matched_by_name_and_by_pattern_in_the_order_of_the_network()
     assert matching(graph, ["*"]) == ["a", "r", "c", "f"]
     with pytest.raises(BadRequest, match="no layer matches 'conv"):
         matching(graph, ["a", "conv*"])
+
+
+def test_integers_between_operators_are_named_for_what_they_are():
+    proto = model(
+        """net (float[N,1,6,6] x) => (float[N,1,4,4] y) {
+            q, s, z = DynamicQuantizeLinear (x) v, t, u = DynamicQuantizeLinear (w)
+            c = ConvInteger (q, v, z, u) y = Cast <to = 1> (c)
+        }""",
+        w=np.ones((1, 1, 3, 3)),
+    )
+    graph = canonical(proto)
+    with pytest.raises(BadRequest, match=r"layer 'c' of shape .* holds int32 and is no feature map"):
+        feature_map(graph, "c")
