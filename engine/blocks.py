@@ -49,14 +49,12 @@ def no_rule(graph: Graph, node: NodeProto, reason: str | None = None) -> str:
     `reason`: what its rule or body says; by default what its operator does.
     """
     before = value_before(graph, node)
-    ask = f"ask for a value before it (of={before!r})" if before else "ask for a value behind it by `wrt`"
+    ways = [f"ask for a value before it (of={before!r})" if before else "ask for a value behind it by `wrt`"]
     if node.op_type in STEPS - {"Hardmax"}:
-        other = 'take steps for the identity (rules="straight-through")'
-    elif captured(node):  # a rule is given the inputs alone
-        other = "for one behind it by `wrt`"
-    else:
-        other = "give a rule for it in `rules`"
-    return f"no gradient leads through {describe(node)}: {reason or why(graph, node)}; {ask} or {other}"
+        ways.append('take steps for the identity (rules="straight-through")')
+    elif not captured(node):  # which a rule is not given
+        ways.append("give a rule for it in `rules`")
+    return f"no gradient leads through {describe(node)}: {reason or why(graph, node)}; {' or '.join(ways)}"
 
 
 def not_real(value: Tensor, name: str) -> str:

@@ -170,7 +170,7 @@ def _factor(g: Tensor, xs: list[Tensor], terms: list[str], result: str, i: int) 
         factors, letters = [g], [result]
         for k, (term, other) in enumerate(zip(terms, xs, strict=True)):
             if k != i:
-                factors.append(other)
+                factors.append(_numbers(other))
                 letters.append(term)
         names, wanted = list(terms[i].replace("...", "\0")), []
         dots = x.rank - len(names) + 1
@@ -208,6 +208,7 @@ def gemm(
     transB: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Y = α A B + β C, where A and B may be taken transposed."""
+    a, b = _numbers(a), _numbers(b)
     g_ab = g if alpha == 1 else g * alpha
     da = op.Gemm(b, g_ab, transA=transB, transB=1) if transA else op.Gemm(g_ab, b, transB=1 - transB)
     db = op.Gemm(g_ab, a, transA=1, transB=transA) if transB else op.Gemm(a, g_ab, transA=1 - transA)
@@ -217,6 +218,9 @@ def gemm(
 def turned(x: Tensor) -> Tensor:
     """The transpose of each matrix in a stack."""
     return op.Transpose(x, perm=[*range(x.rank - 2), x.rank - 1, x.rank - 2])
+
+
+_PASSING = {"Identity", "Cast", "Dropout", "Transpose", "Reshape", "Squeeze", "Unsqueeze"}
 
 
 def matmul(g: Tensor, y: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -238,7 +242,7 @@ def _numbers(x: Tensor) -> Tensor:
     So is what they are multiplied to, unless it is taken out behind that, and then their gradient is 0.
     """
     node = x.graph.producer(x.name)
-    while node is not None and node.op_type in ("Identity", "Cast", "Dropout", "Transpose"):
+    while node is not None and node.op_type in _PASSING:
         node = x.graph.producer(node.input[0])
     return x if node is None or node.op_type != "Softmax" else op.Where(op.IsNaN(x), 0, x)
 

@@ -29,6 +29,10 @@ GUARDS = {
         "mt = Transpose <perm = [0,2,1]> (m) p = Softmax <axis = 1> (mt) vt = Transpose <perm = [0,2,1]> (v)"
         " ot = MatMul (vt, p) o = Transpose <perm = [0,2,1]> (ot) y = Where (any, o, zero)"
     ),
+    "behind a sum by letters": (
+        'p = Softmax (m) o = Einsum <equation = "bqk,bkd->bqd"> (p, v) n = IsNaN (o) y = Where (n, zero, o)'
+    ),
+    "behind a reshape": "p = Softmax (m) r = Reshape (p, flat) o = MatMul (r, v) y = Where (any, o, zero)",
     "of logarithms": "p = LogSoftmax (m) a = Where (seen, p, zero) y = MatMul (a, v)",
 }
 
@@ -41,6 +45,7 @@ def written_out(mask, guard):
         }}""",
         seen=SEEN,
         any=SEEN.any(1, keepdims=True),
+        flat=np.array([2, 4, 5]),
     )
     for name, value in {"added": ADDED, "negated": -ADDED, "zero": 0.0, "lowest": -np.inf}.items():
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float64), name))
@@ -62,6 +67,20 @@ def test_written_out(mask, guard):
     grads = run(gradient(model, of="y", wrt=["q", "k", "v"]), {**feeds, "seed/y": np.ones((2, 4, 2))})
     assert not grads["grad/q"][:, [1, 3]].any()
     assert grads["grad/q"][:, [0, 2]].any()
+
+
+def test_of_two_matrices():
+    """As Gemm, which exporters write where there is no batch."""
+    model = parsed(
+        """(float[4,3] q, float[5,3] k, float[5,2] v) => (float[4,2] y) {
+            s = Gemm <transB = 1> (q, k)  m = Where (seen, s, lowest)  p = Softmax (m)
+            o = Gemm (p, v)  n = IsNaN (o)  y = Where (n, zero, o)
+        }""",
+        seen=SEEN,
+        zero=np.float32(0),
+        lowest=np.float32(-np.inf),
+    )
+    assert_slopes(model, drawn(model), ["y"], ["q", "k", "v"])
 
 
 def fused(op_type, inputs, constants, end="", domain="", opset=23, **attributes):
