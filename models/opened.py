@@ -42,7 +42,8 @@ def open_network(
 ) -> Opened:
     """A model's network, and how photos go into it where that stands in or beside it.
 
-    An input that leaves its size open is given `size`, or 224 pixels a side. `runtime`: provider and threads.
+    An input that leaves its size open is given `size`, or 224 pixels a side where the model takes that.
+    `runtime`: provider and threads.
     Raises BadModel for what cannot be read, BadRequest for settings that do not fit.
     """
     path = zoo.resolve(model, progress)
@@ -62,7 +63,12 @@ def open_network(
     else:
         preprocess, fixed = None, _filled(shape, size, layout)
         source = "colours: taken as rgb (--preset says it otherwise)"
-    network = Network(proto, shapes={name: fixed} if fixed != shape else None, **runtime)
+    try:
+        network = Network(proto, shapes={name: fixed} if fixed != shape else None, **runtime)
+    except BadModel:
+        if size is not None or preprocess is not None or fixed == shape:
+            raise
+        network = Network(proto, **runtime)  # SIDE, which nobody said, is none that it takes
     return Opened(path, network, name, preprocess, source)
 
 

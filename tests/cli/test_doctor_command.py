@@ -168,6 +168,19 @@ def test_the_size_of_grad_and_what_stands_beside(place, run):
     assert "leave --size away" in run("grad", "model.onnx", "-o", "no.onnx", "--size", "99").err
 
 
+def test_a_size_that_we_made_up_and_the_model_does_not_take(place, run):
+    body = """(float[N,3,H,W] x) => (float[N,2] y) {
+        c = Conv (x, v) a = Add (c, w) g = GlobalAveragePool (a) y = Flatten (g)
+    }"""
+    onnx.save(parsed(body, w=np.zeros((1, 2, 44, 1)), v=np.ones((2, 3, 5, 5))), "lines.onnx")
+    done = run("doctor", "lines.onnx")
+    assert done.code == 0, done.err
+    assert "gradients lead from y to x" in done.out
+    assert run("weights", "lines.onnx").code == 0
+    assert run("doctor", "lines.onnx", "--size", "48x320").code == 0
+    assert "does not fit" in run("doctor", "lines.onnx", "--size", "32").err
+
+
 def test_what_the_runtime_does_not_load_is_not_fine(place, run):
     model = colours(preprocess=UNIT)
     model.graph.node.append(helper.make_node("Odd", ["relu"], ["odd"], "odd", domain="my.ops"))
