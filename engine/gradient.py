@@ -42,7 +42,7 @@ from .types import is_float
 from .variants import TABLES
 
 QUANTISING = {*quantisation.RULES, *quantised.BODIES}
-Rules = Mapping[str, Callable[..., Any]]
+Rules = Mapping[str, Any]  # a rule each; or, for what a node is made of, a table of its own
 Placed = Callable[[Graph, Collection[str]], Rules]  # a table that depends on where nodes stand
 Grads = dict[str, list[Tensor]]
 
@@ -153,8 +153,8 @@ def backpropagate(
     `seeds` holds the vector for each differentiated value by name. Returns one tensor per `wrt`, of its
     shape and type, or None where no path of differentiable operators leads from it to a seed.
     """
-    table = _table(rules, graph, seeds)
     before = {name: _unrounded(graph, name) for name in seeds}
+    table = _table(rules, graph, before.values())
     grads: Grads = {}
     for name, seed in seeds.items():
         grads.setdefault(before[name], []).append(seed)
@@ -211,8 +211,8 @@ def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[s
         with understood(node), explained(graph, node):
             if inside := _felt_inside(graph, node, felt, table):
                 raise NoRule(f"{why(graph, node)}, and reads {', '.join(map(repr, inside[:3]))} there")
-            if rule is None or _mixes_wholes(graph, node, felt):
-                _through_body(graph, node, arrived, grads, felt, table)
+            if rule is None or isinstance(rule, Mapping) or _mixes_wholes(graph, node, felt):
+                _through_body(graph, node, arrived, grads, felt, rule if isinstance(rule, Mapping) else table)
                 continue
             entries = zip(_open(graph, node, table), _applied(graph, node, rule, arrived), strict=False)
             for name, entry in entries:

@@ -78,10 +78,8 @@ def qlinear_conv(
     b: Tensor | None = None, channels_last: int = 0, **attrs: Any,
 ) -> Tensor:  # fmt: skip
     """A convolution; the bias is counted in steps of the product of the scales of x and w."""
-    y = op.Conv(channels_second(real(x, xs, xz), channels_last), real(w, ws, wz, axis=0), **attrs)
-    if b is not None:
-        steps = op.Cast(b, to=TensorProto.FLOAT) * xs * ws
-        y = y + op.Reshape(steps, [-1] + [1] * (x.rank - 2))
+    bias = None if b is None else op.Cast(b, to=TensorProto.FLOAT) * xs * ws
+    y = op.Conv(channels_second(real(x, xs, xz), channels_last), real(w, ws, wz, axis=0), bias, **attrs)
     return whole(channels_last_again(y, channels_last), ys, yz)
 
 

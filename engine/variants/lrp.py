@@ -16,7 +16,9 @@ is none. Each function here gives a whole table for its rule and its parameters.
   on what arrives: its scale counts as constant (Achtibat et al. 2024, "AttnLRP", proposition 3.4).
 - BatchNormalization is a linear layer, in proportion to what it adds up. For the rules that tell signs
   apart, `merged.py` takes it into the convolution before it.
-- Quantising hands on: relevance is shared by the real values that the integers stand for.
+- Quantising hands on: relevance is shared by the real values that the integers stand for. Layers of integers
+  are told apart by depth as those of reals are; where a zero point or a bias is a sum of its own (dynamic
+  quantisation), it takes its share as any constant does, and near zero that sum has no steady shares.
 - A bias, a constant that is added and a time step's start take their share; what a layer makes of them is
   lost to the sum. Nothing is refused that has a gradient.
 """
@@ -28,16 +30,25 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from onnx import NodeProto
 
 from ..anatomy import RESHAPING
 from ..graph import Graph, Tensor, emit, op
-from ..nodes import attributes, named, reads
+from ..nodes import attributes, key_of, named, reads
 from ..rules import VJP, activation
 
 Rule = Callable[..., Any]
 Table = dict[str, Rule]
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")  # with weights: rules differ here
+# Those that ONNX Runtime fuses or computes in integers, and what they are made of.
+MADE_OF = {
+    **dict.fromkeys(("QLinearConv", "ConvInteger"), "Conv"),
+    **dict.fromkeys(("com.microsoft:QLinearConv", "com.microsoft:FusedConv"), "Conv"),
+    **dict.fromkeys(("com.microsoft:QGemm", "com.microsoft:FusedGemm"), "Gemm"),
+    **dict.fromkeys(("QLinearMatMul", "MatMulInteger", "com.microsoft:MatMulIntegerToFloat"), "MatMul"),
+    **dict.fromkeys(("com.microsoft:DynamicQuantizeMatMul", "com.microsoft:MatMulNBits"), "MatMul"),
+}
 # Linear without weights, or with those that are no detectors: always in proportion to what is added up.
 SUMS = (
     "Add", "Sub", "Sum", "Mean", "Mul", "Div", "Einsum", "AveragePool", "GlobalAveragePool",
@@ -140,24 +151,28 @@ def composite(
     """
 
     def table(graph: Graph, of: Collection[str]) -> Mapping[str, Rule]:
-        own: Table = {}
+        own: dict[str, Any] = {}
         behind: set[str] = set()  # values with a layer before them
-        layers = []
+        last = None
         for node in graph.ancestors(of):
-            layer = node.op_type in LAYERS and not node.domain
+            kind = MADE_OF.get(key_of(node), key_of(node))
             deep = bool(behind.intersection(reads(node)))
-            if layer:
-                layers.append(node.output[0])
-                flat = node.op_type in ("Gemm", "MatMul")
-                own[node.output[0]] = (first if not deep else head if flat else middle)[node.op_type]
-            if layer or deep:
+            if kind in LAYERS:
+                last = node
+                rules = first if not deep else head if kind in ("Gemm", "MatMul") else middle
+                own[node.output[0]] = _of_layer(node, rules)
+            if kind in LAYERS or deep:
                 behind.update(node.output)
-        for name in layers[-1:]:
-            node = graph.producer(name)
-            own[name] = head[node.op_type] if node is not None else own[name]
+        if last is not None:
+            own[last.output[0]] = _of_layer(last, head)
         return {**middle, **own}
 
     return table
+
+
+def _of_layer(node: NodeProto, rules: Mapping[str, Rule]) -> Rule | Mapping[str, Rule]:
+    """The rule of a layer, or the table for what it is made of."""
+    return rules if key_of(node) in MADE_OF else rules[node.op_type]
 
 
 def _table(rule: Rule) -> Table:
@@ -166,6 +181,7 @@ def _table(rule: Rule) -> Table:
     return {
         **VJP,
         **dict.fromkeys(PASSING, _handed_on),
+        "DynamicQuantizeLinear": lambda rs, ys, x: rs[0],
         **dict.fromkeys(SUMS, plain),
         **{name: _for_weights(rule, plain) for name in LAYERS},
     }
