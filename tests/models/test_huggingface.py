@@ -249,7 +249,10 @@ def photograph():
 
 def processors():
     """The names of all image processors that transformers knows by a model's type, without their endings."""
-    auto = pytest.importorskip("transformers.models.auto.image_processing_auto")
+    try:
+        auto = pytest.importorskip("transformers.models.auto.image_processing_auto")
+    except RuntimeError as error:
+        pytest.skip(f"a torchvision that does not fit torch: {error}")
     kinds = auto.IMAGE_PROCESSOR_MAPPING_NAMES.values()
     return sorted(
         {name.removesuffix("Pil").removesuffix("ImageProcessor") for k in kinds for name in k.values()}
@@ -278,7 +281,10 @@ def deviation(processor, config):
     preprocess = Preprocess(**facts(config))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        wanted = np.asarray(processor(images=image, return_tensors="np")["pixel_values"], np.float64)
+        try:
+            wanted = np.asarray(processor(images=image, return_tensors="np")["pixel_values"], np.float64)
+        except ImportError as error:  # Owlv2's without torchvision wants scipy
+            pytest.skip(str(error).strip())
     x, _ = preprocess(photograph())
     assert x.shape == wanted.shape
     return np.abs(x - wanted).mean() / wanted.std()
@@ -299,12 +305,12 @@ def test_every_processor_of_the_library_is_met_or_asked_about():
         except pytest.skip.Exception:
             continue
         try:
-            facts(config)
-        except ValueError:
+            assert deviation(processor, config) < 0.02, name
+            met.append(name)
+        except ValueError:  # of facts(): the question
             asked.append(name)
+        except pytest.skip.Exception:
             continue
-        met.append(name)
-        assert deviation(processor, config) < 0.02, name
     assert len(met) >= 24, asked
 
 
