@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..engine.errors import BadRequest
+from .options import FIELD
 
 FILE = "pyproject.toml"  # of the working folder; in a file of this name the table is [tool.onnxlens]
 LARGEST = 2**20  # bytes
@@ -61,6 +62,8 @@ def as_said(option: click.Option, value: Any, where: str) -> Any:
         if not isinstance(value, bool):
             raise BadRequest(f"{where} is true or false, not {str(value)[:40]!r}")
         return value
+    if isinstance(value, list) and (option.name or "").startswith(FIELD):  # as --mean 0.5,0.4,0.3
+        return ",".join(_word(v, where) for v in value)
     return _word(value, where)
 
 

@@ -244,7 +244,9 @@ def test_the_schema_stands_in_the_json(place, run):
 
 
 def test_fields_of_a_preprocessing_can_be_set_like_any_option(place, run, monkeypatch):
-    write('[predict]\nfit = "stretch"\nscale = "1/255"\nmean = "0.1,0.2,0.3"\nantialias = false\n', "c.toml")
+    write(
+        '[predict]\nfit = "stretch"\nscale = "1/255"\nmean = [0.1, 0.2, 0.3]\nantialias = false\n', "c.toml"
+    )
     monkeypatch.setenv("ONNXLENS_STD", "0.5")
     done = run("predict", "bare.onnx", "red.png", "--config", "c.toml", "--pad-value", "9")
     assert done.code == 0, done.err
