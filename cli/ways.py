@@ -229,6 +229,8 @@ WAYS: dict[str, Callable[[View], Panel]] = {
     "weights": weights,
     "dream": dream,
 }
+# The commands that make panels alone, where they are called otherwise.
+ALONE = {"pixels": "deconvnet", "responses": "activations"}
 
 
 def panels(view: View, progress: Callable[[int, int], object]) -> list[Panel]:
@@ -243,7 +245,8 @@ def panels(view: View, progress: Callable[[int, int], object]) -> list[Panel]:
             made.append(way(view))
         except OnnxlensError as error:
             title = (way.__doc__ or name).split(") ", 1)[-1].rstrip(".")
-            made.append(Panel(name, title, "", "", view.command(name, "--debug"), note=str(error)))
+            alone = view.command(ALONE.get(name, name), "--debug")
+            made.append(Panel(name, title, "", "", alone, note=str(error)))
     return sorted(made, key=lambda panel: not panel.figures)
 
 

@@ -171,10 +171,10 @@ def bottlenecks(graph: Graph, score: str) -> list[str]:
     They are where a network can be cut by one tensor: in a residual network the sums, not the branches. Sizes
     say nothing of the image, but positions do (ArgMax, TopK): what is read at them depends on both.
     """
-    way = graph.ancestors([score])
+    way = [n for n in graph.ancestors([score]) if n.op_type not in ("Shape", "Size")]
     felt, last_read = set(graph.inputs), dict.fromkeys(graph.inputs, -1)
     for i, node in enumerate(way):
-        if felt.intersection(reads(node)) and node.op_type not in ("Shape", "Size"):
+        if felt.intersection(reads(node)):
             felt.update(filter(None, node.output))
         last_read.update((name, i) for name in reads(node) if name in felt)
     found = []

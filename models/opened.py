@@ -10,9 +10,8 @@ from typing import Any
 from ..engine.errors import BadModel
 from ..engine.file import read_model
 from ..engine.network import Network
-from ..engine.types import is_float
 from . import zoo
-from .intake import PIXELS, bound, check_whole, image_input, preprocess_for
+from .intake import bound, check_whole, image_input, preprocess_for
 from .layout import infer_layout
 from .preprocess import Preprocess
 from .presets import Said
@@ -54,7 +53,7 @@ def open_network(
         return Opened(path, Network(proto, **runtime), None, None, "takes no image")
     record = zoo.records().get(str(model))
     beside = find(path, {p.key: p.value for p in proto.metadata_props})
-    usual = record.preset if record else None if is_float(dtype) else PIXELS
+    usual = record.preset if record else None
     if preset or usual or beside.is_enough:
         preprocess, told = preprocess_for(shape, preset, size, layout, beside, usual)
         check_whole(preprocess, dtype)

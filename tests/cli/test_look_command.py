@@ -146,6 +146,20 @@ def hostile(place, at):
     return image, name
 
 
+def test_pixels_as_whole_numbers_leave_out_what_needs_their_gradient(place, run):
+    model = colours(preprocess=None)
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    model.graph.node[0].input[0] = "floats"
+    model.graph.node.insert(0, onnx.helper.make_node("Cast", ["image"], ["floats"], to=1))
+    onnx.save(model, "whole.onnx")
+    done = run("look", "whole.onnx", "red.png", "-o", "out", "--json")
+    assert done.code == 0, done.err
+    missing = json.loads(done.out)["missing"]
+    assert "'floats'" in missing["pixels"]
+    assert not {"gradcam", "occlusion", "responses", "weights"} & missing.keys()
+    assert "onnxlens deconvnet whole.onnx" in Path("out/index.html").read_text()
+
+
 def test_names_that_are_attacks_stay_names(place, run):
     image, name = hostile(place, "http://127.0.0.1:9")
     done = run("look", "hostile.onnx", image, "-o", "page")

@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from oracles.networks import parsed, run
 
+from onnxlens.engine.anatomy import bottlenecks
 from onnxlens.engine.canonical import canonical
 from onnxlens.engine.errors import BadModel
 from onnxlens.engine.file import read_model
@@ -264,3 +265,15 @@ def test_other_pools_of_open_size_say_that_it_is_open(operator, more):
     )
     with pytest.raises(BadModel, match="'y' depend on a size that is not known"):
         gradient(model, of="y", wrt="x")
+
+
+def test_a_shape_asked_for_at_the_end_reads_nothing_of_the_image():
+    """As Paddle and PyTorch write flatten(1) for an open batch."""
+    model = parsed(
+        """(float[N,3,8,8] x) => (float[N,4] y) { c = Conv (x, w) r = Relu (c) g = GlobalAveragePool (r)
+        s = Shape (x) n = Gather (s, zero) k = Concat <axis = 0> (n, rest) y = Reshape (g, k) }""",
+        w=RNG.standard_normal((4, 3, 3, 3)),
+        zero=np.array([0]),
+        rest=np.array([-1]),
+    )
+    assert bottlenecks(canonical(model), "y")[:2] == ["c", "r"]
