@@ -10,7 +10,8 @@ from .preprocess import CHANNELS, Preprocess, known_fields
 
 # `centre`: the part of the resized photo's shorter side that the window keeps, or the parts of both sides;
 # what `resize` is at one size. 224 of 256, the habit of AlexNet's training code, is what torchvision, Caffe
-# and TensorFlow-Slim all evaluate with.
+# and TensorFlow-Slim all evaluate with. `oblong`: the fit where the size is not square.
+RELATIVE = {"centre": "resize", "oblong": "fit"}  # facts that a size makes a field of
 _CENTRE = 224 / 256
 _INCEPTION: dict[str, Any] = {"fit": "crop", "centre": _CENTRE, "scale": 1 / 127.5, "mean": (1.0,)}
 
@@ -98,8 +99,9 @@ def facts_of(said: Said, found: Mapping[str, Any] | None = None) -> dict[str, An
     base = _at_any_size(found or {})
     if name is not None:
         base = {key: base[key] for key in ("size", "layout") if key in base} | PRESETS[name]
-    if "resize" in beside:
-        base.pop("centre", None)
+    for relative, field in RELATIVE.items():
+        if field in beside:
+            base.pop(relative, None)
     return base | known_fields({key: _value(key, value) for key, value in beside.items()})
 
 
@@ -133,6 +135,8 @@ def completed(facts: Mapping[str, Any], size: tuple[int, int], layout: str, chan
     Raises BadRequest where the facts are those of other channels than the model takes.
     """
     fields = {**facts, "size": size, "layout": layout}
+    if (oblong := fields.pop("oblong", None)) and size[0] != size[1]:
+        fields["fit"] = oblong
     if isinstance(centre := fields.pop("centre", None), tuple):
         fields["resize"] = tuple(max(1, round(n / part)) for n, part in zip(size, centre, strict=True))
     elif centre:

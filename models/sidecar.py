@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from ..engine.errors import BadRequest
 from .labels import find_label_file, parse_json, read_labels, read_text, to_labels
 from .preprocess import Preprocess, known_fields
-from .presets import ENOUGH
+from .presets import ENOUGH, RELATIVE
 from .producers import bitmap, huggingface, lobe, paddle, roboflow, timm, ultralytics
 
 PREPROCESS_KEY, LABELS_KEY, CHARACTERS_KEY = "onnxlens.preprocess", "onnxlens.labels", "character"
@@ -62,7 +62,7 @@ def find(path: Path, metadata: Mapping[str, str], classes: int | None = None) ->
     passed over, and `source` says why.
     """
     notes: list[str] = []
-    facts = _first(_preprocesses(path, metadata), "preprocessing", notes)
+    facts = _first(_preprocesses(path, metadata), "preprocessing", notes, lambda f: f.keys() >= ENOUGH)
     labels = _first(_labels(path, metadata, classes), "labels", notes)
     readout = _first(_readouts(path), "readout", notes)
     return Sidecar(facts, labels, "; ".join(notes), readout)
@@ -71,8 +71,14 @@ def find(path: Path, metadata: Mapping[str, str], classes: int | None = None) ->
 _Source = tuple[str, Callable[[], _T | None]]
 
 
-def _first(sources: Iterator[_Source[_T]], what: str, notes: list[str]) -> _T | None:
-    """The first source that has something. Adds to `notes` where it was, and what was passed over."""
+def _first(
+    sources: Iterator[_Source[_T]], what: str, notes: list[str], is_enough: Callable[[_T], bool] = bool
+) -> _T | None:
+    """The first source that has enough, else the first that has something.
+
+    Adds to `notes` where it was, and what was passed over.
+    """
+    some: tuple[str, _T] | None = None
     for where, read in sources:
         try:
             found = read()
@@ -80,19 +86,24 @@ def _first(sources: Iterator[_Source[_T]], what: str, notes: list[str]) -> _T | 
             reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error
             notes.append(f"{what} in {where} passed over: {reason}")
             continue
-        if found is not None:
+        if found is not None and is_enough(found):
             notes.append(f"{what} from {where}")
             return found
-    return None
+        some = some or (None if found is None else (where, found))
+    if some is None:
+        return None
+    notes.append(f"{what} in part from {some[0]}")
+    return some[1]
 
 
 def _preprocesses(path: Path, metadata: Mapping[str, str]) -> Iterator[_Source[dict[str, Any]]]:
     def usable(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
         if facts is None:
             return None
-        fields = known_fields(facts)
+        relative = {key: value for key, value in facts.items() if key in RELATIVE}
+        fields = known_fields({key: value for key, value in facts.items() if key not in RELATIVE})
         Preprocess(**{"size": (1, 1), **fields})  # which raises for what is out of range
-        return fields
+        return fields | relative
 
     if text := metadata.get(PREPROCESS_KEY):
         yield "the model's metadata", lambda: usable(Preprocess.from_dict(parse_json(text)).to_dict())

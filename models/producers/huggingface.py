@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..labels import to_labels
+from . import timm
 from .processors import SPECIAL, Config, Facts, plain, table
 
 
@@ -22,6 +23,8 @@ def facts(config: Any, model: Any = None) -> Facts:
     name = _class(config, model)
     if name is None:
         return _unnamed(config)
+    if name == "TimmWrapper" and (found := timm.facts(config) or timm.facts(model)):
+        return found
     if name not in table()["classes"]:
         raise ValueError(f"onnxlens does not know how {name:.80}ImageProcessor makes pictures")
     said = {key: value for key, value in config.items() if value is not None}

@@ -34,8 +34,8 @@ def facts(config: Any) -> dict[str, Any] | None:
     The photo is resized to `crop_pct` more than the input - by `crop_mode` its shorter side, both sides or
     its longer one -, and the middle is taken. None without `pretrained_cfg`.
     """
-    stored = config.get("pretrained_cfg") if isinstance(config, Mapping) else None
-    if not isinstance(stored, Mapping):
+    stored = _stored(config)
+    if stored is None:
         return None
     cfg = _USUAL | {key: stored[key] for key in _USUAL if stored.get(key)}
     size, part = cfg["input_size"], cfg["crop_pct"]
@@ -68,6 +68,17 @@ def facts(config: Any) -> dict[str, Any] | None:
 
 
 def labels(config: Any) -> list[str] | None:
-    """`label_names`."""
-    names = config.get("label_names") if isinstance(config, Mapping) else None
+    """`label_names`, which older files call `labels`."""
+    if not isinstance(config, Mapping):
+        return None
+    names = config.get("label_names") or (config.get("labels") if _stored(config) else None)
     return to_labels(names) if names else None
+
+
+def _stored(config: Any) -> Mapping[str, Any] | None:
+    """The configuration itself: in a table of its own, or in older files among all else."""
+    if not isinstance(config, Mapping):
+        return None
+    if isinstance(stored := config.get("pretrained_cfg"), Mapping):
+        return stored
+    return config if {"architecture", "input_size", "mean"} <= config.keys() else None

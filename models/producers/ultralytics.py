@@ -27,8 +27,7 @@ def facts(metadata: Mapping[str, str]) -> dict[str, Any]:
     size = (size, size) if isinstance(size, int) else tuple(size) if isinstance(size, list | tuple) else size
     if metadata["task"] != "classify":
         return {"size": size, "fit": "letterbox", "antialias": False, "fill": 114} | _UNIT
-    is_square = isinstance(size, tuple) and len(set(size)) == 1
-    return {"size": size, "fit": "crop" if is_square else "stretch"} | _UNIT
+    return {"size": size, "fit": "crop", "oblong": "stretch"} | _UNIT
 
 
 def labels(metadata: Mapping[str, str]) -> list[str]:

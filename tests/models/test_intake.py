@@ -32,8 +32,8 @@ def test_size_layout_and_fields_complete_what_the_metadata_says(model):
     path = model(("h", "w"), metadata=YOLO)
     found = {"fit": "crop", "scale": 1 / 255}
     assert Lens(path).preprocess == Preprocess(size=(64, 64), **found)
-    lens = Lens(path, size=(96, 128))
-    assert lens.preprocess == Preprocess(size=(96, 128), **found)
+    lens = Lens(path, size=(96, 96))
+    assert lens.preprocess == Preprocess(size=(96, 96), **found)
     assert lens.labels == NAMES
     assert "Ultralytics" in lens.source
     lens = Lens(path, preset={"mean": 0.5, "fit": "stretch"})

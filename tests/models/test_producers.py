@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxlens.models.preprocess import Preprocess
-from onnxlens.models.producers import bitmap, lobe, paddle, roboflow, timm, ultralytics
+from onnxlens.models.presets import completed, facts_of
+from onnxlens.models.producers import bitmap, huggingface, lobe, paddle, roboflow, timm, ultralytics
 from onnxlens.models.sidecar import Sidecar, find
 
 H, W = 240, 480
@@ -17,7 +17,7 @@ THREE = ["cat", "dog", "fish"]
 
 
 def made(facts, size=(48, 48)):
-    return Preprocess(**{"size": size, **facts})
+    return completed(facts_of(None, facts), facts.get("size", size), "nchw", 3)
 
 
 # -- Ultralytics -----------------------------------------------------------------------------------------
@@ -42,6 +42,13 @@ def test_an_ultralytics_classifier_crops_a_square_and_stretches_else(imgsz, size
     assert found.size == size
     assert found.antialias
     np.testing.assert_allclose(found.box(H, W), box, atol=1e-9)
+
+
+def test_another_size_decides_anew_whether_an_ultralytics_classifier_crops():
+    facts = ultralytics.facts(said("classify", "[64, 64]"))
+    assert completed(facts_of(None, facts), (96, 96), "nchw", 3).fit == "crop"
+    assert completed(facts_of(None, facts), (64, 96), "nchw", 3).fit == "stretch"
+    assert completed(facts_of({"fit": "crop"}, facts), (64, 96), "nchw", 3).fit == "crop"
 
 
 @pytest.mark.parametrize("task", ["detect", "segment", "pose", "obb"])
@@ -77,7 +84,8 @@ def test_image_metadata(order, channels, name, black, white):
         "image.nominalPixelRange": name,
         "Image.ColorSpaceGamma": "SRGB",
     }
-    found = made(bitmap.facts(metadata))
+    facts = bitmap.facts(metadata)
+    found = completed(facts_of(None, facts), (48, 48), "nchw", 1 if channels == "grey" else 3)
     assert found.channels == channels
     for tone, wanted in ((0, black), (255, white)):
         np.testing.assert_allclose(found(np.full((48, 48, 3), tone, np.uint8))[0], wanted, atol=1e-4)
@@ -105,8 +113,16 @@ def test_image_metadata_that_photos_do_not_fit(metadata, why):
     assert len(str(caught.value)) < 250
 
 
-def test_half_of_the_image_metadata_says_nothing():
-    assert bitmap.facts({"Image.BitmapPixelFormat": "Rgb8"}) is None
+def test_half_of_the_image_metadata_is_not_enough_and_is_kept(tmp_path):
+    half = {"Image.BitmapPixelFormat": "Bgr8"}
+    found = find(tmp_path / "model.onnx", half)
+    assert found.facts["channels"] == "bgr"
+    assert not found.is_enough
+    assert found.source == "preprocessing in part from the model's image metadata"
+    assert bitmap.facts({"image.other": "x"}) is None
+    # What says all comes before what says a part.
+    (tmp_path / "config.json").write_text(json.dumps(config()))
+    assert find(tmp_path / "model.onnx", half).facts == timm.facts(config())
 
 
 # -- timm ------------------------------------------------------------------------------------------------
@@ -146,6 +162,11 @@ def test_timms_numbers():
     assert made(timm.facts(config())).interpolation == "cubic"
     assert made(timm.facts(config(crop_mode="border"))).fill == (124, 116, 104)
     assert timm.labels(config()) == THREE
+    older = {"architecture": "resnet18", "labels": THREE, **config(mean=[0.5, 0.4, 0.3])["pretrained_cfg"]}
+    assert timm.facts(older) == timm.facts(config(mean=[0.5, 0.4, 0.3]))
+    assert timm.labels(older) == THREE
+    wrapped = {"image_processor_type": "TimmWrapperImageProcessor"}
+    assert huggingface.facts(wrapped, config()) == timm.facts(config())
     assert timm.facts({"model_type": "vit"}) is timm.labels({"model_type": "vit"}) is None
 
 
