@@ -73,6 +73,8 @@ def _size(c: Config) -> Config:
     size = c.get("size")
     if isinstance(size, int):
         return {"height": size, "width": size} if c.get("is_square") else {"shortest_edge": size}
+    if isinstance(size, list) and len(size) == 2:
+        return {"height": size[0], "width": size[1]}
     if not isinstance(size, Mapping):
         raise ValueError("its size is neither a number nor an object")
     return size
@@ -206,7 +208,8 @@ def _donut(c: Config) -> Facts:
             raise ValueError(f"its {key} makes the part of a photo depend on what it shows")
     if not c.get("do_thumbnail") or not c.get("do_pad"):
         raise ValueError(_OPEN)
-    return _padded(c, _pair(_size(c)), 0, "centre") | {"rounding": "down"}
+    size = c["size"][::-1] if isinstance(c["size"], list) else c["size"]  # a list is (width, height)
+    return _padded(c, _pair(_size({**c, "size": size})), 0, "centre") | {"rounding": "down"}
 
 
 def _dpt(c: Config) -> Facts:

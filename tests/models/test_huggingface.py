@@ -149,6 +149,7 @@ def test_each_class_by_its_own_arithmetic(name, said, box, arithmetic, ending):
             {"size": {"height": 64, "width": 48}, "do_crop_margin": False},
             (-147, 0, 387, 400),
         ),
+        ("Donut", {"size": [48, 64]}, (-147, 0, 387, 400)),  # as older files have it
         ("Owlv2", {"size": square(60)}, (0, 0, 400, 400)),
         ("Sam", {"size": {"longest_edge": 60}, "pad_size": square(60)}, (0, 0, 400, 400)),
         ("Janus", {"size": square(60)}, (-80, 0, 320, 400)),
