@@ -210,6 +210,21 @@ def test_a_photo_for_a_model_without_classes(place, run):
     assert record["images"][0]["lost"] == ""
 
 
+def test_a_photo_for_a_model_of_whole_numbers(place, run):
+    model = colours()
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    model.graph.node[0].input[0] = "scaled"
+    model.graph.node.insert(0, helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT))
+    model.graph.node.insert(1, helper.make_node("Mul", ["pixels", "unit"], ["scaled"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1 / 255), "unit"))
+    onnx.save(model, "whole.onnx")
+    done = run("doctor", "whole.onnx", "red.png")
+    assert done.code == 0, done.err
+    assert done.out.startswith("gradients lead from scores to pixels\n")
+    assert "red.png: red" in done.out
+    assert "red.png: the gradient arrives" in done.out
+
+
 def test_a_photo_for_a_classifier(place, run):
     done = run("doctor", "model.onnx", "red.png")
     assert "red.png: red 0." in done.out or "red.png: red 1." in done.out
