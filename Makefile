@@ -1,13 +1,20 @@
 ENV ?= ../onnxlens-env
 BIN = $(ENV)/bin
+FLOORS ?= ../onnxlens-floors
 
-.PHONY: test test-all lint bench figures docs
+.PHONY: test test-all test-floors lint bench figures docs
 
 test:
 	$(BIN)/python -m pytest
 
 test-all:
 	$(BIN)/python -m pytest -m ""
+
+test-floors:
+	python3 -m venv --clear $(FLOORS)
+	python3 tests/house/lowest.py > $(FLOORS)/lowest.txt
+	$(FLOORS)/bin/pip install -q -c $(FLOORS)/lowest.txt -e '.[test]'
+	$(FLOORS)/bin/python -m pytest
 
 lint:
 	$(BIN)/ruff check .
