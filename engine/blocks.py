@@ -11,7 +11,7 @@ from .anatomy import seeing
 from .errors import NoRule
 from .graph import Graph, Tensor
 from .nodes import captured, describe, key_of, reads, schema_of
-from .types import is_float
+from .types import is_float, is_real
 
 _POSITIONS = "gives positions, which do not change by a little"
 REASONS = {
@@ -69,7 +69,9 @@ def not_real(value: Tensor, name: str) -> str:
         if behind
         else "ask for one behind it by `wrt`"
     )
-    return f"{name!r} is of type {value.dtype}: only floating-point values have gradients; {ask}"
+    stored = value.dtype is not None and is_float(value.dtype)
+    real = "only floating-point values have gradients" + ", of 16 bits or more" * stored
+    return f"{name!r} is of type {value.dtype}: {real}; {ask}"
 
 
 @contextmanager
@@ -108,5 +110,4 @@ def value_behind(graph: Graph, name: str) -> str | None:
 
 
 def _is_real(graph: Graph, name: str) -> bool:
-    dtype = graph[name].dtype
-    return dtype is not None and is_float(dtype)
+    return is_real(graph[name].dtype)

@@ -34,7 +34,15 @@ from .folding import LITERAL, elements, folded
 from .graph import Graph
 from .nodes import captured, describe, key_of, ours, reads, renamed, schema_of, understood
 from .sizes import Dim
-from .upgrades import leave_out_empty, say_older_opset, write_function_defaults, write_old_resize
+from .upgrades import (
+    OWN_STEPS,
+    leave_out_empty,
+    say_older_opset,
+    takes_own_steps,
+    write_function_defaults,
+    write_old_resize,
+    write_plain_steps,
+)
 from .widen import is_narrow, widen
 from .windows import write_window
 
@@ -128,15 +136,17 @@ def _converted(light: ModelProto, weights: Mapping[str, TensorProto]) -> ModelPr
             f"the model is of opset {opset}, newer than the installed onnx knows; pip install -U onnx"
         )
     say_older_opset(light, RUN)
-    if opset < OPSET:
+    lowest = OWN_STEPS if takes_own_steps(light) else OPSET
+    if opset < lowest:
         try:
-            light = _at_opset(light)
+            light = _at_opset(light, lowest)
         except Exception as error:  # C++ assertions come as several kinds
             reason = " ".join(str(error).split())[:200]
-            raise BadModel(f"cannot bring the model from opset {opset} to {OPSET}: {reason}") from error
+            raise BadModel(f"cannot bring the model from opset {opset} to {lowest}: {reason}") from error
         if opset < 11:
             write_old_resize(light, weights)
         _mark_added(light, known)
+    write_plain_steps(light)
     taken = {n.name for n in light.graph.node}
     for node in light.graph.node:
         name = names.get(node.output[0], "") if node.output else ""
@@ -146,18 +156,18 @@ def _converted(light: ModelProto, weights: Mapping[str, TensorProto]) -> ModelPr
     return light
 
 
-def _at_opset(light: ModelProto) -> ModelProto:
+def _at_opset(light: ModelProto, opset: int) -> ModelProto:
     """By ONNX's converter, which stops at operators of ai.onnx that ONNX does not know.
 
     ONNX Runtime writes some (SimplifiedLayerNormalization), so they pass under a domain that it leaves alone.
     """
     strangers = [n for n in light.graph.node if n.domain in ("", "ai.onnx") and not onnx.defs.has(n.op_type)]
     if not strangers:
-        return version_converter.convert_version(light, OPSET)
+        return version_converter.convert_version(light, opset)
     for node in strangers:
         node.domain = STRANGERS
     light.opset_import.append(helper.make_opsetid(STRANGERS, 1))
-    light = version_converter.convert_version(light, OPSET)
+    light = version_converter.convert_version(light, opset)
     for node in light.graph.node:
         if node.domain == STRANGERS:
             node.domain = ""
@@ -202,7 +212,7 @@ def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[
         node = node if again.keys().isdisjoint(reads(node)) else renamed(node, again)
         if append(graph, node, known, kept=keep | set(outputs), declared=declared):
             q = node.output[0] if node.output else ""
-            if key_of(node) in ("QuantizeLinear", "DynamicQuantizeLinear") and "int" in str(graph[q].dtype):
+            if key_of(node) in ("QuantizeLinear", "DynamicQuantizeLinear"):
                 graph.twins[q] = node.input[0]  # the real numbers before they were rounded
             integers = show_real(graph, node, taken) if q in moved else None
             if integers is not None:

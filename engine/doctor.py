@@ -22,7 +22,7 @@ from .graph import Graph
 from .network import Network
 from .nodes import OURS, key_of, reads
 from .readouts import score_name
-from .types import is_float
+from .types import is_real
 
 SHOWN = 20  # values that are not finite, at most
 CLOSE = 1e-4  # to an end of its range: there is hardly any gradient left
@@ -94,7 +94,7 @@ def examine(
     ofs, wrts = list(of) or [score_name(graph, output)], list(wrt) or _real_input(graph)
     for name in (*of, *wrts):
         value = graph[graph.twins.get(name, name)]
-        if value.dtype is not None and not is_float(value.dtype):
+        if value.dtype is not None and not is_real(value.dtype):
             raise BadRequest(not_real(value, name))
     finding = find(graph, ofs, wrts)
     asked = of or wrt or finding.verdict != "blocked"
@@ -119,7 +119,7 @@ def tried(network: Network, finding: Finding) -> Finding:
 def _real_input(graph: Graph) -> list[str]:
     """The image, or the first real value behind it."""
     image = default_input(graph)
-    whole = [n for n in image if (d := graph[n].dtype) is not None and not is_float(d)]
+    whole = [n for n in image if (d := graph[n].dtype) is not None and not is_real(d)]
     return [value_behind(graph, name) or name for name in whole] or image
 
 
@@ -214,7 +214,7 @@ def health(network: Network, feeds: Iterable[Mapping[str, np.ndarray]]) -> Healt
     """Run images through a network and look at its activations; each feed is one image, (1, ...) by name."""
     graph = network.graph
     made = {o: n.op_type for n in graph.nodes for o in n.output[:1] if o and not o.startswith(OURS)}
-    names = [o for o in made if (d := graph[o].dtype) is not None and is_float(d)]
+    names = [o for o in made if (d := graph[o].dtype) is not None and is_real(d)]
     alive: dict[str, Any] = {}
     ends: dict[str, list[float]] = {}
     broken: set[str] = set()

@@ -38,7 +38,7 @@ from .nodes import (
 from .readouts import score_name
 from .rules import VJP, quantisation
 from .sizes import Dim
-from .types import is_float
+from .types import is_float, is_real
 from .variants import TABLES
 
 QUANTISING = {*quantisation.RULES, *quantised.BODIES}
@@ -101,7 +101,7 @@ def differentiate(
     """
     for name in (*ofs, *wrts):
         value = inside(graph, name)
-        if value.dtype is None or not is_float(value.dtype):
+        if not is_real(value.dtype):
             raise BadRequest(not_real(value, name))
     seeds = {}
     for name in ofs:
@@ -136,8 +136,8 @@ def refusal(graph: Graph, node: NodeProto, wrt: Iterable[str] | None = None) -> 
     sources = set(reads(node) if wrt is None else wrt)
     grads: Grads = {}
     for y in (Tensor(graph, o) for o in node.output if o and _carries(graph, node, o, sources)):
-        whole = y.dtype is not None and not is_float(y.dtype)
-        grads[y.name] = [op.Cast(y, to=TensorProto.FLOAT) if whole else y]
+        stored = y.dtype is not None and not is_real(y.dtype)
+        grads[y.name] = [op.Cast(y, to=TensorProto.FLOAT) if stored else y]
     try:
         _walk(graph, [node], grads, sources, VJP)
     except NoRule as stop:

@@ -36,6 +36,11 @@ def is_float(dtype: np.dtype) -> bool:
     return dtype.kind == "f" or "float" in dtype.name
 
 
+def is_real(dtype: np.dtype | None) -> bool:
+    """True for the floating-point types that are computed in; those of 8 bits and fewer only store."""
+    return dtype is not None and is_float(dtype) and dtype.itemsize > 1
+
+
 def shape_of(type_: TypeProto | None) -> tuple[Dim, ...] | None:
     """The shape of an ONNX tensor type; None where the rank is not known."""
     if type_ is None or not type_.tensor_type.HasField("shape"):

@@ -10,6 +10,8 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from .graph import Graph
 from .nodes import every_node, schema_of
 
+OWN_STEPS = 21  # see takes_own_steps
+
 
 def write_function_defaults(model: ModelProto) -> None:
     """Write the default attributes of a model's own functions into their calls: the inliner drops them."""
@@ -50,6 +52,24 @@ def leave_out_empty(node: NodeProto, graph: Graph) -> None:
     for i, name in enumerate(node.input):
         if i and name in graph.constants and 0 in graph.constants[name].dims:
             node.input[i] = ""
+
+
+def takes_own_steps(model: ModelProto) -> bool:
+    """True where ONNX Runtime's own QuantizeLinear and DequantizeLinear are in a model.
+
+    It has them for 16 and 4 bits, which those of ONNX have from opset 21 (OWN_STEPS) on.
+    """
+    return any(map(_is_own_step, every_node(model.graph.node)))
+
+
+def write_plain_steps(model: ModelProto) -> None:
+    """Spell ONNX Runtime's own QuantizeLinear and DequantizeLinear as ONNX's: they share their kernels."""
+    for node in filter(_is_own_step, every_node(model.graph.node)):
+        node.domain = ""
+
+
+def _is_own_step(node: NodeProto) -> bool:
+    return node.domain == "com.microsoft" and node.op_type in ("QuantizeLinear", "DequantizeLinear")
 
 
 def say_older_opset(model: ModelProto, newest: int) -> None:

@@ -142,6 +142,14 @@ def qgemm(
     return y if ys is None else whole(y, ys, yz)
 
 
+def qlinear_where(
+    condition: Tensor, a: Tensor, sa: Tensor, za: Tensor, b: Tensor, sb: Tensor, zb: Tensor, ys: Tensor,
+    yz: Tensor,
+) -> Tensor:  # fmt: skip
+    """Of two tensors, each on its own scale, one or the other in each place."""
+    return whole(op.Where(condition, real(a, sa, za), real(b, sb, zb)), ys, yz)
+
+
 def qlinear_concat(ys: Tensor, yz: Tensor, *parts: Tensor, axis: int) -> Tensor:
     """Parts (x, s, z), each on its own scale, joined on one."""
     reals = [real(*triple) for triple in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
@@ -233,6 +241,7 @@ BODIES = {
     MS + "QLinearAdd": binary(op.Add),
     MS + "QLinearMul": binary(op.Mul),
     MS + "QLinearConcat": qlinear_concat,
+    MS + "QLinearWhere": qlinear_where,
     MS + "QLinearGlobalAveragePool": unary(_average),
     MS + "QLinearSigmoid": unary(op.Sigmoid),
     MS + "QLinearLeakyRelu": unary(op.LeakyRelu),

@@ -158,6 +158,12 @@ CASES = {
         {"w8": OTHER, "ws": np.float32(0.01), "wz": np.uint8(128)},
         {"w": (OTHER.astype(np.float32) - 128) * np.float32(0.01)},
     ),
+    "QLinearWhere": (
+        f"q = {C}QLinearWhere (choice, x8, xs, xz, w8, ws, wz, ys, yz)",
+        "r = Where (choice, x, w)",
+        {"w8": OTHER, "ws": np.float32(0.01), "wz": np.uint8(128), "choice": OTHER % 3 > 0},
+        {"w": (OTHER.astype(np.float32) - 128) * np.float32(0.01), "choice": OTHER % 3 > 0},
+    ),
     "QLinearGlobalAveragePool": (
         f"q = {C}QLinearGlobalAveragePool <channels_last = 0> (x8, xs, xz, ys, yz)",
         "r = GlobalAveragePool (x)", {}, {},

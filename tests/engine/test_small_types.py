@@ -8,7 +8,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from oracles.networks import parsed, run
 
-from onnxlens.engine.errors import BadModel
+from onnxlens.engine.doctor import examine
+from onnxlens.engine.errors import BadModel, BadRequest
 from onnxlens.engine.export import split
 from onnxlens.engine.gradient import gradient, training_graph
 from onnxlens.engine.network import Network
@@ -156,3 +157,55 @@ def test_types_without_a_kernel_are_named():
         BadModel, match="no kernel for the DequantizeLinear node 'w' of opset 23 on float4_e2m1fn"
     ):
         Network(model, provider="cpu").run({"x": np.ones((1, 64), "f")})
+
+
+def rounded(dtype, domain, opset):
+    """A network whose map is rounded to a type on the way, and the same without the rounding."""
+    body = """(float[1,3,8,8] x) => (float[1,5] y) {{
+        c = Conv <strides = [4,4]> (x, w)  r = Tanh (c)  {}
+        g = GlobalAveragePool ({}) m = Flatten (g)  y = MatMul (m, v) }}"""
+    weights = {
+        "w": np.random.default_rng(0).normal(0, 0.2, (8, 3, 4, 4)),
+        "v": np.random.default_rng(1).normal(0, 1, (8, 5)),
+        "step": np.float32(0.5 if dtype == ml_dtypes.int4 else 0.01),
+        "zero": np.array(2000 if dtype == np.uint16 else 0, dtype),
+    }
+    model = parsed(
+        body.format(
+            f"q = {domain}QuantizeLinear (r, step, zero)  d = {domain}DequantizeLinear (q, step, zero)", "d"
+        ),
+        opset,
+        **weights,
+    )
+    model.ir_version = 11
+    if domain:
+        model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return model, parsed(body.format("", "r"), opset, **weights)
+
+
+ROUNDINGS = [
+    *((kind, "", 21) for kind in ("int16", "uint16", "int4", "float8_e4m3fn", "float8_e5m2")),
+    *((kind, "com.microsoft.", opset) for kind in ("int16", "uint16", "int8", "int4") for opset in (13, 22)),
+]
+
+
+@pytest.mark.parametrize(("kind", "domain", "opset"), ROUNDINGS)
+def test_maps_that_are_rounded(kind, domain, opset):
+    """By ONNX's operators, and by ONNX Runtime's own, which its tools write for 16 bits before opset 21."""
+    model, twin = rounded(np.dtype(getattr(ml_dtypes, kind, kind)), domain, opset)
+    network = Network(model, provider="cpu")
+    np.testing.assert_array_equal(network.run({"x": X})["y"], run(model, {"x": X})["y"])
+    feeds = {"x": X, "seed/y": RNG.standard_normal((1, 5)).astype("f")}
+    found, expected = (run(gradient(m, of="y", wrt="r"), feeds)["grad/r"] for m in (model, twin))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert not examine(model).blocks
+    assert network.graph.twins["q"] == "r"
+
+
+def test_a_cast_to_8_bits_only_stores():
+    """What is asked of it is said of the value before."""
+    model = parsed(
+        "(float[2,3] x) => (float[2,3] y) { r = Tanh (x) q = Cast <to = 17> (r) y = Cast <to = 1> (q) }", 21
+    )
+    with pytest.raises(BadRequest, match=r"'q' is of type float8_e4m3fn: .* of 16 bits or more; .* 'r'"):
+        gradient(model, of="q", wrt="x")
