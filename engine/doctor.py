@@ -14,7 +14,7 @@ from .anatomy import default_input, last_features
 from .blocks import STEPS, no_rule, not_real, value_before, value_behind, why
 from .bodies import BODIES
 from .canonical import canonical
-from .errors import BadRequest, OnnxlensError
+from .errors import BadRequest, NoRule, OnnxlensError
 from .expansion import specified_function
 from .file import Source
 from .gradient import VJP, depending, differentiate, leading, refusal
@@ -111,6 +111,8 @@ def tried(network: Network, finding: Finding) -> Finding:
         if finding.open:
             graph = network.graph.copy()
             network.compile(graph, differentiate(graph, finding.of, finding.open))
+    except NoRule as error:  # a way that leads there is of no use beside one that must not be left out
+        return replace(finding, open=[]) if finding.blocks else replace(finding, refused=str(error))
     except OnnxlensError as error:
         return replace(finding, refused=str(error))
     return finding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from onnx import FunctionProto, NodeProto, TensorProto, TypeProto, helper, inliner
 
 from .blocks import why
@@ -12,6 +13,7 @@ from .canonical import append
 from .errors import BadModel, NoRule
 from .graph import Graph, Tensor, op
 from .nodes import defaults, describe, is_variadic, key_of, named, renamed, schema_of
+from .types import is_float
 from .windows import write_window
 
 
@@ -64,13 +66,14 @@ def specified_body(graph: Graph, node: NodeProto) -> list[str]:
     function = specified_function(graph, node)
     if function is None:
         raise NoRule(why(graph, node))
-    inputs = list(dict.fromkeys(i for i in node.input if i))
-    if not all(i in graph.types for i in inputs):
+    if not all(i in graph.types for i in node.input if i):
         raise BadModel(
             f"{describe(node)} reads values of unknown type; run the model through onnx-simplifier"
         )
     outputs = [graph.fresh(node.op_type) if o else "" for o in node.output]
     call = _complete(graph, node)
+    _say_masked(graph, call)
+    inputs = list(dict.fromkeys(i for i in call.input if i))
     call.domain, call.op_type = function.domain, function.name
     del call.output[:]
     call.output.extend(outputs)
@@ -91,6 +94,19 @@ def specified_body(graph: Graph, node: NodeProto) -> list[str]:
         inner.name = ""
         append(graph, renamed(inner, own), known)
     return outputs
+
+
+def _say_masked(graph: Graph, call: NodeProto) -> None:
+    """Say -inf in the mask of an Attention for the lowest number, as ONNX Runtime takes it.
+
+    A query whose keys are all masked so is answered with 0, where the specification has the mean of all.
+    """
+    if call.op_type != "Attention" or len(call.input) < 4 or not call.input[3]:
+        return
+    mask = Tensor(graph, call.input[3])
+    if mask.dtype is not None and is_float(mask.dtype):
+        lowest = op.Equal(mask, float(np.finfo(mask.dtype).min))
+        call.input[3] = op.Where(lowest, -np.inf, mask).name
 
 
 def _complete(graph: Graph, node: NodeProto) -> NodeProto:

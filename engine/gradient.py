@@ -237,12 +237,15 @@ def leading(
 ) -> set[str]:
     """Every value that leads to the ends through inputs that have a gradient, the ends included.
 
-    Through nodes that compute one of the `stops` it is all inputs.
+    Through nodes that compute one of the `stops` it is all inputs, but for what only decides which graph
+    inside a node is run, or how often.
     """
     found = set(ends)
     for node in reversed(nodes):
         if not found.isdisjoint(node.output):
             inputs = node.input if node.output[0] in stops else _open(graph, node, VJP)
+            if bodies(node):
+                inputs = [i for i in inputs if i and graph[i].dtype != np.bool_]
             found.update(filter(None, (*inputs, *captured(node))))
     return found
 

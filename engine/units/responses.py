@@ -116,12 +116,13 @@ def _groups(graph: Graph, layers: Sequence[str]) -> Iterator[list[str]]:
 def stages(graph: Graph, score: str, most: int = STAGES) -> list[str]:
     """The feature maps that tell a network's story from input to score, in order.
 
-    Of those that everything passes through, the last of each resolution, and others evenly between them
-    until there are `most`. What is only handed on, to its activation or a normalisation, and what pooling
-    makes of another is left out.
+    Of those that everything passes through (of all, where there is none), the last of each resolution, and
+    others evenly between them until there are `most`. What is only handed on, to its activation or a
+    normalisation, and what pooling makes of another is left out.
     """
     known = views(graph)
-    maps = [n for n in bottlenecks(graph, score) if n in known and not n.startswith(OURS)]
+    mine = [n for n in known if not n.startswith(OURS) and graph.producer(n) is not None]
+    maps = [n for n in bottlenecks(graph, score) if n in mine] or mine
     cuts = [n for n in maps if (p := graph.producer(n)) and p.op_type not in POOLING] or maps
     shapes = [_shape(graph, name, known[name]) for name in cuts]
     kept = [

@@ -20,6 +20,7 @@ from onnxlens.engine.occlusions.occlusion import Hiding, answers
 from onnxlens.engine.occlusions.places import places
 from onnxlens.engine.optimise import optimised
 from onnxlens.engine.units.receptive import receptive_fields
+from onnxlens.engine.units.responses import stages
 from onnxlens.engine.units.weights import fixed_values
 
 X = np.random.default_rng(3).standard_normal((2, 4)).astype(np.float32)
@@ -352,3 +353,12 @@ def test_a_receptive_field_behind_a_body():
     assert fields["c"][4, 4].tolist() == [7, 7, 10, 10]
     assert (fields["t"] == [0, 0, 16, 16]).all()
     assert channel_axes(canonical(model))["c"] == 1
+
+
+def test_the_stages_of_a_network_whose_body_reads_the_image():
+    """Nothing but the image is passed by all, so the stages are all of its maps."""
+    body = MEANS["If"].replace(
+        "ReduceMean <keepdims = 0> (r0, sides)", "i = Conv (x, w0) b = ReduceMean <keepdims = 0> (i, sides)"
+    )
+    graph = canonical(picture(body.replace("b = i =", "i =")))
+    assert stages(graph, "y") == ["r0", "r4"]

@@ -290,3 +290,18 @@ def test_grad_cam_may_be_open_where_the_input_is_not():
     found = examine(parsed(body, w=W))
     assert (found.verdict, found.layer) == ("blocked", "q")
     assert examine(parsed(OPEN, w=W)).layer is None
+
+
+def test_a_way_beside_a_body_that_reads_what_matters_is_none():
+    """The gradient would lack a part, so none is given; what stops it is said once, and not what decides."""
+    model = parsed(
+        """(float[2,4] x, float[2,4] none) => (float[2,4] y) { f = Tanh (x)
+            m = ReduceMax <keepdims = 0> (f) o = ReduceMax <keepdims = 0> (none) flag = Greater (m, o)
+            t = If (flag) <
+            then_branch = yes () => (float[2,4] a) { a = Tanh (f) },
+            else_branch = no () => (float[2,4] b) { b = Identity (f) }
+        > y = Add (t, f) }"""
+    )
+    network = Network(model, "cpu", 1)
+    found = tried(network, examine(network.graph))
+    assert (found.verdict, [b.output for b in found.blocks]) == ("blocked", ["t"])

@@ -108,10 +108,12 @@ def fused(op_type, inputs, constants, end="", domain="", opset=23, **attributes)
 
 
 NARROW = ADDED.astype(np.float32)
+LOWEST = np.where(SEEN, 0, np.finfo(np.float32).min).astype(np.float32)  # as transformers has it
 MIXED = ["q", "k", "v", "", "", "mask"]
 FUSED = {
     "Attention": fused("Attention", ["q", "k", "v", "mask"], {"mask": SEEN}),
     "Attention, -inf added": fused("Attention", ["q", "k", "v", "mask"], {"mask": NARROW}),
+    "Attention, the lowest number added": fused("Attention", ["q", "k", "v", "mask"], {"mask": LOWEST}),
     "Attention of opset 24": fused("Attention", ["q", "k", "v", "mask"], {"mask": SEEN}, opset=24),
     "Attention, softcap": fused("Attention", ["q", "k", "v", "mask"], {"mask": SEEN}, softcap=2.0),
     "MultiHeadAttention": fused(
