@@ -126,15 +126,11 @@ def ended(line: str, out: Path) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr, out)
 
 
-def unit(model: Path) -> str:
-    """The name of a feature map two thirds of the way up, out of `onnxlens layers`; none where that fails."""
-    line = [sys.executable, "-m", "onnxlens", "layers", str(model), "--json"]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT)
-    listed = [json.loads(text) for text in done.stdout.splitlines()]
-    maps = [v for v in listed if len(v["shape"] or ()) == 4 and v["shape"][1:].count(1) < 2]
-    with_weights = [v for v in maps if v["weights"] and not v["operator"].endswith("Integer")]
-    maps = [v["name"] for v in with_weights or maps]
-    return maps[len(maps) * 2 // 3] if maps else "none"
+def unit(drawn: Path) -> str:
+    """The name of a feature map about two thirds of the way up, out of those that `activations` has drawn."""
+    manifest = drawn / "manifest.json"
+    shown = json.loads(manifest.read_text())["results"][0]["layers"] if manifest.exists() else []
+    return shown[len(shown) * 2 // 3]["layer"] if shown else "none"
 
 
 def verdict(row: Row, name: str, end: Ended, model: Path, photo: Path) -> tuple[str, str]:
@@ -273,17 +269,18 @@ def tried(row: Row, model: Path, place: Path, tries: Sequence[str]) -> dict[str,
     photos.mkdir(parents=True, exist_ok=True)
     photo = photos / f"{row.picture}.png"
     cv2.imwrite(str(photo), picture(row.picture))
-    cells, layer = {}, shlex.quote(unit(model))
-    for name in tries:
+    cells = {}
+    for name in dict.fromkeys(("activations", *tries)):
         out = place / name.replace(" ", "-")
         shutil.rmtree(out, ignore_errors=True)
         Path(f"{out}.onnx").unlink(missing_ok=True)
-        words = {"model": model, "photo": photo, "photos": photos, "out": out, "unit": layer}
-        line = TRIES[name].format(**words, flags=row.typed(name))
+        words = {"model": model, "photo": photo, "photos": photos, "out": out}
+        layer = shlex.quote(unit(place / "activations"))
+        line = TRIES[name].format(**words, unit=layer, flags=row.typed(name))
         cells[name] = verdict(row, name, ended(line, out), model, photo)
         if cells[name][1]:
             print(f"{row.name}, {name}: {cells[name][0]}: {cells[name][1]}", flush=True)
-    return cells
+    return {name: cells[name] for name in tries}
 
 
 def written(rows: dict[str, Row], table: dict[str, dict[str, tuple[str, str]]]) -> str:
