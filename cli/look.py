@@ -151,7 +151,10 @@ def _facts(view: View) -> list[str]:
 
 
 def _classes(view: View) -> str:
-    return f"{view.lens.readout.count} classes" if view.lens.has_classes else "no classes"
+    if not view.lens.has_classes:
+        return "no classes"
+    read = view.lens.readout
+    return f"{read.count} {'classes' if read.sure else 'values'}"
 
 
 def _layers(view: View) -> list[dict[str, str]]:

@@ -6,13 +6,15 @@ one less a Sigmoid, a Clip to 0 and 1 lie between 0 and 1, whatever the photo is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import exp, inf, isnan, log
 from typing import NamedTuple
 
 import numpy as np
+from onnx import NodeProto
 
 from .graph import SMALL, Graph
+from .nodes import attributes, bodies
 from .types import is_float
 
 
@@ -59,7 +61,11 @@ _FIRST: Callable[..., Interval] = lambda x, *_: x
 # What an operator makes of the intervals of its inputs, by its name in any domain.
 INTERVALS: dict[str, Callable[..., Interval]] = {
     **dict.fromkeys(
-        ("Softmax", "Sigmoid", "HardSigmoid", "QLinearSoftmax", "QLinearSigmoid"), lambda *_: _UNIT
+        (
+            *("Softmax", "Sigmoid", "HardSigmoid", "QLinearSoftmax", "QLinearSigmoid", "Hardmax"),
+            *("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not", "And", "Or", "Xor"),
+        ),
+        lambda *_: _UNIT,
     ),
     "LogSoftmax": lambda *_: Interval(-inf, 0),
     "Tanh": lambda *_: Interval(-1, 1),
@@ -68,6 +74,9 @@ INTERVALS: dict[str, Callable[..., Interval]] = {
     "Abs": lambda *_: _POSITIVE,
     "Exp": lambda x: Interval(exp(min(x.low, 700)), exp(x.high) if x.high < 700 else inf),
     "Log": lambda x: Interval(*(log(v) if 0 < v < inf else -inf if v <= 0 else inf for v in x)),
+    **dict.fromkeys(
+        ("Round", "Floor", "Ceil"), lambda x: Interval(float(np.floor(x.low)), float(np.ceil(x.high)))
+    ),
     "Neg": lambda x: Interval(-x.high, -x.low),
     "Reciprocal": lambda x: _quotient(Interval(1, 1), x),
     "Clip": _clip,
@@ -78,6 +87,7 @@ INTERVALS: dict[str, Callable[..., Interval]] = {
     "Sum": lambda *given: Interval(sum(i.low for i in given), sum(i.high for i in given)),
     **dict.fromkeys(("Concat", "Max", "Min", "Mean"), _hull),
     "Where": lambda _, a, b: _hull(a, b),
+    "AveragePool": lambda x: _hull(x, Interval(0, 0)),
     **dict.fromkeys(
         (
             *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout", "Transpose"),
@@ -96,11 +106,39 @@ def interval(graph: Graph, name: str) -> Interval:
     Of integers that stand for real numbers it is the bounds of these.
     """
     found: dict[str, Interval] = {"": ANYTHING}
-    for node in graph.ancestors([name]):
-        rule = INTERVALS.get(node.op_type)
-        result = rule(*(_of(graph, i, found) for i in node.input)) if rule and node.input else ANYTHING
-        found.update((o, result) for o in node.output)
+    _follow(graph, graph.ancestors([name]), found)
     return _of(graph, name, found)
+
+
+def _follow(graph: Graph, nodes: Iterable[NodeProto], found: dict[str, Interval]) -> None:
+    """Adds the bounds of what the nodes compute to those that were found before."""
+    for node in nodes:
+        rule = INTERVALS.get(node.op_type)
+        if rule and node.input:
+            result = rule(*(_of(graph, i, found) for i in node.input))
+            found.update((o, result) for o in node.output)
+        else:
+            given = [_of_bodies(graph, node, found, i) for i in range(len(node.output))]
+            found.update(zip(node.output, given, strict=True))
+
+
+def _of_bodies(graph: Graph, node: NodeProto, found: dict[str, Interval], index: int) -> Interval:
+    """The bounds of an output of an If, a Loop or a Scan: those of the graphs inside it, whatever they are
+    given, and of what is handed on where nothing is repeated.
+    """
+    given = []
+    for body in bodies(node):
+        own = dict.fromkeys((v.name for v in (*body.input, *body.initializer)), ANYTHING)
+        inner = {**found, **own}
+        _follow(graph, body.node, inner)
+        first = int(node.op_type == "Loop")  # says whether to go on
+        given.append(_of(graph, body.output[first + index].name, inner))
+    carried = {
+        "Loop": node.input[2:],
+        "Scan": node.input[: len(node.input) - attributes(node).get("num_scan_inputs", 0)],
+    }.get(node.op_type, [])
+    given += [_of(graph, name, found) for name in carried[index : index + 1]]
+    return _hull(*given) if given else ANYTHING
 
 
 def _of(graph: Graph, name: str, found: dict[str, Interval]) -> Interval:

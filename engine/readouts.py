@@ -13,37 +13,40 @@ classes, and behind either a sure answer has almost no gradient.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 from onnx import NodeProto
 
-from .anatomy import QUANTISING, RESHAPING, WEIGHTED, seeing
+from .anatomy import RESHAPING, WEIGHTED, default_input, seeing
 from .errors import BadRequest, nearest
 from .graph import Graph
 from .intervals import interval
-from .nodes import OURS, attributes, reads
+from .nodes import attributes, reads
 from .sizes import Dim
+from .squashing import PASSING, SQUASHED, squashing
 from .types import is_float
 
 KINDS = ("classes", "labels", "values")
-_PASSING = RESHAPING | QUANTISING | {"Transpose", "Clip"}
-_SQUASHING = {
-    **dict.fromkeys(("Softmax", "LogSoftmax", "QLinearSoftmax"), "classes"),
-    **dict.fromkeys(("Sigmoid", "QLinearSigmoid", "HardSigmoid"), "labels"),
-}
+# What makes features of scores: hardly any model has one behind its layer of classes.
+_GATING = {
+    "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "HardSwish", "Mish", "Softplus", "Softsign",
+    "Tanh", "Exp", "Abs", "Softmax", "Sigmoid",
+}  # fmt: skip
 _NORMALISING = {
     "LpNormalization", "LayerNormalization", "BatchNormalization", "InstanceNormalization",
     "GroupNormalization", "RMSNormalization", "SimplifiedLayerNormalization", "SkipLayerNormalization",
 }  # fmt: skip
 _POOLING = {
     "GlobalAveragePool", "GlobalMaxPool", "QLinearGlobalAveragePool", "AveragePool", "MaxPool", "ReduceMean",
-    "ReduceMax", "ReduceSum",
+    "ReduceMax", "ReduceSum", "LpPool", "GlobalLpPool", "NhwcMaxPool", "QLinearAveragePool",
+    "QLinearReduceMean",
 }  # fmt: skip
-# What has an entry for each thing that was found, and not for each class.
+# What has an entry for each thing that was found, or for each rank, and not for each class.
 _FINDING = {"NonMaxSuppression", "NonZero", "RoiAlign", "MultiClassNMS", "EfficientNMS_TRT", "BatchedNMS_TRT"}
+_RANKING = {"TopK", "Unique"}
 # Producers call outputs by what they hold; parts of such names of outputs that hold no class scores.
 _OTHERWISE = re.compile(
     r"box|bbox|landmark|keypoint|kpt|coord|offset|anchor|delta|embed|feature|hidden|pooler|vector|depth|mask|"
@@ -51,9 +54,9 @@ _OTHERWISE = re.compile(
     re.IGNORECASE,
 )
 
+_LOGITS = re.compile("logit", re.IGNORECASE)
 _CLASSES = re.compile(r"logit|prob|score|class|cls|softmax|sigmoid|pred", re.IGNORECASE)
 
-_SQUASHED = ("given", "logarithms")  # the forms of what is squashed in the model
 FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "given": lambda y: y,
     "logarithms": np.exp,
@@ -100,7 +103,7 @@ class Readout:
             return self
         if kind == "values":
             return replace(self, kind=kind, form="given", why="values, as said")
-        if self.sure and self.form in _SQUASHED:
+        if self.sure and self.form in SQUASHED:
             return replace(self, kind=kind)
         form = {"classes": "softmax", "labels": "sigmoid"}[kind]
         return replace(self, kind=kind, form=form, why=f"raw scores, a {form} laid over them")
@@ -175,7 +178,7 @@ def _evidence(readout: Readout) -> int:
     """How sure it is that an output holds the classes: it is squashed, called so, at least no embedding."""
     if not readout.sure:
         return 0
-    return 3 if readout.form in _SQUASHED else 2 if _CLASSES.search(readout.output) else 1
+    return 3 if readout.form in SQUASHED else 2 if _CLASSES.search(readout.output) else 1
 
 
 def _read(graph: Graph, output: str, depending: set[str]) -> Readout | str:
@@ -185,18 +188,23 @@ def _read(graph: Graph, output: str, depending: set[str]) -> Readout | str:
     zipped = last if last is not None and last.op_type == "ZipMap" else None
     if zipped is not None:
         value = zipped.input[0]
-    tensor = graph[value]
-    shape = tensor.shape
+    dtype, shape = graph[value].dtype, graph[value].shape
     shown = "of unknown shape" if shape is None else f"of shape {list(shape)}"
     if not _is_real(graph, value):
-        return f"{shown}, of {'unknown type' if tensor.dtype is None else tensor.dtype}"
+        return f"{shown}, of {'unknown type' if dtype is None else dtype}"
     if output not in depending:
         return f"{shown}, which does not depend on the picture"
-    if shape is None or not _is_of_classes(shape) or not _of_batch(graph, shape[0]):
+    value = _of_image(graph, value)
+    shape = graph[value].shape
+    batch = next(((graph[i].shape or (None,))[0] for i in default_input(graph)), None)
+    if shape is None or not _is_of_classes(shape, batch):
         return shown
-    if any(n.op_type in _FINDING and not depending.isdisjoint(reads(n)) for n in graph.ancestors([value])):
+    if _is_found(graph, value, depending, shape[0] == batch):
         return f"{shown}, of things that were found"
-    read = _judged(graph, output, value, prod(d for d in shape[1:] if isinstance(d, int)), depending)
+    count = prod(d for d in shape[1:] if isinstance(d, int))
+    if count in _things(graph, depending.intersection(graph.outputs) - {output}, batch):
+        return f"{shown}, of things that other outputs say more of"
+    read = _judged(graph, output, value, count, depending)
     return replace(read, names=_names(zipped)) if zipped is not None else read
 
 
@@ -209,107 +217,122 @@ def _names(node: NodeProto) -> tuple[str, ...]:
 
 def _judged(graph: Graph, output: str, value: str, count: int, depending: set[str]) -> Readout:
     """The readout of one number for each of `count` classes."""
-    if squashing := _squashing(graph, value, count):
-        kind, form, scores, why = squashing
+    if found := squashing(graph, value, count):
+        kind, form, scores, why = found
         return Readout(output, value, scores, kind, form, count, why)
     raw = Readout(output, value, value, "values", "given", count, "values, by the name of the output")
     if _OTHERWISE.search(re.split(r"[/.:]", output)[-1]):
         return raw
     if interval(graph, value).within(0, 1):
         return replace(raw, kind="labels", why="always between 0 and 1")
-    if _is_embedding(graph, value, depending):
-        return replace(raw, why="values: features, and no layer of classes behind them")
+    if not _LOGITS.search(output) and _is_embedding(graph, value, depending):
+        return replace(raw, why="values: no layer of classes comes last")
     return raw.read_as("classes" if count > 1 else "labels")
 
 
-def _squashing(graph: Graph, name: str, count: int) -> tuple[str, str, str, str] | None:
-    """What the last Softmax or Sigmoid before a value makes of it: kind, form, the scores before it, and why.
-
-    None where there is none whose numbers are passed on as they are, or as their logarithms.
-    """
-    logarithms = 0
-    while (node := graph.producer(name)) is not None and node.op_type in (*_PASSING, "Log", "Exp"):
-        logarithms += {"Log": 1, "Exp": -1}.get(node.op_type, 0)
-        name = node.input[0]
-    if node is None:
-        return None
-    logarithms += node.op_type == "LogSoftmax"
-    scores = _spelled_out(graph, node) if node.op_type == "Div" else node.input[0]
-    kind = "classes" if node.op_type == "Div" else _SQUASHING.get(node.op_type)
-    if scores is None or kind is None or logarithms not in (0, 1):
-        return None
-    if node.op_type != "Div" and kind == "classes":
-        shape, axis = graph[scores].shape, attributes(node).get("axis", -1)
-        if shape is not None and shape[axis : axis + 1 or None] != (count,):
-            return None
-    why = "behind a Softmax" if kind == "classes" else "behind a Sigmoid"
-    return kind, _SQUASHED[logarithms], _before(graph, scores), why
-
-
-def _spelled_out(graph: Graph, node: NodeProto) -> str | None:
-    """The scores of a Softmax in operators, exp(z) / Σ exp(z), of z less its maximum or as it is."""
-    power, total = map(graph.producer, node.input)
-    if power is None or total is None or (power.op_type, total.op_type) != ("Exp", "ReduceSum"):
-        return None
-    if total.input[0] != node.input[0]:
-        return None
-    z = power.input[0]
-    less = graph.producer(z)
-    most = graph.producer(less.input[1]) if less is not None and less.op_type == "Sub" else None
-    return most.input[0] if most is not None and most.op_type == "ReduceMax" else z
-
-
-def _before(graph: Graph, name: str) -> str:
-    """The model's own value that is passed on to a squashing by what the converter put before it."""
-    passing = RESHAPING | QUANTISING
-    while name.startswith(OURS) and (node := graph.producer(name)) is not None and node.op_type in passing:
-        name = node.input[0]
-    return name
-
-
 def _is_embedding(graph: Graph, name: str, depending: set[str]) -> bool:
-    """Whether a value is features, pooled or normalised, with no layer of classes behind them.
+    """Whether a value is features, pooled, normalised or gated, with no layer of classes behind them.
 
-    Such a layer is dense, or a convolution right before the pooling with a ReLU at most between (SqueezeNet).
+    Such a layer is dense, or a convolution right before the pooling; behind a ReLU (SqueezeNet) it is one of
+    1 x 1, since wider ones end the networks that are cut off before their head.
     """
-    pooled = False
+    pooled = gated = False
     while (node := graph.producer(name)) is not None:
         sources = [i for i in node.input if i in depending]
-        if node.op_type in _NORMALISING or (node.op_type == "Div" and _is_norm(graph, node)):
+        if node.op_type in _NORMALISING or _is_norm(graph, node):
             return True
-        if node.op_type in WEIGHTED or len(sources) != 1:
-            return pooled and node.op_type not in WEIGHTED
+        if node.op_type in WEIGHTED:
+            is_map = _places(graph, node) > 1
+            return (
+                (gated and _is_wide(graph, node)) if is_map and pooled else is_map or (gated and not pooled)
+            )
+        if len(sources) != 1:
+            return pooled or gated
         if node.op_type in _POOLING:
             pooled = True
-        elif pooled and node.op_type not in _PASSING - {"Clip"} | {"Relu"}:
+        elif pooled and node.op_type not in PASSING - {"Clip"} | {"Relu"}:
             return True
+        gated = gated or node.op_type in _GATING
         name = sources[0]
     return False
 
 
+def _places(graph: Graph, node: NodeProto) -> int:
+    """How many places a convolution gives features of; 1 where that is not known, and of other nodes."""
+    shape = graph[node.output[0]].shape or ()
+    return prod(d for d in shape[2:] if isinstance(d, int)) if "Conv" in node.op_type else 1
+
+
+def _is_wide(graph: Graph, node: NodeProto) -> bool:
+    """Whether a convolution looks at more than one place at once."""
+    kernels = (graph[i].shape or () for i in node.input if i in graph.constants)
+    return any(d != 1 for k in kernels if len(k) == 4 for d in k[2:])
+
+
 def _is_norm(graph: Graph, node: NodeProto) -> bool:
-    """Whether a Div divides a vector by its own length."""
-    length = [n for n in graph.ancestors(node.input[1:2]) if node.input[0] in n.input]
-    return bool(length) and all(
-        n.op_type in ("ReduceL2", "Mul", "Pow", "ReduceSumSquare", "Abs") for n in length
-    )
+    """Whether a node divides a vector by its own length, or multiplies it with what is 1 over that."""
+    ways = {"Div": [node.input], "Mul": [node.input, node.input[::-1]]}.get(node.op_type, [])
+    of_length = {"ReduceL2", "Mul", "Pow", "ReduceSumSquare", "Abs"}
+    for vector, other in ways:
+        length = [n.op_type for n in graph.ancestors([other]) if vector in n.input]
+        if length and of_length.issuperset(length):
+            return True
+    return False
 
 
-def _is_of_classes(shape: Sequence[Dim]) -> bool:
-    """Whether a shape is (N, C), with further axes of 1 as in (N, C, 1, 1), (N, 1, 1, C) and (N, 1, C).
+def _of_image(graph: Graph, value: str) -> str:
+    """A value, or where it lost the axis of a single image to a Squeeze or Reshape, the one that has it."""
+    name = value
+    while (node := graph.producer(name)) is not None and node.op_type in RESHAPING:
+        name = node.input[0]
+        shape = graph[name].shape or ()
+        if len(graph[value].shape or ()) < 2 and len(shape) > 1 and shape[0] == 1:
+            return name
+    return value
 
-    What has something for each of many places, (N, P, 1), is a detector's.
+
+def _is_of_classes(shape: Sequence[Dim], batch: int | str | None) -> bool:
+    """Whether a shape is (N, C) or (N,), with further axes of 1 as in (N, C, 1, 1), (N, 1, 1, C), (N, 1, C).
+
+    What has something for each of many places, (N, P, 1), is a detector's. The first axis is the batch, or
+    may be where nobody knows.
     """
-    if len(shape) < 2 or any(not isinstance(d, int) or d < 1 for d in shape[1:]):
+    if any(not isinstance(d, int) or d < 1 for d in shape[1:]):
         return False
+    if len(shape) < 2:
+        return shape[:1] == (batch,)
     many = [axis for axis, size in enumerate(shape) if axis and size != 1]
-    return not many or many == [len(shape) - 1] or (many == [1] and len(shape) != 3)
+    if many and many != [len(shape) - 1] and (many != [1] or len(shape) == 3):
+        return False
+    if len(shape) == 2 or shape[0] == batch:  # (T, 1, C) has steps of time first
+        return (
+            shape[0] == batch
+            or not isinstance(shape[0], int)
+            or (shape[0] == 1 and not isinstance(batch, int))
+        )
+    return shape[0] == 1 and not isinstance(batch, int)
 
 
-def _of_batch(graph: Graph, first: int | str | None) -> bool:
-    """Whether a first axis can be that of the images."""
-    batch = (graph[graph.inputs[0]].shape or (None,))[0] if graph.inputs else None
-    return first == batch or not (isinstance(first, int) and isinstance(batch, int))
+def _is_found(graph: Graph, value: str, depending: set[str], is_whole: bool) -> bool:
+    """Whether a value has an entry for each thing that was found in an image.
+
+    Where it has a row for each image (`is_whole`), that is where no layer with weights comes in between.
+    """
+    wanted, finding = {value}, _FINDING | _RANKING if is_whole else _FINDING
+    for node in reversed(graph.nodes):
+        if wanted.isdisjoint(node.output) or (is_whole and node.op_type in WEIGHTED):
+            continue
+        if node.op_type in finding and not depending.isdisjoint(reads(node)):
+            return True
+        wanted.update(reads(node))
+    return False
+
+
+def _things(graph: Graph, others: Iterable[str], batch: int | str | None) -> set[Dim]:
+    """How many things there are of which other outputs say several numbers each: (N, P, 4), or (P, 4)."""
+    shapes = [shape for o in others if (shape := graph[o].shape) and shape[-1] not in (1, batch)]
+    rows = {s[0] for s in shapes if len(s) == 2} - {batch}
+    return rows.union(s[1] for s in shapes if len(s) == 3) - {1}
 
 
 def _is_real(graph: Graph, name: str) -> bool:

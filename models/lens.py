@@ -113,7 +113,8 @@ class Lens:
             return list(record.class_names), f"{read}labels from the zoo"
         if len(graph.head.names) == count:
             return list(graph.head.names), f"{read}labels from the graph"
-        return [f"class {i}" for i in range(count)], f"{read}{beside.told('labels') or 'no labels'}"
+        word = "class" if graph.head.sure else "value"
+        return [f"{word} {i}" for i in range(count)], f"{read}{beside.told('labels') or 'no labels'}"
 
     @property
     def readout(self) -> Readout:

@@ -9,6 +9,7 @@ from onnxlens.engine.canonical import canonical
 from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.intervals import INTERVALS, interval
 from onnxlens.engine.network import Network
+from onnxlens.engine.nodes import reads
 from onnxlens.engine.readouts import readout, score_name
 
 N = helper.make_node
@@ -23,15 +24,25 @@ CONSTANTS = {
     "one": np.float32(1),
     "half": np.float32(0.5),
     "zero": np.float32(0),
+    "hundred": np.float32(100),
     "s": np.float32(1 / 255),
     "g": rng.normal(size=6),
     "mean6": np.zeros(6),
     "var6": np.ones(6),
     "k": rng.normal(size=(3, 6, 1, 1)),
+    "k3": rng.normal(size=(6, 6, 3, 3)),
     "v": rng.normal(size=(6, 6, 1, 1)),
     "text": rng.normal(size=(5, 6)),
 }
-WHOLE = {"last": [-1], "n1c": [0, 1, -1], "n11c": [0, 1, 1, -1], "two": [2, 3]}
+WHOLE = {
+    "last": [-1],
+    "first": [0],
+    "best": [2],
+    "steps": [-1, 1, 6],
+    "n1c": [0, 1, -1],
+    "n11c": [0, 1, 1, -1],
+    "two": [2, 3],
+}
 BODY = [
     N("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
     N("Relu", ["c"], ["r"]),
@@ -47,7 +58,7 @@ def model(nodes, *outputs, opset=18, batch="N"):
     wanted, kept = {name for name, _ in outputs}, []
     for node in reversed(BODY + nodes):
         if wanted.intersection(node.output):
-            wanted.update(node.input)
+            wanted.update(reads(node))
             kept.append(node)
     tensors = [numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in CONSTANTS.items()]
     tensors += [numpy_helper.from_array(np.int64(v), k) for k, v in WHOLE.items()]
@@ -69,6 +80,13 @@ def answered(proto, read):
     y = session.run([read.output], {"x": X})[0].reshape(2, -1)
     ours = Network(proto, "cpu").run({"x": X}, [read.value])[read.value].reshape(2, -1)
     return y, read.answers(ours)
+
+
+def inside(op, read, given=None):
+    """A graph that one operator makes, of what is around it or given."""
+    outputs = [helper.make_tensor_value_info("made", TensorProto.FLOAT, None)]
+    inputs = [helper.make_tensor_value_info(given, TensorProto.FLOAT, None)] if given else []
+    return helper.make_graph([N(op, [read], ["made"])], "inside", inputs, outputs)
 
 
 SOFT = [N("Softmax", ["z"], ["y"], axis=-1)]
@@ -146,7 +164,84 @@ GIVEN = {  # nodes, shape of y, kind, scores
         "y",
     ),
     "quantised": (QUANTISED, ["N", 3], "classes", "z"),
+    "unbatched": ([N("Sigmoid", ["z1"], ["a"]), N("Squeeze", ["a", "last"], ["y"])], ["N"], "labels", "z1"),
+    "in a branch": (
+        [
+            N("ReduceMax", ["z"], ["m"], keepdims=0),
+            N("Greater", ["m", "zero"], ["b"]),
+            N("If", ["b"], ["y"], then_branch=inside("Softmax", "z"), else_branch=inside("Sigmoid", "z")),
+        ],
+        ["N", 3],
+        "labels",
+        "y",
+    ),
+    "in a scan": (
+        [
+            N("Unsqueeze", ["z", "first"], ["a"]),
+            N("Scan", ["a"], ["b"], num_scan_inputs=1, body=inside("Softmax", "each", "each")),
+            N("Squeeze", ["b", "first"], ["y"]),
+        ],
+        ["N", 3],
+        "labels",
+        "y",
+    ),
+    "yes or no": (
+        [N("Greater", ["z", "zero"], ["a"]), N("Cast", ["a"], ["y"], to=1)], ["N", 3], "labels", "y"
+    ),
 }  # fmt: skip
+SPELLINGS = {  # of each function, in elementary operators
+    "1 / (1 + exp -z)": [
+        N("Neg", ["z"], ["a"]),
+        N("Exp", ["a"], ["b"]),
+        N("Add", ["b", "one"], ["c1"]),
+        N("Reciprocal", ["c1"], ["y"]),
+    ],
+    "exp z / (1 + exp z)": [
+        N("Exp", ["z"], ["a"]),
+        N("Add", ["one", "a"], ["b"]),
+        N("Div", ["a", "b"], ["y"]),
+    ],
+    "tanh": [
+        N("Mul", ["z", "half"], ["a"]),
+        N("Tanh", ["a"], ["b"]),
+        N("Mul", ["b", "half"], ["d"]),
+        N("Add", ["d", "half"], ["y"]),
+    ],
+    "exp z / sum": [
+        N("Exp", ["z"], ["a"]),
+        N("ReduceSum", ["a", "last"], ["b"], keepdims=0),
+        N("Unsqueeze", ["b", "last"], ["d"]),
+        N("Reciprocal", ["d"], ["e"]),
+        N("Mul", ["e", "a"], ["y"]),
+    ],
+    "exp (z - log sum)": [
+        N("ReduceLogSumExp", ["z", "last"], ["a"]),
+        N("Sub", ["z", "a"], ["b"]),
+        N("Exp", ["b"], ["y"]),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_a_squashing_is_known_by_what_its_operators_compute(name):
+    proto = model(SPELLINGS[name], ("y", ["N", 3]))
+    read = readout(canonical(proto))
+    assert (read.kind, read.form, read.scores) == ("classes" if "sum" in name else "labels", "given", "z")
+    y, p = answered(proto, read)
+    np.testing.assert_array_equal(p, y)
+
+
+def test_the_logarithm_of_a_softmax_is_known_as_well():
+    nodes = [N("ReduceLogSumExp", ["z", "last"], ["a"]), N("Sub", ["z", "a"], ["y"])]
+    read = readout(canonical(model(nodes, ("y", ["N", 3]))))
+    assert (read.kind, read.form, read.scores) == ("classes", "logarithms", "z")
+
+
+@pytest.mark.parametrize("shape", [[3], [1, 1, 3]])
+def test_a_single_image_may_lose_its_axis(shape):
+    nodes = [N("Softmax", ["z"], ["a"]), N("Reshape", ["a", "last" if len(shape) == 1 else "n1c"], ["y"])]
+    read = readout(canonical(model(nodes, ("y", shape), batch=1)))
+    assert (read.kind, read.count, read.scores) == ("classes", 3, "z")
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -154,7 +249,7 @@ def test_what_a_model_says_is_what_is_printed(name):
     nodes, shape, kind, scores = GIVEN[name]
     proto = model(nodes, ("y", shape))
     read = readout(canonical(proto))
-    assert (read.kind, read.count, read.scores) == (kind, shape[1] if len(shape) != 3 else shape[2], scores)
+    assert (read.kind, read.count, read.scores) == (kind, max([1, *shape[1:]]), scores)
     y, p = answered(proto, read)
     np.testing.assert_array_equal(p, y)
 
@@ -215,6 +310,28 @@ EMBEDDINGS = {
     ),
     "unit length": ([N("ReduceL2", ["z", "last"], ["l"]), N("Div", ["z", "l"], ["y"])], 3),
     "LpNormalization": ([N("LpNormalization", ["z"], ["y"])], 3),
+    "VGG": (
+        [
+            N("Conv", ["r", "k3"], ["a"], pads=[1] * 4),
+            N("Relu", ["a"], ["b"]),
+            N("GlobalAveragePool", ["b"], ["y"]),
+        ],
+        6,
+    ),
+    "a map": ([N("Conv", ["r", "k3"], ["a"]), N("Flatten", ["a"], ["y"])], 216),
+    "a ReLU last": ([N("MatMul", ["f", "E"], ["a"]), N("Relu", ["a"], ["y"])], 6),
+    "an age": ([N("Softplus", ["z1"], ["y"])], 1),
+    "percent": ([N("Softmax", ["z"], ["a"]), N("Mul", ["a", "hundred"], ["y"])], 3),
+    "one over the length": (
+        [
+            N("Mul", ["z", "z"], ["a"]),
+            N("ReduceSum", ["a", "last"], ["b"]),
+            N("Sqrt", ["b"], ["d"]),
+            N("Reciprocal", ["d"], ["e"]),
+            N("Mul", ["z", "e"], ["y"]),
+        ],
+        3,
+    ),
     "normed": ([N("LayerNormalization", ["f", "g"], ["y"])], 6),
     "ArcFace": (
         [
@@ -234,7 +351,8 @@ def test_an_embedding_is_values_and_no_probabilities(name):
     assert (read.kind, read.sure) == ("values", False)
     y, values = answered(proto, read)
     np.testing.assert_array_equal(values, y)
-    assert readout(canonical(proto), labels=count).kind == "classes"  # whoever names them says that they are
+    said = "classes" if count > 1 else "labels"
+    assert readout(canonical(proto), labels=count).kind == said  # whoever names them says that they are
 
 
 def test_a_convolution_may_be_the_head():
@@ -286,6 +404,9 @@ def test_where_several_would_do_it_is_a_question():
         ([N("Unsqueeze", ["z", "last"], ["a"]), N("Sigmoid", ["a"], ["y"])], [("y", ["N", 3, 1])], "3, 1"),
         ([N("Transpose", ["f"], ["ft"]), N("MatMul", ["text", "ft"], ["y"])], [("y", [5, "N"])],
          r"of shape \[5, 'N'\]"),
+        ([N("Softmax", ["z"], ["a"]), N("TopK", ["a", "best"], ["y", "i"])], [("y", ["N", 2])],
+         "that were found"),
+        ([N("Reshape", ["r", "steps"], ["y"])], [("y", ["T", 1, 6])], r"'T', 1, 6"),
     ],
 )  # fmt: skip
 def test_what_has_no_scores_of_classes_says_what_it_has(nodes, outputs, reason):
