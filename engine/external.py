@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,9 @@ _PACKED: dict[int, int] = {
     TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4,
     TensorProto.INT2: 2, TensorProto.UINT2: 2,
 }  # fmt: skip
+SHOWN = 3  # files that are missing, at most, that an error names
+POINTER = "a pointer of Git LFS, not the file itself; `git lfs pull` brings it"
+_LFS = b"version https://git-lfs.github.com/spec/"
 # Only what this process has checked is opened: a model in memory may say any path.
 _CHECKED = secrets.token_hex()
 
@@ -36,8 +39,12 @@ def attach(model: ModelProto, folder: Path) -> None:
     what is said. Raises ValueError or OSError, naming the file, where that is not so.
     """
     weights = len(model.graph.initializer)  # these come first; what is inside a node goes with the node
+    outside = [t for t in tensors_of(model) if not is_attached(t)]
+    files = dict.fromkeys(_location(t, folder) for t in outside)
+    if missing := [f for f in files if not (folder / f).is_file()]:
+        raise ValueError(_missing(missing))
     for i, tensor in enumerate(tensors_of(model)):
-        if not is_external(tensor) or is_attached(tensor):
+        if is_attached(tensor):
             continue
         path, offset, length = _found(tensor, folder)
         if i < weights and tensor.data_type in PLAIN and length >= MAPPED:
@@ -125,25 +132,55 @@ def set_place(tensor: TensorProto, location: str, offset: int, length: int, **mo
         tensor.external_data.add(key=key, value=str(value))
 
 
+def _location(tensor: TensorProto, folder: Path) -> str:
+    """The file of a tensor as the model says it. Raises ValueError where it leads out of the folder."""
+    location, root = Path(_entries(tensor).get("location", "")), folder.resolve()
+    if location.anchor or ".." in location.parts or not _is_beside((root / location).resolve(), root):
+        raise ValueError(
+            f"the file {str(location)!r} of its weights lies outside the model's folder, or is a link that "
+            "leads out of it; put the file itself beside the model"
+        )
+    return str(location)
+
+
+def _missing(files: Sequence[str]) -> str:
+    """What to do about files that are not there."""
+    names = ", ".join(map(repr, files[:SHOWN])) + (f" and {len(files) - SHOWN} more" if files[SHOWN:] else "")
+    one = len(files) == 1
+    return (
+        f"its weights are missing: the file{' ' if one else 's '}{names} {'is' if one else 'are'} not in the "
+        f"model's folder; put {'it' if one else 'them'} there"
+    )
+
+
 def _found(tensor: TensorProto, folder: Path) -> tuple[Path, int, int]:
     """The file, offset and length of a tensor's numbers, checked."""
-    where, root, size = _entries(tensor), folder.resolve(), size_of(tensor)
-    location = Path(where.get("location", ""))
-    path = (root / location).resolve()
-    if location.anchor or ".." in location.parts or not _is_beside(path, root):
-        raise ValueError(f"the numbers of {tensor.name!r} lie outside the model's folder, or behind a link")
-    if not path.is_file():
-        raise ValueError(
-            f"its weights are missing: the file {str(location)!r} must lie in the same folder; put it there"
-        )
+    where, size, location = _entries(tensor), size_of(tensor), _location(tensor, folder)
+    path = (folder / location).resolve()
+    if is_pointer(path):
+        raise ValueError(f"the file {location!r} beside it is {POINTER}")
     offset, length = (int(where.get(key) or default) for key, default in (("offset", 0), ("length", size)))
     fits = length == size and 0 <= offset <= path.stat().st_size - size
     if not fits or (size == 0 and math.prod(tensor.dims)):
         raise ValueError(
-            f"the file {str(location)!r} beside it does not hold the {size} bytes of {tensor.name!r}: it was "
+            f"the file {location!r} beside it does not hold the {size} bytes of {tensor.name!r}: it was "
             "cut short, or is of another model; bring it anew"
         )
     return path, offset, size
+
+
+def is_pointer(path: Path) -> bool:
+    """True for what Git LFS leaves in the place of a file that was not fetched."""
+    return beginning(path, len(_LFS)) == _LFS
+
+
+def beginning(path: Path, size: int) -> bytes:
+    """The first bytes of a file, as many as there are; none where it cannot be read, as others will say."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""
 
 
 def _is_beside(path: Path, folder: Path) -> bool:

@@ -21,7 +21,7 @@ from onnx import (
 )
 
 from .errors import BadModel
-from .external import attach, is_attached
+from .external import POINTER, attach, beginning, is_attached, is_pointer
 from .light import FILE, light_model
 from .nodes import bodies, every_node, key_of
 from .order import is_ordered, ordered
@@ -45,7 +45,9 @@ def read_model(source: Source) -> ModelProto:
         path, where = Path(source), str(source)
         if not path.is_file():
             raise BadModel(f"{path}: {'is a folder, not an ONNX file' if path.is_dir() else 'no such file'}")
-        if _starts(path)[4:8] == b"ORTM":
+        if is_pointer(path):
+            raise BadModel(f"{path}: {POINTER}")
+        if beginning(path, 8)[4:] == b"ORTM":
             raise BadModel(
                 f"{path}: in the ORT format of ONNX Runtime; take the ONNX file that it was made from"
             )
@@ -130,14 +132,6 @@ def _inside(nodes: Iterable[NodeProto]) -> Iterator[GraphProto]:
     for body in (body for node in nodes for body in bodies(node)):
         yield from _inside(body.node)
         yield body
-
-
-def _starts(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(8)
-    except OSError:  # whoever reads on says why
-        return b""
 
 
 def _compiled(model: ModelProto) -> str:

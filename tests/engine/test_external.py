@@ -137,6 +137,37 @@ def test_what_is_wrong_with_the_file_of_weights_is_said(place, change, large):
     assert ("cut short" in str(error.value)) == (change == "cut short")
 
 
+def test_all_files_that_are_missing_are_named(tmp_path):
+    """A model that was moved alone; of many files it names three."""
+    weights = {f"w{i}": np.eye(2) for i in range(5)}
+    body = " ".join(f"x{i + 1} = MatMul (x{i}, w{i})" for i in range(5))
+    model = parsed(f"(float[2,2] x0) => (float[2,2] x5) {{ {body} }}", **weights)
+    onnx.save(
+        model,
+        tmp_path / "m.onnx",
+        save_as_external_data=True,
+        all_tensors_to_one_file=False,
+        size_threshold=0,
+    )
+    (tmp_path / "w2").unlink()
+    with pytest.raises(BadModel, match=r"the file 'w2' must lie in the same folder .* put it there"):
+        read_model(tmp_path / "m.onnx")
+    for i in (0, 1, 3, 4):
+        (tmp_path / f"w{i}").unlink()
+    with pytest.raises(BadModel, match=r"the files 'w0', 'w1', 'w2' and 2 more must .* put them there"):
+        read_model(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "w.bin"])
+def test_what_git_lfs_leaves_in_the_place_of_a_file_is_called_so(place, name):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\nsize 123456\n"
+    (place.parent / name).write_text(pointer)
+    with pytest.raises(
+        BadModel, match=rf"{name}'? .*is a pointer of Git LFS.*git lfs pull|{name}: is a pointer"
+    ):
+        read_model(place)
+
+
 @pytest.mark.parametrize("below", [".", "onnx"])
 def test_links_of_a_hugging_face_cache_are_followed(tmp_path, place, model, below):
     root = tmp_path / "models--some--net"
