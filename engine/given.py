@@ -26,8 +26,8 @@ _KEEPS = {
     "Tanh", "Floor", "Round", "Ceil", "QuantizeLinear", "DequantizeLinear", "LRN", 
 }  # fmt: skip
 _BROADCASTS = {"Add", "Sub", "Mul", "Div", "Pow", "PRelu", "Max", "Min", "Where"}
-# Where the weight stands of what has (M, C / group, ...), and the numbers of each channel (C,).
-_WEIGHT = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3}
+# Where the weight stands: (M, C / group, ...), turned around in ConvTranspose (C, M / group, ...); and the numbers of each channel (C,).
+_WEIGHT = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3, "ConvTranspose": 1}
 _PER_CHANNEL = {"BatchNormalization": 1, "InstanceNormalization": 1}
 _WINDOWS = {"MaxPool", "AveragePool", "LpPool", "Resize", "Upsample"}
 
@@ -60,6 +60,7 @@ class _Stored:
     def __init__(self, graph: GraphProto):
         self._tensors: dict[str, TensorProto] = {t.name: t for t in graph.initializer}
         self._makers = {o: n for n in graph.node for o in n.output[:1]}
+        self._shapes: dict[str, tuple[int, ...] | None] = {}
 
     def tensor(self, name: str) -> TensorProto | None:
         node = self._makers.get(name)
@@ -69,6 +70,11 @@ class _Stored:
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The shape of a constant; None for any other value."""
+        if name not in self._shapes:
+            self._shapes[name] = self._shape(name)
+        return self._shapes[name]
+
+    def _shape(self, name: str) -> tuple[int, ...] | None:
         if (tensor := self.tensor(name)) is not None:
             return tuple(tensor.dims)
         node = self._makers.get(name)
@@ -76,6 +82,13 @@ class _Stored:
             return None
         if node.op_type in _KEEPS:
             return self.shape(node.input[0])
+        if node.op_type in _BROADCASTS:
+            shapes = [self.shape(i) for i in node.input]
+            known = [s for s in shapes if s is not None]
+            return np.broadcast_shapes(*known) if len(known) == len(shapes) else None
+        if node.op_type == "Reshape" and self.shape(node.input[0]) is not None:
+            wish = self.numbers(node, 1)
+            return tuple(wish) if wish and min(wish) > 0 else None
         if node.op_type == "Transpose" and (inner := self.shape(node.input[0])) is not None:
             perm = attributes(node).get("perm", range(len(inner))[::-1])
             return tuple(inner[i] for i in perm) if sorted(perm) == list(range(len(inner))) else None
@@ -97,7 +110,9 @@ def _said(node: NodeProto, known: Mapping[str, Axes], stored: _Stored) -> Sequen
     if node.op_type in _WEIGHT and len(axes) > 1 and len(node.input) > _WEIGHT[node.op_type]:
         weight = stored.shape(node.input[_WEIGHT[node.op_type]])
         group = attributes(node).get("group", 1)
-        return [(axes[1], weight[1] * group)] if weight and len(weight) == len(axes) else []
+        if not weight or len(weight) != len(axes):
+            return []
+        return [(axes[1], weight[0] if node.op_type == "ConvTranspose" else weight[1] * group)]
     if node.op_type in _PER_CHANNEL and len(axes) > 1:
         scale = stored.shape(node.input[1])
         return [(axes[1], scale[0])] if scale and len(scale) == 1 else []

@@ -150,11 +150,11 @@ def test_all_files_that_are_missing_are_named(tmp_path):
         size_threshold=0,
     )
     (tmp_path / "w2").unlink()
-    with pytest.raises(BadModel, match=r"the file 'w2' must lie in the same folder .* put it there"):
+    with pytest.raises(BadModel, match=r"the file 'w2' is not in the .* put it there"):
         read_model(tmp_path / "m.onnx")
     for i in (0, 1, 3, 4):
         (tmp_path / f"w{i}").unlink()
-    with pytest.raises(BadModel, match=r"the files 'w0', 'w1', 'w2' and 2 more must .* put them there"):
+    with pytest.raises(BadModel, match=r"the files 'w0', 'w1', 'w2' and 2 more are .* put them there"):
         read_model(tmp_path / "m.onnx")
 
 
@@ -162,9 +162,7 @@ def test_all_files_that_are_missing_are_named(tmp_path):
 def test_what_git_lfs_leaves_in_the_place_of_a_file_is_called_so(place, name):
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\nsize 123456\n"
     (place.parent / name).write_text(pointer)
-    with pytest.raises(
-        BadModel, match=rf"{name}'? .*is a pointer of Git LFS.*git lfs pull|{name}: is a pointer"
-    ):
+    with pytest.raises(BadModel, match=rf"{name}.* a pointer of Git LFS.*git lfs pull"):
         read_model(place)
 
 

@@ -57,6 +57,9 @@ CONV = "y = Conv <strides = [4,4]> ({}, w)"
          {"w": W3, "o": np.array([0]), "e": np.array([3]), "h": np.array([1])}, {}),
         ("v = Transpose <perm = [3,2,0,1]> (w) " + CONV.format("x").replace("w)", "v)"),
          {"w": RNG.standard_normal((4, 4, 3, 8))}, {1: 3}),  # H, W, I, O as TensorFlow has them
+        ("n = Mul (w, k) v = Reshape (n, s) " + CONV.format("x").replace("w)", "v)"),
+         {"w": RNG.standard_normal((8, 48)), "k": np.ones((8, 1)), "s": np.array([8, 3, 4, 4])}, {1: 3}),
+        ("y = ConvTranspose <group = 3> (x, w)", {"w": RNG.standard_normal((3, 4, 2, 2))}, {1: 3}),
         ("y = ReduceMean (x)", {}, {}),
         ("y = MatMul (x, w)", {"w": np.ones((4, 4))}, {}),
     ],
