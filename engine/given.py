@@ -26,7 +26,8 @@ _KEEPS = {
     "Tanh", "Floor", "Round", "Ceil", "QuantizeLinear", "DequantizeLinear", "LRN", 
 }  # fmt: skip
 _BROADCASTS = {"Add", "Sub", "Mul", "Div", "Pow", "PRelu", "Max", "Min", "Where"}
-# Where the weight stands: (M, C / group, ...), turned around in ConvTranspose (C, M / group, ...); and the numbers of each channel (C,).
+# Where the weight stands, (M, C / group, ...) but for ConvTranspose, whose is (C, M / group, ...); and the
+# numbers of each channel (C,).
 _WEIGHT = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3, "ConvTranspose": 1}
 _PER_CHANNEL = {"BatchNormalization": 1, "InstanceNormalization": 1}
 _WINDOWS = {"MaxPool", "AveragePool", "LpPool", "Resize", "Upsample"}
