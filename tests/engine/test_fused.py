@@ -220,11 +220,3 @@ def test_a_model_that_onnx_runtime_has_optimised_has_the_gradient_of_the_plain_o
     for name, value in expected.items():
         bound = 1e-4 * np.abs(value).max()
         np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=bound, err_msg=name)
-
-
-def test_the_blocked_layout_of_a_machine_is_refused_by_name(tmp_path):
-    model = optimised(convolutional(), tmp_path, "ALL")
-    if not any(n.domain == MS + ".nchwc" for n in model.graph.node):
-        pytest.skip("this machine has no blocked layout")
-    with pytest.raises(NoRule, match=r"com\.microsoft\.nchwc:"):
-        gradient(model, wrt="x")
