@@ -26,7 +26,8 @@ PAIRS = 20  # near-duplicates of a layer that are listed
     "--layer",
     "layers",
     multiple=True,
-    help="Name or glob of layers, by what they compute or by their weights.  [default: draw the first four]",
+    help="Name or glob of layers, by what they compute, by their weights or by the module that they are in.  "
+    "[default: draw the first four]",
 )
 @click.option(
     "--sort",

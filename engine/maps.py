@@ -56,10 +56,10 @@ def view_of(graph: Graph, name: str) -> View:
     twin = layer_named(graph, name)
     if twin in seen:
         return seen[twin]
-    names = [*(n for n in seen if not n.startswith(OURS)), *members(graph)]
-    if name not in graph:
+    names = [*(n for n in seen if not n.startswith(OURS)), *module_names(graph)]
+    if twin not in graph:
         raise BadRequest(f"the model has no layer {name!r}{nearest(name, names)}")
-    value = graph[name]
+    value = graph[twin if name not in graph else name]
     held = "" if value.dtype is None or is_float(value.dtype) else f"holds {value.dtype} and "
     raise BadRequest(
         f"layer {name!r} of shape {list(value.shape or ())} {held}is no feature map "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ..engine import picture
 from ..engine.anatomy import globbed
 from ..engine.errors import BadRequest
 from ..engine.network import Network
+from ..engine.scopes import members
 from ..engine.units import redundancy as odd
 from ..engine.units import weights as engine
 from ..engine.units.patterns import patterns
@@ -142,8 +144,9 @@ def weights(
 ) -> Iterator[Weights]:
     """The weights of some layers, in the order of the network, one layer at a time.
 
-    `layers`: names or globs, of the value that a layer computes or of its stored weights; None for all.
-    Raises BadRequest for one that is not there, with the nearest names.
+    `layers`: names or globs, of the value that a layer computes, of its stored weights or of a module of the
+    framework, for all layers inside it; None for all. Raises BadRequest for one that is not there, with the
+    nearest names.
     """
     names = chosen(network, layers)
     graph = network.graph
@@ -161,10 +164,15 @@ def chosen(network: Network, layers: Sequence[str] | None) -> list[str]:
     if layers is None:
         return list(stored)
     found: set[str] = set()
+    inside = ((m, [v for v in values if v in stored]) for m, values in members(network.graph).items())
+    modules = {module: values for module, values in inside if values}
+    names = [*stored, *stored.values()]
     for pattern in layers:
-        exact = [layer for layer, weight in stored.items() if pattern in (layer, weight)]
-        hits = exact or globbed(pattern, [*stored, *stored.values()])
+        exact = pattern in names or pattern in modules
+        among = names if any(fnmatchcase(name, pattern) for name in names) else [*names, *modules]
+        hits = [pattern] if exact else globbed(pattern, among)
         found.update(layer for layer, weight in stored.items() if layer in hits or weight in hits)
+        found.update(layer for hit in hits if hit not in names for layer in modules[hit])
     return [layer for layer in stored if layer in found]
 
 

@@ -12,6 +12,7 @@ from onnxlens.engine.maps import layer_named, module_names
 from onnxlens.engine.network import Network
 from onnxlens.engine.scopes import KEY, members, modules_around
 from onnxlens.engine.signals.projector import Projector
+from onnxlens.models.weights import chosen
 
 RNG = np.random.default_rng(1)
 BODY = """val_1 = Conv <pads = [1,1,1,1]> (x, w) val_2 = Relu (val_1)
@@ -80,3 +81,18 @@ def test_what_is_no_list_of_modules_is_none(text):
     node = onnx.helper.make_node("Relu", ["x"], ["y"])
     node.metadata_props.add(key=KEY, value=text)
     assert modules_around(node) == []
+
+
+def test_modules_stand_for_the_layers_with_weights_in_them():
+    net = Network(network("beside"), provider="cpu")
+    assert chosen(net, ["blocks.0"]) == ["val_3"]
+    assert chosen(net, ["fc", "stem"]) == ["val_1", "y"]
+    assert chosen(net, ["blocks*"]) == ["val_3"]
+    assert chosen(net, ["val_*", "u"]) == ["val_1", "val_3", "y"]
+    with pytest.raises(BadRequest, match=r"no layer matches 'blocks\.1'; nearest: .*blocks\.0"):
+        chosen(net, ["blocks.1"])
+
+
+def test_a_module_that_hands_on_no_map_is_said_to_be_that():
+    with pytest.raises(BadRequest, match=r"layer 'fc' of shape \[1, 5\] is no feature map"):
+        checked_layer(canonical(network("beside")), "fc", "y")
