@@ -35,6 +35,13 @@ def centred(x: Tensor, zero: Tensor | None) -> Tensor:
     return x if zero is None else x - op.Cast(zero, to=TensorProto.FLOAT)
 
 
+def counted(x: Tensor, zero: Tensor | None) -> Tensor:
+    """x - zero, as float, of a value: to rules that share out a sum, the zero point is no part of one."""
+    if zero is None or zero.shape not in ((), (1,)):
+        return centred(x, zero)
+    return op.DequantizeLinear(x, 1.0, zero if zero.shape == () else op.Squeeze(zero))
+
+
 def unary(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """An operator of one tensor: (x, s, z, s', z')."""
 
@@ -89,14 +96,14 @@ def conv_integer(
     """A convolution of integers less their zero points."""
     if wz is not None and wz.shape not in ((), (1,)):
         wz = op.Reshape(wz, [-1] + [1] * (w.rank - 1))
-    return op.Conv(centred(x, xz), centred(w, wz), **attrs)
+    return op.Conv(counted(x, xz), centred(w, wz), **attrs)
 
 
 def matmul_integer(a: Tensor, b: Tensor, az: Tensor | None = None, bz: Tensor | None = None) -> Tensor:
     """A matrix product of integers less their zero points."""
     if az is not None and az.shape not in ((), (1,)):
         az = op.Unsqueeze(az, [-1])
-    return op.MatMul(centred(a, az), centred(b, bz))
+    return op.MatMul(counted(a, az), centred(b, bz))
 
 
 def matmul_to_float(

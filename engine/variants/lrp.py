@@ -17,8 +17,8 @@ is none. Each function here gives a whole table for its rule and its parameters.
 - BatchNormalization is a linear layer, in proportion to what it adds up. For the rules that tell signs
   apart, `merged.py` takes it into the convolution before it.
 - Quantising hands on: relevance is shared by the real values that the integers stand for. Layers of integers
-  are told apart by depth as those of reals are; where a zero point or a bias is a sum of its own (dynamic
-  quantisation), it takes its share as any constant does, and near zero that sum has no steady shares.
+  are told apart by depth as those of reals are. Scales and zero points get none: they say how it is counted,
+  also where they are found on the spot (dynamic quantisation).
 - A bias, a constant that is added and a time step's start take their share; what a layer makes of them is
   lost to the sum. Nothing is refused that has a gradient.
 """
@@ -247,12 +247,17 @@ def _vjp(s: Tensor, y: Tensor, *inputs: Tensor | None, index: int = 0) -> Tensor
 
 
 def _is_weight(x: Tensor | None, reach: int = REACH) -> bool:
-    """True for a constant, also one that is turned, picked from, scaled or dequantised first."""
+    """True for a constant, also one that is turned, picked from, scaled or dequantised first.
+
+    The scale and the zero point that a value is quantised with on the spot count as constants.
+    """
     if x is None:
         return True
     node = x.graph.producer(x.name)
     if node is None:
         return x.name in x.graph.constants
+    if node.op_type == "DynamicQuantizeLinear":
+        return x.name in node.output[1:]
     told = node.input[:1] if node.op_type == "CastLike" else reads(node)  # of the other only its type
     return reach > 0 and all(_is_weight(Tensor(x.graph, i), reach - 1) for i in told)
 

@@ -199,7 +199,7 @@ def test_recurrent_layers_conserve(kind, direction):
 
 
 def quantised(form):
-    """Two convolutions in eight bits, in either spelling."""
+    """Two convolutions in eight bits, in either spelling, or with scales that are found on the spot."""
     w1, w2 = (RNG.integers(-100, 100, s).astype(np.int8) for s in ((5, 2, 3, 3), (4, 5, 3, 3)))
     start = "xq = QuantizeLinear (x, sx, zero)"
     end = "g = GlobalAveragePool (d) f = Flatten (g) y = MatMul (f, head)"
@@ -208,6 +208,11 @@ def quantised(form):
             a = Conv (xd, w1d) ar = Relu (a) aq = QuantizeLinear (ar, sa, zero)
             ad = DequantizeLinear (aq, sa, zero) w2d = DequantizeLinear (w2, sw, zero)
             b = Conv (ad, w2d) bq = QuantizeLinear (b, sb, zero) d = DequantizeLinear (bq, sb, zero)"""
+    elif form == "dynamic":
+        start = "xq, dx, zx = DynamicQuantizeLinear (x)"
+        middle = """ai = ConvInteger (xq, w1, zx, zero) ac = Cast <to = 1> (ai) as = Mul (dx, sw)
+            a = Mul (ac, as) ar = Relu (a) aq, da, za = DynamicQuantizeLinear (ar)
+            bi = ConvInteger (aq, w2, za, zero) bc = Cast <to = 1> (bi) bs = Mul (da, sw) d = Mul (bc, bs)"""
     else:
         middle = """aq = QLinearConv (xq, sx, zero, w1, sw, zero, sa, zero)
             bq = QLinearConv (aq, sa, zero, w2, sw, zero, sb, zero) d = DequantizeLinear (bq, sb, zero)"""
@@ -222,13 +227,29 @@ def quantised(form):
     )
 
 
-@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+@pytest.mark.parametrize("form", ["QDQ", "QOperator", "dynamic"])
 @pytest.mark.parametrize("rules", [EPSILON, lrp_0(), lrp_gamma()], ids=["epsilon", "0", "gamma"])
 def test_quantised_networks_conserve_but_for_rounding(form, rules):
     model, x = quantised(form), RNG.uniform(0, 3, (1, 2, 9, 9)).astype("f")
+    if form == "dynamic":  # a range with both signs, so that zero is no 0
+        x -= 1
     found, score = relevance(model, x, rules)
     assert np.isfinite(found).all()
     np.testing.assert_allclose(found.sum(), score, rtol=0.02)
+
+
+@pytest.mark.parametrize("rules", ["lrp-epsilon", "lrp-composite"])
+def test_relevance_of_a_dynamically_quantised_network_is_that_of_its_floats(rules):
+    """A zero point is where counting starts: no part of a sum, and no share goes to a scale."""
+    model, x = quantised("dynamic"), RNG.uniform(-1, 2, (1, 2, 9, 9)).astype("f")
+    weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    floats = parsed(
+        """(float[1,2,9,9] x) => (float[1,3] y) { a = Conv (x, w1) r = Relu (a) b = Conv (r, w2)
+        g = GlobalAveragePool (b) f = Flatten (g) y = MatMul (f, head) }""",
+        head=weights["head"], **{n: weights[n] * weights["sw"] for n in ("w1", "w2")},
+    )  # fmt: skip
+    found, expected = relevance(model, x, rules)[0], relevance(floats, x, rules)[0]
+    assert np.linalg.norm(found - expected) < 0.1 * np.linalg.norm(expected)
 
 
 # -- batch normalisation -------------------------------------------------------------------------------
