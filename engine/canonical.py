@@ -43,7 +43,7 @@ from .upgrades import (
     write_old_resize,
     write_plain_steps,
 )
-from .widen import is_narrow, widen
+from .widen import is_narrow, keep_unseen, widen
 from .windows import write_window
 
 OPSET = 18  # the oldest we work in: reductions take their axes, scatters their sums, as inputs
@@ -64,7 +64,7 @@ def canonical(
     light, weights = _set_weights_aside(model, shapes or {})
     light = _converted(light, weights)
     twins = widen(light, weights) if is_narrow(light, weights) else {}
-    graph = _assembled(light, weights, set(keep))
+    graph = _assembled(light, weights, set(keep), bool(twins))
     graph.twins.update(twins)
     return graph
 
@@ -188,7 +188,7 @@ def _mark_added(light: ModelProto, known: set[str]) -> None:
         value.name = new.get(value.name, value.name)
 
 
-def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[str]) -> Graph:
+def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[str], widened: bool) -> Graph:
     """The Graph: one pass over the nodes that writes out, infers and folds as it goes."""
     graph = Graph({"" if o.domain == "ai.onnx" else o.domain: o.version for o in light.opset_import})
     graph.opsets.setdefault("", OPSET)
@@ -210,6 +210,8 @@ def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[
     moved -= {i for n in light.graph.node for i in captured(n)}
     for node in straightened(light.graph.node, graph, known, taken):
         node = node if again.keys().isdisjoint(reads(node)) else renamed(node, again)
+        if widened:
+            keep_unseen(graph, node)
         if append(graph, node, known, kept=keep | set(outputs), declared=declared):
             q = node.output[0] if node.output else ""
             if key_of(node) in ("QuantizeLinear", "DynamicQuantizeLinear"):

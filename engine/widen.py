@@ -8,7 +8,8 @@ inside of such a model is made float32 and only its inputs and outputs stay what
 
 The answers are those of the original to the bit (tests/engine/test_widen.py). A cast to 16 bits inside does
 not round either: the runtime takes it away together with the cast back that it puts before its kernel -
-except where the next operator only moves elements, and then the last bit can differ.
+except where the next operator only moves elements, and then the last bit can differ. So it can behind an
+Attention, which has a kernel for float16 of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from .graph import Graph, op
 from .nodes import bodies, ours, renamed
 from .types import array_of
 
@@ -60,6 +62,19 @@ def widen(model: ModelProto, weights: dict[str, TensorProto]) -> dict[str, str]:
     del graph.node[:]
     graph.node.extend([*before, *(renamed(n, twins) for n in nodes), *after])
     return twins
+
+
+def keep_unseen(graph: Graph, node: NodeProto) -> None:
+    """Have a widened Attention take for unseen what it took for unseen before: the lowest number of its type.
+
+    ONNX Runtime answers a query that sees no key with 0, and tells that by the lowest number in the mask.
+    """
+    if node.op_type != "Attention" or node.domain or len(node.input) < 4 or node.input[3] not in graph:
+        return
+    mask = graph[node.input[3]]
+    if mask.dtype == np.float32:
+        unseen = op.LessOrEqual(mask, float(np.finfo(np.float16).min))
+        node.input[3] = op.Where(unseen, float(np.finfo(np.float32).min), mask).name
 
 
 def _wide(tensor: TensorProto) -> TensorProto:

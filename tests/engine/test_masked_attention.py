@@ -7,6 +7,7 @@ from oracles.differences import assert_slopes
 from oracles.networks import parsed, run
 
 from onnxlens.engine.gradient import gradient
+from onnxlens.engine.network import Network
 
 RNG = np.random.default_rng(6)
 SEEN = RNG.random((4, 5)) < 0.6
@@ -133,6 +134,25 @@ def test_fused(name):
     np.testing.assert_array_equal(found["y"], answer)
     rows = found["grad/q"] if found["grad/q"].ndim == 3 else found["grad/q"].swapaxes(0, 2)
     assert not (rows[:, [1, 3]] if found["grad/q"].ndim == 3 else rows[[1, 3]]).any()
+
+
+@pytest.mark.parametrize("lowest", [-np.inf, np.finfo(np.float16).min])
+@pytest.mark.parametrize("opset", [23, 24])
+def test_of_16_bits(lowest, opset):
+    """The lowest number of 16 bits hides a key in float32 too, in which such a model is computed."""
+    model = fused(
+        "Attention", ["q", "k", "v", "mask"], {"mask": np.where(SEEN, 0, lowest).astype("e")}, opset=opset
+    )
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    feeds = {name: value.astype("e") for name, value in drawn(model).items()}
+    answer = Network(model, "cpu", 1).run(feeds)["y"]
+    np.testing.assert_allclose(answer, run(model, feeds)["y"], rtol=0, atol=2e-3)
+    assert not answer[:, :, [1, 3]].any()
+    seed = {"seed/y": np.ones(answer.shape, np.float32)}
+    grads = run(gradient(model, of="y", wrt=["q", "v"]), {**feeds, **seed})
+    assert not grads["grad/q"][:, :, [1, 3]].any()
+    np.testing.assert_allclose(grads["grad/v"].sum((2, 3)), 2 * 3, rtol=1e-3)  # two queries, of weight 1 each
 
 
 def test_all_keys_masked_for_all_queries():
