@@ -200,7 +200,7 @@ def _read(graph: Graph, output: str, depending: set[str]) -> Readout | str:
     if shape is None or not _is_of_classes(shape, batch):
         return shown
     if _is_found(graph, value, depending, shape[0] == batch):
-        return f"{shown}, of things that were found"
+        return f"{shown}, of things that were found or ranked"
     count = prod(d for d in shape[1:] if isinstance(d, int))
     if count in _things(graph, depending.intersection(graph.outputs) - {output}, batch):
         return f"{shown}, of things that other outputs say more of"

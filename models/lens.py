@@ -147,7 +147,7 @@ class Lens:
         feeds, _ = self.feeds(photo)
         name = read.value
         best = ranked(read, self.network.run(feeds, [name])[name][0], self.labels, top)
-        if np.isnan(best[0].answer):
+        if any(np.isnan(p.answer) for p in best):
             raise NoMap(f"output {name!r} is not a number (NaN); `onnxlens gradcam` finds where that begins")
         return best
 

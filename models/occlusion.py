@@ -157,7 +157,7 @@ def _recorder(
         nonlocal done
         found = [np.empty((0, 2 * len(classes) + 2))]
         for batch in ask(numbers):
-            p = readout.answers(_finite(batch.output))
+            p = _finite(readout.answers(batch.output))
             totals = np.zeros(len(p)) if channel is None else batch.totals[:, channel]
             found.append(np.column_stack([batch.scores[:, classes], p[:, classes], totals, p.argmax(1)]))
             done += len(p)
@@ -207,10 +207,10 @@ def check_places(lens: Lens, patch: Pair | None, stride: Pair | None, fill: str,
     return spots
 
 
-def _finite(output: np.ndarray) -> np.ndarray:
-    if not np.isfinite(output).all():
+def _finite(answers: np.ndarray) -> np.ndarray:
+    if not np.isfinite(answers).all():
         raise NoMap("the model's answer is not a number (NaN); `onnxlens gradcam` finds where that begins")
-    return output
+    return answers
 
 
 def _pair(value: Pair) -> tuple[int, int]:

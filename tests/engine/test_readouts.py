@@ -405,7 +405,7 @@ def test_where_several_would_do_it_is_a_question():
         ([N("Transpose", ["f"], ["ft"]), N("MatMul", ["text", "ft"], ["y"])], [("y", [5, "N"])],
          r"of shape \[5, 'N'\]"),
         ([N("Softmax", ["z"], ["a"]), N("TopK", ["a", "best"], ["y", "i"])], [("y", ["N", 2])],
-         "that were found"),
+         "that were found or ranked"),
         ([N("Reshape", ["r", "steps"], ["y"])], [("y", ["T", 1, 6])], r"'T', 1, 6"),
     ],
 )  # fmt: skip
