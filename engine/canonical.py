@@ -205,7 +205,7 @@ def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[
     known = {t.name for t in light.graph.initializer if t.data_type in _WHOLE} - keep
     again: dict[str, str] = {}
     taken = {o for n in light.graph.node for o in n.output}
-    moved = {i for n in light.graph.node if n.op_type != "DequantizeLinear" for i in n.input}
+    moved = {i for n in light.graph.node if n.op_type != "DequantizeLinear" for i in n.input}.union(outputs)
     # ONNX Runtime dies of a DequantizeLinear and QuantizeLinear in a row that a graph inside a node reads.
     moved -= {i for n in light.graph.node for i in captured(n)}
     for node in straightened(light.graph.node, graph, known, taken):

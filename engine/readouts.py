@@ -84,6 +84,7 @@ class Readout:
     count: int
     why: str
     names: tuple[str, ...] = ()
+    step: tuple[float, float] = (1, 0)
 
     @property
     def sure(self) -> bool:
@@ -95,7 +96,8 @@ class Readout:
 
         `output` (..., C) is what the model gave.
         """
-        return FORMS[self.form](np.asarray(output, np.float64))
+        scale, zero = self.step
+        return FORMS[self.form]((np.asarray(output, np.float64) - zero) * scale)
 
     def read_as(self, kind: str) -> Readout:
         """The same numbers as another of KINDS: raw scores are squashed as that needs."""
@@ -183,14 +185,15 @@ def _evidence(readout: Readout) -> int:
 
 def _read(graph: Graph, output: str, depending: set[str]) -> Readout | str:
     """The readout of an output, or why it is none."""
-    value = output if _is_real(graph, output) else graph.twins.get(output, output)
+    step = None if _is_real(graph, output) else _step(graph, output)
+    value = output if step or _is_real(graph, output) else graph.twins.get(output, output)
     last = graph.producer(output)
     zipped = last if last is not None and last.op_type == "ZipMap" else None
     if zipped is not None:
         value = zipped.input[0]
     dtype, shape = graph[value].dtype, graph[value].shape
     shown = "of unknown shape" if shape is None else f"of shape {list(shape)}"
-    if not _is_real(graph, value):
+    if not step and not _is_real(graph, value):
         return f"{shown}, of {'unknown type' if dtype is None else dtype}"
     if output not in depending:
         return f"{shown}, which does not depend on the picture"
@@ -205,7 +208,20 @@ def _read(graph: Graph, output: str, depending: set[str]) -> Readout | str:
     if count in _things(graph, depending.intersection(graph.outputs) - {output}, batch):
         return f"{shown}, of things that other outputs say more of"
     read = _judged(graph, output, value, count, depending)
+    if step:
+        read = replace(read, step=step, scores=graph.twins.get(read.scores, read.scores))
     return replace(read, names=_names(zipped)) if zipped is not None else read
+
+
+def _step(graph: Graph, output: str) -> tuple[float, float] | None:
+    """The scale and the zero point of integers that are quantised reals; None for others."""
+    node = graph.producer(output)
+    if node is None or node.op_type != "QuantizeLinear":
+        return None
+    scale, zero = (graph[i].array if i else np.zeros(()) for i in (*node.input[1:], "")[:2])
+    if scale is None or zero is None or scale.size > 1 or zero.size > 1:
+        return None
+    return float(scale.item()), float(zero.item())
 
 
 def _names(node: NodeProto) -> tuple[str, ...]:

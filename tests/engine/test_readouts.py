@@ -291,6 +291,37 @@ def test_a_quantised_softmax_needs_no_sum_of_one():
     np.testing.assert_array_equal(p, y)
 
 
+ENDS = {  # in integers
+    "quantised": QUANTISED[:2],
+    "quantised scores": [N("QuantizeLinear", ["z", "half", "zq"], ["q1"])],
+    "integers alone": [
+        N("QuantizeLinear", ["z", "half", "zq"], ["zi"]),
+        N(
+            "QLinearSoftmax",
+            ["zi", "half", "zq", "s", "zq"],
+            ["q1"],
+            domain="com.microsoft",
+            axis=-1,
+            opset=13,
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_integers_that_a_model_ends_in_are_the_reals_that_they_stand_for(name):
+    proto = model(ENDS[name], ("q1", ["N", 3]))
+    proto.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
+    read = readout(canonical(proto))
+    y, p = answered(proto, read)
+    if "scores" in name:
+        e = np.exp(y * 0.5)
+        np.testing.assert_allclose(p, e / e.sum(1, keepdims=True))
+    else:
+        np.testing.assert_allclose(p, y / 255, rtol=1e-6)
+    assert (read.kind, canonical(proto)[read.scores].dtype) == ("classes", np.float32)
+
+
 RESIDUAL = [
     N("Conv", ["r", "v"], ["b"]),
     N("Add", ["r", "b"], ["a"]),
