@@ -156,7 +156,7 @@ def score_name(graph: Graph, output: str | None = None) -> str:
     if found:
         return found[0].scores
     depending = seeing(graph)
-    reached = (o for o in others if o in depending and _is_real(graph, graph.twins.get(o, o)))
+    reached = (o for o in others if o in depending and _is_real(graph, _reals(graph, o)))
     return next(reached, next(iter(others)))
 
 
@@ -186,7 +186,7 @@ def _evidence(readout: Readout) -> int:
 def _read(graph: Graph, output: str, depending: set[str]) -> Readout | str:
     """The readout of an output, or why it is none."""
     step = None if _is_real(graph, output) else _step(graph, output)
-    value = output if step or _is_real(graph, output) else graph.twins.get(output, output)
+    value = output if step else _reals(graph, output)
     last = graph.producer(output)
     zipped = last if last is not None and last.op_type == "ZipMap" else None
     if zipped is not None:
@@ -209,7 +209,7 @@ def _read(graph: Graph, output: str, depending: set[str]) -> Readout | str:
         return f"{shown}, of things that other outputs say more of"
     read = _judged(graph, output, value, count, depending)
     if step:
-        read = replace(read, step=step, scores=graph.twins.get(read.scores, read.scores))
+        read = replace(read, step=step, scores=_reals(graph, read.scores))
     return replace(read, names=_names(zipped)) if zipped is not None else read
 
 
@@ -235,7 +235,7 @@ def _judged(graph: Graph, output: str, value: str, count: int, depending: set[st
     """The readout of one number for each of `count` classes."""
     if found := squashing(graph, value, count):
         kind, form, scores, why = found
-        return Readout(output, value, scores, kind, form, count, why)
+        return Readout(output, value, _reals(graph, scores), kind, form, count, why)
     raw = Readout(output, value, value, "values", "given", count, "values, by the name of the output")
     if _OTHERWISE.search(re.split(r"[/.:]", output)[-1]):
         return raw
@@ -349,6 +349,11 @@ def _things(graph: Graph, others: Iterable[str], batch: int | str | None) -> set
     shapes = [shape for o in others if (shape := graph[o].shape) and shape[-1] not in (1, batch)]
     rows = {s[0] for s in shapes if len(s) == 2} - {batch}
     return rows.union(s[1] for s in shapes if len(s) == 3) - {1}
+
+
+def _reals(graph: Graph, name: str) -> str:
+    """The value, or of integers that of the real numbers that they stand for."""
+    return name if _is_real(graph, name) else graph.twins.get(name, name)
 
 
 def _is_real(graph: Graph, name: str) -> bool:
