@@ -33,7 +33,7 @@ _EFFORTS = [
     (_LEVELS.ORT_ENABLE_BASIC, ["DivMulFusion"]),
     *_AS_IT_IS,
 ]
-_FOUR_BITS, _TWO_BITS = {TensorProto.INT4, TensorProto.UINT4}, {TensorProto.INT2, TensorProto.UINT2}
+_TWO_BITS = {TensorProto.INT2, TensorProto.UINT2}
 onnxruntime.set_default_logger_severity(4)  # what goes wrong is said by the exception
 
 
@@ -176,14 +176,13 @@ def _options(provider: str, threads: int | None) -> onnxruntime.SessionOptions:
 
 
 def _multiply_as_said(options: onnxruntime.SessionOptions, types: Collection[int]) -> None:
-    """Have products with weights of 4 and 2 bits computed as the file says.
+    """Have products with weights that are quantised in blocks computed as the file says.
 
     The runtime puts one kernel in the place of DequantizeLinear and MatMul, if nobody asked for the value
     between. It rounds the activations to 8 bits by default (answers differ by half a percent), and for 2 bits
-    reads beyond the weights where they do not fill its blocks (ONNX Runtime 1.31).
+    its answers can be wrong (ONNX Runtime 1.31).
     """
-    if not _FOUR_BITS.isdisjoint(types):
-        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")  # float32
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")  # float32
     if not _TWO_BITS.isdisjoint(types):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
 

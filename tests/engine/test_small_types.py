@@ -99,10 +99,10 @@ def test_answers_and_gradients(kind, form):
 
 
 @pytest.mark.parametrize(("rows", "columns", "block"), [(64, 41, 16), (256, 40, 32), (48, 7, 16)])
-@pytest.mark.parametrize("kind", ["int4", "uint4", "int2", "uint2"])
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int4", "uint4", "int2", "uint2"])
 @pytest.mark.parametrize("operator", ["MatMul", "Gemm"])
 def test_products_in_blocks_are_not_rounded(kind, rows, columns, block, operator):
-    dtype, opset = TYPES[kind]
+    dtype, opset = TYPES.get(kind, (kind, 21))
     q, zero = few(dtype, (rows, columns)), few(dtype, (rows // block, columns))
     scale = RNG.random((rows // block, columns)).astype("f")
     model = parsed(
