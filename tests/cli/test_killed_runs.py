@@ -156,7 +156,7 @@ def test_interrupted_runs_keep_what_is_done_and_say_how_to_go_on(tmp_path, how):
         time.sleep(0.01)
     process.send_signal(how)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert f"onnxlens run scenes {photos}" in said
     assert "--resume" in said
     assert "Traceback" not in said
