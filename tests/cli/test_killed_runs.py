@@ -31,7 +31,11 @@ def drawn(folder, count):
 
 def started(*words):
     command = [sys.executable, "-m", "onnxlens", "run", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+    listening = None if sys.platform == "win32" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listening
+    )
 
 
 def made(run_folder):
