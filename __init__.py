@@ -17,46 +17,46 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .engine.attribution.explainer import Explainer, Explanation
+    from .engine.autodiff.gradient import gradient
     from .engine.errors import OnnxlensError
-    from .engine.explainer import Explainer, Explanation
-    from .engine.gradient import gradient
-    from .engine.network import Network
-    from .models.ascent import Ascent
-    from .models.dream import dream, film
-    from .models.heatmap import HeatMap, Prediction
-    from .models.imagine import imagine
-    from .models.lens import Lens
-    from .models.occlusion import occlusion
-    from .models.photo import read_photo
-    from .models.preprocess import Preprocess
-    from .models.projection import project, project_layer
-    from .models.report import report
-    from .models.responses import responses
-    from .models.top import top
-    from .models.weights import weights
+    from .engine.runtime.network import Network
+    from .models.attribution.occlusion import occlusion
+    from .models.attribution.projection import project, project_layer
+    from .models.dreams.ascent import Ascent
+    from .models.dreams.dream import dream, film
+    from .models.dreams.imagine import imagine
+    from .models.features.responses import responses
+    from .models.features.top import top
+    from .models.features.weights import weights
+    from .models.maps.heatmap import HeatMap, Prediction
+    from .models.network.lens import Lens
+    from .models.photos.photo import read_photo
+    from .models.photos.preprocess import Preprocess
+    from .models.report.report import report
 
 _HOMES = {
-    "Ascent": "models.ascent",
-    "Explainer": "engine.explainer",
-    "Explanation": "engine.explainer",
-    "HeatMap": "models.heatmap",
-    "Lens": "models.lens",
-    "Network": "engine.network",
+    "Ascent": "models.dreams.ascent",
+    "Explainer": "engine.attribution.explainer",
+    "Explanation": "engine.attribution.explainer",
+    "HeatMap": "models.maps.heatmap",
+    "Lens": "models.network.lens",
+    "Network": "engine.runtime.network",
     "OnnxlensError": "engine.errors",
-    "Prediction": "models.heatmap",
-    "Preprocess": "models.preprocess",
-    "dream": "models.dream",
-    "film": "models.dream",
-    "gradient": "engine.gradient",
-    "imagine": "models.imagine",
-    "occlusion": "models.occlusion",
-    "project": "models.projection",
-    "project_layer": "models.projection",
-    "read_photo": "models.photo",
-    "report": "models.report",
-    "responses": "models.responses",
-    "top": "models.top",
-    "weights": "models.weights",
+    "Prediction": "models.maps.heatmap",
+    "Preprocess": "models.photos.preprocess",
+    "dream": "models.dreams.dream",
+    "film": "models.dreams.dream",
+    "gradient": "engine.autodiff.gradient",
+    "imagine": "models.dreams.imagine",
+    "occlusion": "models.attribution.occlusion",
+    "project": "models.attribution.projection",
+    "project_layer": "models.attribution.projection",
+    "read_photo": "models.photos.photo",
+    "report": "models.report.report",
+    "responses": "models.features.responses",
+    "top": "models.features.top",
+    "weights": "models.features.weights",
 }
 
 __all__ = [

@@ -16,32 +16,32 @@ from . import options
 from .completing import offering
 from .settings import dressed
 
-# The name of a command is that of its module, which holds it as `command`; heavy imports are inside.
-COMMANDS = (
-    "demo",
-    "look",
-    "predict",
-    "gradcam",
-    "occlusion",
-    "activations",
-    "weights",
-    "top",
-    "deconvnet",
-    "guided",
-    "saliency",
-    "dream",
-    "run",
-    "runs",
-    "report",
-    "layers",
-    "grad",
-    "doctor",
-    "zoo",
-    "cache",
-    "versions",
-    "config",
-    "completion",
-)
+# The module of each command, which holds it as `command`; heavy imports are inside.
+COMMANDS = {
+    "demo": ".commands.photos.demo",
+    "look": ".commands.photos.look",
+    "predict": ".commands.photos.predict",
+    "gradcam": ".commands.photos.gradcam",
+    "occlusion": ".commands.photos.occlusion",
+    "activations": ".commands.features.activations",
+    "weights": ".commands.features.weights",
+    "top": ".commands.features.top",
+    "deconvnet": ".commands.photos.deconvnet",
+    "guided": ".commands.photos.guided",
+    "saliency": ".commands.photos.saliency",
+    "dream": ".commands.dreams.dream",
+    "run": ".commands.runs.run",
+    "runs": ".commands.runs.runs",
+    "report": ".commands.runs.report",
+    "layers": ".commands.graphs.layers",
+    "grad": ".commands.graphs.grad",
+    "doctor": ".commands.graphs.doctor",
+    "zoo": ".commands.graphs.zoo",
+    "cache": ".commands.setup.cache",
+    "versions": ".commands.setup.versions",
+    "config": ".commands.setup.config",
+    "completion": ".commands.setup.completion",
+}
 
 MOST = 1000  # characters of an error: the names in it may be a stranger's
 
@@ -62,7 +62,8 @@ class Commands(options.Group):
 
 @cache
 def _command(name: str) -> click.Command:
-    return offering(dressed(importlib.import_module(f".{name}", __package__).command, (name,)))
+    module = importlib.import_module(COMMANDS[name], __package__)
+    return offering(dressed(module.command, (name,)))
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

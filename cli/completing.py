@@ -53,41 +53,41 @@ def _fits(name: str, word: str) -> bool:
 
 
 def _models(ctx: click.Context) -> Iterable[str]:
-    from ..models import zoo
+    from ..models.network import zoo
 
     return zoo.EMBEDDED, *zoo.records()
 
 
 def _zoo(ctx: click.Context) -> Iterable[str]:
-    from ..models import zoo
+    from ..models.network import zoo
 
     return zoo.records()
 
 
 def _layers(ctx: click.Context) -> Iterable[str]:
     """The feature maps of the model before the cursor, where that is at hand and small."""
-    from ..models import zoo
+    from ..models.network import zoo
 
     model = ctx.params.get("model") or ctx.args[0]  # click has not sorted the words before an open option
     is_zoo = model in zoo.records() and not Path(model).is_file()
     path = zoo.cached_path(model) if is_zoo else zoo.resolve(model)  # nothing is downloaded for a Tab
     if path.stat().st_size > LARGEST:
         return ()
-    from ..engine.canonical import canonical
-    from ..engine.maps import map_names, module_names
+    from ..engine.anatomy.maps import map_names, module_names
+    from ..engine.canonical.canonical import canonical
 
     graph = canonical(path)
     return map_names(graph) + module_names(graph)
 
 
 def _methods(ctx: click.Context) -> Iterable[str]:
-    from ..models.methods import NAMES
+    from ..models.attribution.methods import NAMES
 
     return NAMES
 
 
 def _presets(ctx: click.Context) -> Iterable[str]:
-    from ..models.presets import PRESETS
+    from ..models.photos.presets import PRESETS
 
     return PRESETS
 

@@ -9,13 +9,13 @@ from importlib import metadata
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from ..models.digest import sha256
+from ..models.network.digest import sha256
 
 if TYPE_CHECKING:
-    from ..models.heatmap import HeatMap, Prediction
-    from ..models.lens import Lens
-    from ..models.opened import Opened
-    from ..models.projected import Projection
+    from ..models.maps.heatmap import HeatMap, Prediction
+    from ..models.maps.projected import Projection
+    from ..models.network.lens import Lens
+    from ..models.network.opened import Opened
 
 PACKAGES = (
     "onnxlens",

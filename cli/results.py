@@ -11,7 +11,7 @@ from ..engine.errors import BadImage, NoMap
 from .console import emit, note, say
 
 if TYPE_CHECKING:
-    from ..models.lens import Lens
+    from ..models.network.lens import Lens
     from .folder import Folder
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ def each(images: Sequence[str], look: Callable[[Any], T]) -> Iterator[tuple[str,
 
 
 def _looked(image: str, look: Callable[[Any], T]) -> T:
-    from ..models.store import photo_at
+    from ..models.storage.store import photo_at
 
     photo = photo_at(image)
     try:

@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..kernels import overlay as kernel
-from ..kernels.lay import lay
+from ..kernels.photos import overlay as kernel
+from ..kernels.photos.lay import lay
 from .errors import BadRequest, nearest
 
 COLOURS: dict[str, Any] = {

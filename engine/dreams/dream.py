@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..canonical import OPSET
-from ..entry import fed
+from ..autodiff.gradient import backpropagate
+from ..canonical.canonical import OPSET
 from ..errors import BadRequest
-from ..gradient import backpropagate
-from ..graph import Graph, Tensor, op
+from ..graph.graph import Graph, Tensor, op
+from ..runtime.entry import fed
 from .parameterisation import from_spectrum
 from .priors import blurred, roughness
 from .transforms import placed, rolled

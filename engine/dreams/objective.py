@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..anatomy.maps import feature_map
+from ..anatomy.readouts import readout
+from ..autodiff.gradient import inside
 from ..errors import BadRequest, nearest
-from ..gradient import inside
-from ..graph import Graph, Tensor, op
-from ..maps import feature_map
-from ..readouts import readout
+from ..graph.graph import Graph, Tensor, op
 from .terms import TERMS
 
 MOST = 4000  # characters of an objective

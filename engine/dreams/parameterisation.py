@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..graph import Tensor, op
+from ..graph.graph import Tensor, op
 
 # The square root of the covariance of ImageNet's colours, as Lucid has it: columns are independent colours.
 COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])

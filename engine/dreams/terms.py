@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..graph import Tensor, op
+from ..graph.graph import Tensor, op
 
 _LEAST = 1e-10  # the square of a length that is none, as in Lucid
 _NEVER = -1e30  # the score of a class that is left out

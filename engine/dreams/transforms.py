@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..graph import Tensor, op
+from ..graph.graph import Tensor, op
 
 
 def rolled(x: Tensor, offset: Tensor, sign: int = 1) -> Tensor:

@@ -16,18 +16,18 @@ from collections.abc import Callable
 import click
 import numpy as np
 
-from onnxlens.engine.explainers.gradcam import one_hot
-from onnxlens.engine.gradient import backpropagate, inside
-from onnxlens.engine.occlusions.costs import cut_points
-from onnxlens.engine.occlusions.places import Places
-from onnxlens.engine.occlusions.plans import entry
-from onnxlens.engine.readouts import score_name
+from onnxlens.engine.anatomy.readouts import score_name
+from onnxlens.engine.attribution.gradcam import one_hot
+from onnxlens.engine.attribution.perturbation.costs import cut_points
+from onnxlens.engine.attribution.perturbation.places import Places
+from onnxlens.engine.attribution.perturbation.plans import entry
+from onnxlens.engine.autodiff.gradient import backpropagate, inside
 from onnxlens.kernels.tile import tile
-from onnxlens.models.fill import filler
-from onnxlens.models.lens import Lens
-from onnxlens.models.occluded import Occlusion
-from onnxlens.models.occlusion import occlusion, places_for
-from onnxlens.models.photo import read_photo
+from onnxlens.models.attribution.occlusion import occlusion, places_for
+from onnxlens.models.maps.occluded import Occlusion
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.fill import filler
+from onnxlens.models.photos.photo import read_photo
 
 SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 LINES = 200  # places for which the network is taken as a straight line

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, helper, numpy_helper
 
-from onnxlens.engine.gradient import gradient
+from onnxlens.engine.autodiff.gradient import gradient
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from oracles.networks import randomised

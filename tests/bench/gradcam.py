@@ -12,11 +12,11 @@ import click
 import numpy as np
 import onnxruntime
 
-from onnxlens.engine.explainer import Explainer
-from onnxlens.engine.file import read_model
-from onnxlens.engine.network import Network
-from onnxlens.models.intake import image_input
-from onnxlens.models.zoo import resolve
+from onnxlens.engine.attribution.explainer import Explainer
+from onnxlens.engine.graph.file import read_model
+from onnxlens.engine.runtime.network import Network
+from onnxlens.models.network.intake import image_input
+from onnxlens.models.network.zoo import resolve
 
 
 @click.command()

@@ -26,12 +26,12 @@ import onnxruntime
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from oracles.networks import randomised
 
-from onnxlens.engine.chain import Chain
-from onnxlens.engine.gradient import training_graph
-from onnxlens.engine.graph import Graph
-from onnxlens.engine.network import Network
-from onnxlens.engine.session import Session
-from onnxlens.models.zoo import resolve
+from onnxlens.engine.autodiff.gradient import training_graph
+from onnxlens.engine.graph.graph import Graph
+from onnxlens.engine.runtime.chain import Chain
+from onnxlens.engine.runtime.network import Network
+from onnxlens.engine.runtime.session import Session
+from onnxlens.models.network.zoo import resolve
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 

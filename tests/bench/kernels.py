@@ -14,8 +14,8 @@ import click
 import cv2
 import numpy as np
 
+from onnxlens.kernels.photos.upsample import upsample
 from onnxlens.kernels.tile import tile
-from onnxlens.kernels.upsample import upsample
 
 SIDE, PATCH = 224, 16
 PHOTOS = (480, 640), (1080, 1920)

@@ -23,12 +23,12 @@ import onnxruntime
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from oracles.networks import opened, randomised
 
-from onnxlens.engine.network import Network
-from onnxlens.engine.occlusions import occlusion, plans
-from onnxlens.engine.occlusions.occlusion import Hiding, answers, asking, how, plainly
-from onnxlens.engine.occlusions.places import places
-from onnxlens.engine.occlusions.watch import watching
-from onnxlens.models.zoo import resolve
+from onnxlens.engine.attribution.perturbation import occlusion, plans
+from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers, asking, how, plainly
+from onnxlens.engine.attribution.perturbation.places import places
+from onnxlens.engine.attribution.perturbation.watch import watching
+from onnxlens.engine.runtime.network import Network
+from onnxlens.models.network.zoo import resolve
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 

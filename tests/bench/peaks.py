@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from onnxlens.engine.attribution.averages import Averaged
+from onnxlens.engine.attribution.explainer import Explainer
+from onnxlens.engine.attribution.perturbation.occlusion import BATCH, Hiding, answers
+from onnxlens.engine.attribution.perturbation.places import places
+from onnxlens.engine.attribution.projector import Projector
 from onnxlens.engine.dreams.objective import quoted
-from onnxlens.engine.explainer import Explainer
-from onnxlens.engine.network import Network
-from onnxlens.engine.occlusions.occlusion import BATCH, Hiding, answers
-from onnxlens.engine.occlusions.places import places
-from onnxlens.engine.signals.averages import Averaged
-from onnxlens.engine.signals.projector import Projector
-from onnxlens.models.ascent import Ascent
-from onnxlens.models.dream import default_layer, dream
-from onnxlens.models.lens import Lens
+from onnxlens.engine.runtime.network import Network
+from onnxlens.models.dreams.ascent import Ascent
+from onnxlens.models.dreams.dream import default_layer, dream
+from onnxlens.models.network.lens import Lens
 
 IMAGE = np.random.default_rng(0).standard_normal((1, 3, 224, 224), np.float32)
 

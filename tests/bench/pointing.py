@@ -13,16 +13,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from onnxlens.engine.attribution.averages import AVERAGES
+from onnxlens.engine.attribution.projection import METHODS as PROJECTIONS
+from onnxlens.engine.attribution.projector import Projector
+from onnxlens.engine.attribution.tones import strength
 from onnxlens.engine.metrics import pointing
-from onnxlens.engine.signals.averages import AVERAGES
-from onnxlens.engine.signals.projection import METHODS as PROJECTIONS
-from onnxlens.engine.signals.projector import Projector
-from onnxlens.engine.signals.tones import strength
+from onnxlens.models.attribution.occlusion import occlusion
+from onnxlens.models.attribution.projection import project, projector_for
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.lens import Lens
-from onnxlens.models.occlusion import occlusion
-from onnxlens.models.projected import guided_gradcam
-from onnxlens.models.projection import project, projector_for
+from onnxlens.models.maps.projected import guided_gradcam
+from onnxlens.models.network.lens import Lens
 
 Heat = Callable[[np.ndarray], np.ndarray]  # from a photo to the map of its predicted class, on its pixels
 

@@ -40,8 +40,8 @@ from drawings import picture
 from packages import Packaged, fetched
 from page import ROOT, machine
 
-from onnxlens.models.lens import Lens
-from onnxlens.models.presets import OPTIONS
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.presets import OPTIONS
 
 LIST = Path(__file__).with_suffix(".toml")
 PAGE = ROOT / "docs" / "real-files.md"

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from oracles.browser import browser, opened
 
 from onnxlens.models.embedded.scenes import CLASSES, TEST_SEEDS, scene
-from onnxlens.models.report import report
+from onnxlens.models.report.report import report
 
 # What a person does, one after the other; each is timed until the frame that shows it.
 STEPS = {

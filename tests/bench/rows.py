@@ -17,20 +17,20 @@ import onnxruntime
 import peers
 import torch
 
+from onnxlens.engine.attribution.averages import Averaged
+from onnxlens.engine.attribution.explainer import Explainer
+from onnxlens.engine.attribution.perturbation.occlusion import BATCH, Hiding, answers
+from onnxlens.engine.attribution.perturbation.places import Places, places
+from onnxlens.engine.attribution.projector import Projector
 from onnxlens.engine.dreams.dream import Climb, Priors, gradient_graph
 from onnxlens.engine.dreams.objective import objective, quoted
-from onnxlens.engine.explainer import Explainer
-from onnxlens.engine.network import Network
-from onnxlens.engine.occlusions.occlusion import BATCH, Hiding, answers
-from onnxlens.engine.occlusions.places import Places, places
-from onnxlens.engine.signals.averages import Averaged
-from onnxlens.engine.signals.projector import Projector
+from onnxlens.engine.runtime.network import Network
 from onnxlens.kernels.tile import tile
-from onnxlens.models.ascent import Ascent, entered
-from onnxlens.models.dream import default_layer
+from onnxlens.models.attribution.occlusion import occlusion as occlude
+from onnxlens.models.dreams.ascent import Ascent, entered
+from onnxlens.models.dreams.dream import default_layer
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.lens import Lens
-from onnxlens.models.occlusion import occlusion as occlude
+from onnxlens.models.network.lens import Lens
 
 SIDE, PATCH, STRIDE = 224, 16, 8
 COARSE = 16  # the stride at which what takes the same time at every position is measured, and scaled up

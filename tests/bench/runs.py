@@ -28,16 +28,16 @@ import numpy as np
 import onnxruntime
 from top import draw
 
-from onnxlens.cli.plan import Plan, specified
-from onnxlens.cli.running import perform
-from onnxlens.engine.ahead import cores
+from onnxlens.cli.commands.runs.plan import Plan, specified
+from onnxlens.cli.commands.runs.running import perform
 from onnxlens.engine.picture import shrunk
-from onnxlens.models.album import album
-from onnxlens.models.job import PICTURES, Job
-from onnxlens.models.lens import Lens
-from onnxlens.models.methods import batched
-from onnxlens.models.photo import decode, read_file, read_photo
-from onnxlens.models.row import row_of
+from onnxlens.engine.runtime.ahead import cores
+from onnxlens.models.attribution.methods import batched
+from onnxlens.models.maps.row import row_of
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.photo import decode, read_file, read_photo
+from onnxlens.models.runs.job import PICTURES, Job
+from onnxlens.models.storage.album import album
 
 BATCH = 16
 PAUSE = 0.1  # seconds before each turn
@@ -189,7 +189,7 @@ def whole(spec: Any, plan: Plan, names: list[str]) -> float:
 
 def watch(spec: Any, plan: Plan) -> None:
     """Print what memory the run holds after 500 images and at the end."""
-    from onnxlens.cli import running
+    from onnxlens.cli.commands.runs import running
 
     held: dict[int, float] = {}
 

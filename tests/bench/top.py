@@ -26,14 +26,14 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from onnxlens.engine.ahead import cores
-from onnxlens.engine.units.peaks import Peaks
-from onnxlens.models.album import photos
+from onnxlens.engine.features.peaks import Peaks
+from onnxlens.engine.runtime.ahead import cores
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.lens import Lens
-from onnxlens.models.photo import read_photo
-from onnxlens.models.stream import BATCH, tallied
-from onnxlens.models.top import chosen, top
+from onnxlens.models.features.stream import BATCH, tallied
+from onnxlens.models.features.top import chosen, top
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.photo import read_photo
+from onnxlens.models.storage.album import photos
 
 PAUSE = 0.1  # seconds before each turn
 

@@ -18,7 +18,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 PEAK = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM:')))"
-OPEN = f"import sys; from onnxlens.models.opened import open_network; open_network(sys.argv[1]); {PEAK}"
+OPEN = (
+    f"import sys; from onnxlens.models.network.opened import open_network; open_network(sys.argv[1]); {PEAK}"
+)
 RUN = f"""import sys; from onnxlens.cli import main
 try: main(['weights', *sys.argv[1:]])
 except SystemExit as end: assert not end.code, end.code

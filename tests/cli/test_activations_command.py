@@ -8,9 +8,9 @@ import onnx
 import pytest
 from oracles.toys import HEAD, UNIT, build, colours
 
-from onnxlens.models.lens import Lens
-from onnxlens.models.photo import read_photo
-from onnxlens.models.responses import responses, strip
+from onnxlens.models.features.responses import responses, strip
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.photo import read_photo
 
 
 def written(folder="onnxlens-out"):

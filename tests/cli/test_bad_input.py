@@ -181,7 +181,7 @@ def test_a_disk_that_fills_up(bad, run, monkeypatch):
 def test_a_provider_that_is_not_here(bad, run):
     missing = "coreml" if sys.platform != "darwin" else "directml"
     is_one_line(run("gradcam", *RED, "-q", "--provider", missing), 1, f"{missing} cannot be used")
-    from onnxlens.engine.provider import why_not
+    from onnxlens.engine.runtime.provider import why_not
 
     if why_not("cuda"):
         is_one_line(run("gradcam", *RED, "-q", "--provider", "cuda"), 1, "cuda cannot be used: ")

@@ -19,8 +19,8 @@ import pytest
 from oracles.toys import COLOURS, UNIT, blob, build, colours
 
 from onnxlens.cli import COMMANDS, group, options
-from onnxlens.models import zoo
-from onnxlens.models.lens import Lens
+from onnxlens.models.network import zoo
+from onnxlens.models.network.lens import Lens
 
 HEAVY = {"numpy", "onnx", "onnxruntime", "numba", "cv2", "torch", "rich", "requests"}
 
@@ -323,7 +323,7 @@ def test_grad_replaces_only_when_told(place, run):
 
 
 def test_the_demo_shows_every_class_and_counts(place, run, monkeypatch):
-    from onnxlens.cli import demo
+    from onnxlens.cli.commands.photos import demo
     from onnxlens.models.embedded.scenes import CLASSES
 
     monkeypatch.setattr(demo, "UNSEEN", 10)

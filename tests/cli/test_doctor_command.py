@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from oracles.networks import parsed
 from oracles.toys import SIDE, UNIT, colours, metadata_of
 
-from onnxlens.engine.network import Network
+from onnxlens.engine.runtime.network import Network
 
 
 def sampler():

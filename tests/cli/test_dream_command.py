@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from onnxlens.cli.film import encode_gif, encode_mp4
-from onnxlens.models.photo import read_photo
+from onnxlens.cli.commands.dreams.film import encode_gif, encode_mp4
+from onnxlens.models.photos.photo import read_photo
 
 QUICK = ("--iterations", 2, "--octaves", 2, "-q")
 

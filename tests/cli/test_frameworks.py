@@ -6,10 +6,10 @@ import onnx
 import pytest
 from oracles import frameworks
 
-from onnxlens.engine.canonical import canonical
-from onnxlens.engine.network import Network
-from onnxlens.models.lens import Lens
-from onnxlens.models.photo import read_photo
+from onnxlens.engine.canonical.canonical import canonical
+from onnxlens.engine.runtime.network import Network
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.photo import read_photo
 
 pytestmark = pytest.mark.reference
 

@@ -16,8 +16,8 @@ import pytest
 from oracles.giant import write_giant
 from oracles.toys import blob
 
-from onnxlens.engine.gradient import training_graph
-from onnxlens.engine.session import Session
+from onnxlens.engine.autodiff.gradient import training_graph
+from onnxlens.engine.runtime.session import Session
 
 pytestmark = [
     pytest.mark.slow,

@@ -11,9 +11,9 @@ import onnx
 import pytest
 from oracles.toys import SIDE, UNIT, blob, colours
 
-from onnxlens.models.lens import Lens
-from onnxlens.models.photo import read_photo
-from onnxlens.models.preprocess import Preprocess
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.photo import read_photo
+from onnxlens.models.photos.preprocess import Preprocess
 
 
 def written(folder="onnxlens-out"):

@@ -6,7 +6,7 @@ import onnx
 import pytest
 from oracles.toys import UNIT, colours
 
-from onnxlens.engine.scopes import KEY
+from onnxlens.engine.anatomy.scopes import KEY
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from oracles.browser import CHROMIUM, available, browser, listener, opened
 from oracles.toys import COLOURS, UNIT, blob, colours
 
-from onnxlens.cli.ways import WAYS
+from onnxlens.cli.commands.photos.ways import WAYS
 from onnxlens.models.embedded.scenes import CLASSES, TEST_SEEDS, scene
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}

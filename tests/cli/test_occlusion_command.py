@@ -7,11 +7,11 @@ import onnx
 import pytest
 from oracles.toys import SIDE, build
 
+from onnxlens.models.attribution.occlusion import occlusion
+from onnxlens.models.attribution.panels import PANELS, panel, sheet
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.lens import Lens
-from onnxlens.models.occlusion import occlusion
-from onnxlens.models.panels import PANELS, panel, sheet
-from onnxlens.models.photo import read_photo
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.photo import read_photo
 
 
 def written(folder="onnxlens-out"):

@@ -8,10 +8,10 @@ import onnx
 import pytest
 from oracles.toys import colours
 
-from onnxlens.models.lens import Lens
-from onnxlens.models.photo import read_photo
-from onnxlens.models.preprocess import Preprocess
-from onnxlens.models.projection import project, project_layer, projector_for
+from onnxlens.models.attribution.projection import project, project_layer, projector_for
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.photo import read_photo
+from onnxlens.models.photos.preprocess import Preprocess
 
 NAMES = ["deconvnet", "guided", "saliency"]
 

@@ -12,9 +12,9 @@ from oracles.browser import available, browser, listener, opened, requests
 from oracles.runs import bomb, row, written
 
 from onnxlens.engine.picture import overlay
-from onnxlens.models import store
 from onnxlens.models.embedded.scenes import CLASSES, TEST_SEEDS, scene
-from onnxlens.models.report import report
+from onnxlens.models.report.report import report
+from onnxlens.models.storage import store
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ import pytest
 from oracles.runs import bomb, manifest, rows, table, tree
 from oracles.toys import blob
 
-from onnxlens.models.lens import Lens
-from onnxlens.models.photo import read_photo
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.photo import read_photo
 
 
 @pytest.fixture
@@ -358,7 +358,7 @@ def test_what_is_said_of_a_fault_mends_it(album, run):
 
 
 def test_two_runs_at_once(album, run):
-    from onnxlens.cli.lock import lock
+    from onnxlens.cli.commands.runs.lock import lock
 
     run("run", "model.onnx", album, "-o", "out", "--limit", 1)
     before = tree("out")
@@ -489,7 +489,7 @@ def test_stopping_and_going_over_exclude_each_other(album, run):
 
 
 def test_a_photo_that_vanishes_in_the_middle(album, run, monkeypatch):
-    from onnxlens.models import store
+    from onnxlens.models.storage import store
 
     read = store.read_file
 
@@ -505,7 +505,7 @@ def test_a_photo_that_vanishes_in_the_middle(album, run, monkeypatch):
 
 def test_a_full_disk(album, run, monkeypatch):
     """Files are cut where the disk is full, as the system does it."""
-    from onnxlens.cli import runfolder
+    from onnxlens.cli.commands.runs import runfolder
 
     run("run", "model.onnx", album, "-o", "whole")
     expected, files = table("whole"), tree("whole")

@@ -230,7 +230,8 @@ def test_nothing_of_it_is_loaded_without_need(place):
     """A command line that sets nothing reads no TOML and completes nothing."""
     code = (
         "import sys\nfrom onnxlens.cli import main\ntry: main(['runs', 'merge', '--help'])\n"
-        "except SystemExit: print(sorted({'tomllib', 'click.shell_completion', 'onnxlens.cli.gradcam'}"
+        "except SystemExit: print(sorted({'tomllib', 'click.shell_completion',"
+        " 'onnxlens.cli.commands.photos.gradcam'}"
         " & {*sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=place)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from oracles.toys import blob
 
-from onnxlens.models.photo import read_photo
+from onnxlens.models.photos.photo import read_photo
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from oracles.networks import parsed
 from oracles.toys import UNIT, colours
 
-from onnxlens.models.opened import open_network
-from onnxlens.models.photo import read_photo
-from onnxlens.models.weights import pattern_tiles, weights
+from onnxlens.models.features.weights import pattern_tiles, weights
+from onnxlens.models.network.opened import open_network
+from onnxlens.models.photos.photo import read_photo
 
 RNG = np.random.default_rng(2)
 

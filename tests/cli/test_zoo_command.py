@@ -2,7 +2,7 @@
 
 import hashlib
 
-from onnxlens.models import zoo
+from onnxlens.models.network import zoo
 
 
 def test_what_was_fetched_as_json(run, monkeypatch, tmp_path):

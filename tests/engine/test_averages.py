@@ -5,11 +5,11 @@ import onnx
 import pytest
 from oracles.networks import parsed
 
+from onnxlens.engine.attribution import averages
+from onnxlens.engine.attribution.averages import Averaged
+from onnxlens.engine.attribution.projector import Projector
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.network import Network
-from onnxlens.engine.signals import averages
-from onnxlens.engine.signals.averages import Averaged
-from onnxlens.engine.signals.projector import Projector
+from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(53)
 WEIGHTS = {

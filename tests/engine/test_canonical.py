@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from oracles.networks import parsed, run
 
-from onnxlens.engine.canonical import canonical, read_model
+from onnxlens.engine.canonical.canonical import canonical, read_model
 from onnxlens.engine.errors import BadModel
-from onnxlens.engine.graph import attributes
+from onnxlens.engine.graph.graph import attributes
 
 RNG = np.random.default_rng(3)
 
@@ -349,7 +349,7 @@ BOMBS = [
 OPENED = """
 import resource, sys
 from pathlib import Path
-from onnxlens.engine.canonical import canonical
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadModel
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))

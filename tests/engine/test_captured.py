@@ -6,22 +6,22 @@ from onnx import TensorProto, helper, numpy_helper, parser
 from oracles.differences import assert_slopes
 from oracles.networks import parsed, run
 
-from onnxlens.engine.anatomy import between, bottlenecks
-from onnxlens.engine.axes import channel_axes
-from onnxlens.engine.canonical import canonical
-from onnxlens.engine.doctor import examine
+from onnxlens.engine.anatomy.anatomy import between, bottlenecks
+from onnxlens.engine.anatomy.axes import channel_axes
+from onnxlens.engine.attribution.perturbation import plans
+from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers
+from onnxlens.engine.attribution.perturbation.places import places
+from onnxlens.engine.autodiff.doctor import examine
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadModel, NoRule
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.graph import Graph, op
-from onnxlens.engine.network import Network
-from onnxlens.engine.nodes import captured, reads, renamed
-from onnxlens.engine.occlusions import plans
-from onnxlens.engine.occlusions.occlusion import Hiding, answers
-from onnxlens.engine.occlusions.places import places
-from onnxlens.engine.optimise import optimised
-from onnxlens.engine.units.receptive import receptive_fields
-from onnxlens.engine.units.responses import stages
-from onnxlens.engine.units.weights import fixed_values
+from onnxlens.engine.features.receptive import receptive_fields
+from onnxlens.engine.features.responses import stages
+from onnxlens.engine.features.weights import fixed_values
+from onnxlens.engine.graph.graph import Graph, op
+from onnxlens.engine.graph.nodes import captured, reads, renamed
+from onnxlens.engine.runtime.network import Network
+from onnxlens.engine.runtime.optimise import optimised
 
 X = np.random.default_rng(3).standard_normal((2, 4)).astype(np.float32)
 IF = """t = If (flag) <

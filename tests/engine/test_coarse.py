@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxlens.engine.occlusions.coarse import STEPS, coarse_to_fine
+from onnxlens.engine.attribution.perturbation.coarse import STEPS, coarse_to_fine
 
 
 def run(grid, tolerance=0.05, labels=0):

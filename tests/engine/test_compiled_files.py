@@ -8,9 +8,9 @@ from onnx import helper
 from oracles.networks import parsed, run
 
 from onnxlens.cli import main
+from onnxlens.engine.autodiff.gradient import gradient
 from onnxlens.engine.errors import BadModel
-from onnxlens.engine.file import read_model
-from onnxlens.engine.gradient import gradient
+from onnxlens.engine.graph.file import read_model
 
 RNG = np.random.default_rng(0)
 TEXT = """(float[1,3,16,16] x) => (float[1,16] y) {

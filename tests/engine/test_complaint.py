@@ -5,9 +5,9 @@ import onnxruntime
 import pytest
 from oracles.networks import parsed
 
-from onnxlens.engine.complaint import one_line
 from onnxlens.engine.errors import OnnxlensError
-from onnxlens.engine.network import Network
+from onnxlens.engine.runtime.complaint import one_line
+from onnxlens.engine.runtime.network import Network
 
 X = np.zeros((1, 3, 8, 8), "f")
 

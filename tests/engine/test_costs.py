@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from oracles.networks import parsed
 
-from onnxlens.engine.network import Network
-from onnxlens.engine.occlusions.costs import (
+from onnxlens.engine.attribution.perturbation.costs import (
     CARRYING,
     WRITING,
     chains,
@@ -11,8 +10,9 @@ from onnxlens.engine.occlusions.costs import (
     multiplications,
     total_cost,
 )
-from onnxlens.engine.occlusions.places import places
-from onnxlens.engine.occlusions.spans import spans
+from onnxlens.engine.attribution.perturbation.places import places
+from onnxlens.engine.attribution.perturbation.spans import spans
+from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(0)
 WEIGHTS = {"a": RNG.standard_normal((8, 3, 3, 3)), "b": RNG.standard_normal((6, 4, 3, 3))}

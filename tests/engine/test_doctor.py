@@ -6,11 +6,11 @@ import pytest
 from onnx import helper
 from oracles.networks import parsed, run
 
-from onnxlens.engine.diagnosis import losses
-from onnxlens.engine.doctor import examine, health, tried
+from onnxlens.engine.attribution.diagnose import losses
+from onnxlens.engine.autodiff.doctor import examine, health, tried
+from onnxlens.engine.autodiff.gradient import gradient
 from onnxlens.engine.errors import BadRequest, NoRule
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.network import Network
+from onnxlens.engine.runtime.network import Network
 from onnxlens.models import embedded
 
 OPEN = """(float[1,2,4,4] x) => (float[1,2] y) {

@@ -6,7 +6,7 @@ import pytest
 from onnx import helper
 from oracles.toys import build
 
-from onnxlens.engine.canonical import canonical
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.dreams.dream import (
     Climb,
     Priors,
@@ -16,19 +16,13 @@ from onnxlens.engine.dreams.dream import (
     update_graph,
 )
 from onnxlens.engine.dreams.objective import objective
-from onnxlens.engine.dreams.parameterisation import (
-    falloff,
-    from_spectrum,
-    noise,
-    to_spectrum,
-    waves,
-)
+from onnxlens.engine.dreams.parameterisation import falloff, from_spectrum, noise, to_spectrum, waves
 from onnxlens.engine.dreams.priors import blurred, roughness
 from onnxlens.engine.dreams.tiles import starts, tiled
 from onnxlens.engine.dreams.transforms import jitter, placed, rolled, still, wobble
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.graph import Graph, Tensor, op
-from onnxlens.engine.session import Session
+from onnxlens.engine.graph.graph import Graph, Tensor, op
+from onnxlens.engine.runtime.session import Session
 
 SHAPE = (2, 3, 10, 12)
 MEAN = np.array([100, 120, 90], np.float32)

@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
+from onnxlens.engine.attribution.explainer import Explainer
 from onnxlens.engine.errors import BadRequest, NoRule
-from onnxlens.engine.explainer import Explainer
-from onnxlens.engine.network import Network
+from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(7)
 

@@ -13,10 +13,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 from oracles.networks import parsed, run
 
-from onnxlens.engine.canonical import canonical
-from onnxlens.engine.explainer import Explainer
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.network import Network
+from onnxlens.engine.attribution.explainer import Explainer
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.canonical.canonical import canonical
+from onnxlens.engine.runtime.network import Network
 
 torch = pytest.importorskip("torch")
 from oracles import autograd  # noqa: E402

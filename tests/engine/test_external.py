@@ -7,13 +7,13 @@ import pytest
 from onnx import TensorProto, helper
 from oracles.networks import parsed, run
 
-from onnxlens.engine import external
-from onnxlens.engine.canonical import canonical
+from onnxlens.engine.autodiff.gradient import gradient, training_graph
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadModel
-from onnxlens.engine.export import is_too_large, split
-from onnxlens.engine.file import read_model
-from onnxlens.engine.gradient import gradient, training_graph
-from onnxlens.engine.network import Network
+from onnxlens.engine.graph import external
+from onnxlens.engine.graph.export import is_too_large, split
+from onnxlens.engine.graph.file import read_model
+from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(5)
 W = RNG.standard_normal((700, 500)).astype("f")  # over a megabyte: mapped

@@ -6,12 +6,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from oracles.networks import parsed, run
 
-from onnxlens.engine.anatomy import bottlenecks
-from onnxlens.engine.canonical import canonical
+from onnxlens.engine.anatomy.anatomy import bottlenecks
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadModel
-from onnxlens.engine.file import read_model
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.network import Network
+from onnxlens.engine.graph.file import read_model
+from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((2, 6)).astype("f")

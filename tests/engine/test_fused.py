@@ -8,14 +8,14 @@ from oracles.differences import assert_slopes, float_names
 from oracles.fused import CASES, CONV, IN, KERNEL, MS, OUT, PAST, PICTURE, K, Q, V, X, alone, drawn, ones
 from oracles.networks import parsed, run
 
-from onnxlens.engine.anatomy import last_features
-from onnxlens.engine.bodies import BODIES
-from onnxlens.engine.canonical import canonical
-from onnxlens.engine.doctor import examine
+from onnxlens.engine.anatomy.anatomy import last_features
+from onnxlens.engine.autodiff.doctor import examine
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import NoRule
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.graph import Graph
-from onnxlens.engine.nodes import key_of, named
+from onnxlens.engine.graph.graph import Graph
+from onnxlens.engine.graph.nodes import key_of, named
+from onnxlens.engine.operators.bodies import BODIES
 
 
 @pytest.fixture(params=CASES)
@@ -24,8 +24,8 @@ def case(request):
 
 
 def test_every_fused_operator_is_tried():
-    from onnxlens.engine.bodies.attention import BODIES as ATTENTION
-    from onnxlens.engine.bodies.fused import BODIES as ALL
+    from onnxlens.engine.operators.bodies.attention import BODIES as ATTENTION
+    from onnxlens.engine.operators.bodies.fused import BODIES as ALL
 
     assert {key for key, *_ in CASES.values()} == {*ALL, *ATTENTION, MS + ":MatMulNBits", MS + ":MatMulBnb4"}
 

@@ -7,8 +7,8 @@ from onnx import TensorProto, numpy_helper, parser
 from oracles.fused import CASES, alone
 from oracles.networks import NO_KERNEL, run
 
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.network import Network
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.runtime.network import Network
 
 FLOAT = np.dtype(np.float32)
 TYPES = {

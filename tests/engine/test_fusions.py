@@ -6,10 +6,10 @@ import pytest
 from oracles.differences import assert_slopes
 from oracles.networks import parsed
 
-from onnxlens.engine.canonical import canonical
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadModel
-from onnxlens.engine.network import Network
-from onnxlens.engine.session import Session
+from onnxlens.engine.runtime.network import Network
+from onnxlens.engine.runtime.session import Session
 
 RNG = np.random.default_rng(0)
 FEEDS = {name: RNG.uniform(0.5, 1.5, (1, 2, 4, 4)).astype(np.float32) for name in ("x", "z")}

@@ -6,9 +6,9 @@ import pytest
 from onnx import numpy_helper
 from oracles.networks import parsed
 
+from onnxlens.engine.canonical.given import given_sizes
 from onnxlens.engine.errors import BadModel
-from onnxlens.engine.file import read_model
-from onnxlens.engine.given import given_sizes
+from onnxlens.engine.graph.file import read_model
 
 RNG = np.random.default_rng(2)
 W3, W1, W12 = (RNG.standard_normal((8, c, 4, 4)).astype("f") for c in (3, 1, 12))

@@ -7,10 +7,10 @@ from onnx import TensorProto, helper, numpy_helper, parser
 from oracles.differences import assert_slopes, in_double
 from oracles.networks import parsed, run
 
+from onnxlens.engine.autodiff.gradient import gradient
 from onnxlens.engine.errors import BadModel, BadRequest, NoRule
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.graph import op
-from onnxlens.engine.rules import VJP
+from onnxlens.engine.graph.graph import op
+from onnxlens.engine.operators.rules import VJP
 
 RNG = np.random.default_rng(5)
 W1 = RNG.standard_normal((6, 3, 3, 3)) * 0.3

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 from oracles.networks import run
 
 from onnxlens.engine.errors import BadModel, BadRequest
-from onnxlens.engine.graph import Graph, op
+from onnxlens.engine.graph.graph import Graph, op
 
 
 @pytest.fixture

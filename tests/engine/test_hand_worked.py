@@ -32,10 +32,10 @@ import numpy as np
 import pytest
 from oracles.networks import parsed
 
-from onnxlens.engine.explainer import Explainer
-from onnxlens.engine.network import Network
-from onnxlens.engine.occlusions import occlusion
-from onnxlens.engine.signals.projector import Projector
+from onnxlens.engine.attribution.explainer import Explainer
+from onnxlens.engine.attribution.perturbation import occlusion
+from onnxlens.engine.attribution.projector import Projector
+from onnxlens.engine.runtime.network import Network
 
 IMAGE = [[3, 0, 4, 4], [2, 1, 5, 0], [5, 4, 2, 4], [5, 5, 4, 4]]
 CONV = [[[-1, -3, -3], [2, -2, -3], [-4, -1, -2]], [[-2, 3, -6], [-2, -3, 1], [-1, -2, -1]]]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from oracles import mutants
 
-from onnxlens.engine.gradient import gradient
+from onnxlens.engine.autodiff.gradient import gradient
 
 resource = pytest.importorskip("resource", reason="memory is bounded by a limit that Windows lacks")
 

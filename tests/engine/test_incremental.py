@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from onnx import helper
 from oracles.networks import opened, randomised
 
-from onnxlens.engine.graph import Graph, emit, op
-from onnxlens.engine.network import Network
-from onnxlens.engine.occlusions import occlusion, plans
-from onnxlens.engine.occlusions.costs import chains, cut_points
-from onnxlens.engine.occlusions.incremental import CACHE, Incremental
-from onnxlens.engine.occlusions.occlusion import Hiding, answers, how
-from onnxlens.engine.occlusions.places import places
-from onnxlens.engine.occlusions.spans import spans
-from onnxlens.engine.occlusions.watch import watching
-from onnxlens.engine.units.receptive import receptive_fields
+from onnxlens.engine.attribution.perturbation import occlusion, plans
+from onnxlens.engine.attribution.perturbation.costs import chains, cut_points
+from onnxlens.engine.attribution.perturbation.incremental import CACHE, Incremental
+from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers, how
+from onnxlens.engine.attribution.perturbation.places import places
+from onnxlens.engine.attribution.perturbation.spans import spans
+from onnxlens.engine.attribution.perturbation.watch import watching
+from onnxlens.engine.features.receptive import receptive_fields
+from onnxlens.engine.graph.graph import Graph, emit, op
+from onnxlens.engine.runtime.network import Network
 from onnxlens.models import embedded
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"

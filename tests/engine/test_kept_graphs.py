@@ -12,11 +12,11 @@ import onnx
 import pytest
 from oracles.networks import parsed
 
-from onnxlens.engine import cache, network
-from onnxlens.engine.canonical import canonical
-from onnxlens.engine.network import Network
-from onnxlens.engine.session import Session
-from onnxlens.engine.signals.projector import Projector
+from onnxlens.engine.attribution.projector import Projector
+from onnxlens.engine.canonical.canonical import canonical
+from onnxlens.engine.runtime import cache, network
+from onnxlens.engine.runtime.network import Network
+from onnxlens.engine.runtime.session import Session
 
 RNG = np.random.default_rng(3)
 FEEDS = {"x": RNG.standard_normal((2, 16, 12, 12)).astype("f")}
@@ -131,7 +131,7 @@ def test_an_entry_is_for_one_model_one_question_and_these_versions(model, home, 
 
 
 def test_weights_in_a_large_file_count_by_what_they_are(tmp_path, home, monkeypatch, rewritten):
-    from onnxlens.engine import file
+    from onnxlens.engine.graph.graph import file
 
     monkeypatch.setattr(file, "FILE", 0)
     body = """(float[N,64,8,8] x) => (float[N,512] y) {
@@ -209,8 +209,8 @@ def test_a_disk_that_is_full(model, home, monkeypatch):
 
 RUN = """
 import sys, numpy as np
-from onnxlens.engine.network import Network
-from onnxlens.engine.signals.projector import Projector
+from onnxlens.engine.runtime.network import Network
+from onnxlens.engine.attribution.projector import Projector
 x = np.load(sys.argv[2])
 for _ in range(5):
     signals = Projector(Network(sys.argv[1], provider="cpu", threads=1), "saliency")({"x": x})

@@ -10,12 +10,13 @@ import pytest
 from onnx import TensorProto
 from oracles.networks import parsed
 
-from onnxlens.engine import aside, external, file, session
-from onnxlens.engine.canonical import canonical
+from onnxlens.engine.autodiff.gradient import training_graph
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadModel
-from onnxlens.engine.gradient import training_graph
-from onnxlens.engine.light import light_model
-from onnxlens.engine.network import Network
+from onnxlens.engine.graph import aside, external, file
+from onnxlens.engine.graph.light import light_model
+from onnxlens.engine.runtime import session
+from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(7)
 IMAGE = RNG.standard_normal((2, 64, 8, 8)).astype("f")

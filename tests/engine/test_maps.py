@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from onnx import numpy_helper, parser
 
-from onnxlens.engine.anatomy import last_features, matching
-from onnxlens.engine.canonical import canonical
+from onnxlens.engine.anatomy.anatomy import last_features, matching
+from onnxlens.engine.anatomy.maps import feature_map, is_map, map_names, views
+from onnxlens.engine.anatomy.readouts import score_name
+from onnxlens.engine.attribution.explainer import Explainer
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.explainer import Explainer
-from onnxlens.engine.maps import feature_map, is_map, map_names, views
-from onnxlens.engine.network import Network
-from onnxlens.engine.readouts import score_name
+from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(3)
 

@@ -6,8 +6,8 @@ from onnx import TensorProto, helper, numpy_helper
 from oracles.differences import assert_slopes
 from oracles.networks import parsed, run
 
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.network import Network
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(6)
 SEEN = RNG.random((4, 5)) < 0.6

@@ -10,7 +10,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 from onnxlens.engine.errors import BadModel, BadRequest
-from onnxlens.engine.network import KEPT, Network
+from onnxlens.engine.runtime.network import KEPT, Network
 
 RNG = np.random.default_rng(3)
 W = RNG.standard_normal((8, 3, 3, 3)).astype(np.float32)
@@ -107,7 +107,7 @@ import re
 from pathlib import Path
 import numpy as np
 from onnx import parser
-from onnxlens.engine.network import Network
+from onnxlens.engine.runtime.network import Network
 
 body = "a = Exp (x) b = Sin (a) c = Add (a, b) y = ReduceMax <keepdims = 0> (c)"
 text = f'<ir_version: 8, opset_import: ["" : 17]> g (float[2048,2048] x) => (float y) {{ {body} }}'

@@ -10,12 +10,12 @@ from onnx import TensorProto, helper
 from oracles.differences import runner
 from oracles.toys import build
 
-from onnxlens.engine.canonical import canonical
+from onnxlens.engine.autodiff.gradient import backpropagate
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.dreams.objective import MOST, objective, parse
 from onnxlens.engine.dreams.terms import TERMS
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.gradient import backpropagate
-from onnxlens.engine.graph import Graph, op
+from onnxlens.engine.graph.graph import Graph, op
 
 RNG = np.random.default_rng(3)
 LABELS = ["cat", "dog, hound", "(sic)"]

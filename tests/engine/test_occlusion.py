@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 from onnx import helper
 from oracles.toys import build
 
+from onnxlens.engine.attribution.perturbation import occlusion
+from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers, watched
+from onnxlens.engine.attribution.perturbation.places import places
+from onnxlens.engine.attribution.perturbation.watch import watching
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.network import Network
-from onnxlens.engine.occlusions import occlusion
-from onnxlens.engine.occlusions.occlusion import Hiding, answers, watched
-from onnxlens.engine.occlusions.places import places
-from onnxlens.engine.occlusions.watch import watching
-from onnxlens.engine.session import Session
+from onnxlens.engine.runtime.network import Network
+from onnxlens.engine.runtime.session import Session
 
 SIZE, CLASSES = (7, 9), 4
 RNG = np.random.default_rng(0)

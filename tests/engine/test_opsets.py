@@ -10,13 +10,13 @@ from oracles.fused import CASES as FUSED
 from oracles.fused import alone, drawn
 from oracles.networks import NO_KERNEL, parsed, run
 
-from onnxlens.engine.canonical import OPSET, RUN, canonical
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.autodiff.variants import TABLES
+from onnxlens.engine.canonical.canonical import OPSET, RUN, canonical
 from onnxlens.engine.errors import BadModel
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.nodes import attributes
-from onnxlens.engine.provider import newest_opset
-from onnxlens.engine.session import Session
-from onnxlens.engine.variants import TABLES
+from onnxlens.engine.graph.nodes import attributes
+from onnxlens.engine.runtime.provider import newest_opset
+from onnxlens.engine.runtime.session import Session
 
 WORKING = range(OPSET, newest_opset() + 1)
 NARROW = {TensorProto.FLOAT16, TensorProto.BFLOAT16}

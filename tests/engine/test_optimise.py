@@ -15,16 +15,16 @@ from onnx import numpy_helper
 from oracles.compositions import models
 from oracles.networks import parsed, randomised
 
-from onnxlens.engine.canonical import canonical
-from onnxlens.engine.chain import Chain
+from onnxlens.engine.attribution.explainer import Explainer
+from onnxlens.engine.attribution.projection import METHODS, chosen, projected, units
+from onnxlens.engine.autodiff.gradient import training_graph
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.explainer import Explainer
-from onnxlens.engine.gradient import training_graph
-from onnxlens.engine.graph import Graph, op
-from onnxlens.engine.network import Network
-from onnxlens.engine.optimise import optimised
-from onnxlens.engine.session import Session
-from onnxlens.engine.signals.projection import METHODS, chosen, projected, units
+from onnxlens.engine.graph.graph import Graph, op
+from onnxlens.engine.runtime.chain import Chain
+from onnxlens.engine.runtime.network import Network
+from onnxlens.engine.runtime.optimise import optimised
+from onnxlens.engine.runtime.session import Session
 from onnxlens.models import embedded
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
@@ -447,7 +447,7 @@ def test_other_providers_get_the_graph_as_it_is(monkeypatch):
     network = Network(model("(float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Relu(x) }"), provider="cpu")
     seen = []
     monkeypatch.setattr(network, "provider", "cuda")
-    monkeypatch.setattr("onnxlens.engine.network.Session", lambda graph, *rest: seen.append(graph))
+    monkeypatch.setattr("onnxlens.engine.runtime.network.Session", lambda graph, *rest: seen.append(graph))
     graph = pooled()
     network.compile(graph)
     assert seen == [graph]

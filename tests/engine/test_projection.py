@@ -5,10 +5,10 @@ import pytest
 from oracles.networks import parsed
 from oracles.toys import colours
 
+from onnxlens.engine.attribution.projection import METHODS
+from onnxlens.engine.attribution.projector import Projector
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.network import Network
-from onnxlens.engine.signals.projection import METHODS
-from onnxlens.engine.signals.projector import Projector
+from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(41)
 WEIGHTS = {

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from onnxlens.engine import provider
 from onnxlens.engine.errors import BadRequest, Unavailable
+from onnxlens.engine.runtime import provider
 
 
 def test_the_cpu_is_always_there():
@@ -27,6 +27,6 @@ def test_a_wrong_name_is_answered_with_the_nearest():
 
 
 def test_asking_makes_no_noise():
-    code = "from onnxlens.engine.provider import PROVIDERS, why_not; [why_not(p) for p in PROVIDERS]"
+    code = "from onnxlens.engine.runtime.provider import PROVIDERS, why_not; [why_not(p) for p in PROVIDERS]"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")

@@ -6,12 +6,12 @@ import pytest
 from onnx import ModelProto, numpy_helper, parser
 from oracles.networks import NO_KERNEL, run
 
-from onnxlens.engine.anatomy import last_features
-from onnxlens.engine.canonical import canonical
-from onnxlens.engine.doctor import examine
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.network import Network
-from onnxlens.engine.readouts import score_name
+from onnxlens.engine.anatomy.anatomy import last_features
+from onnxlens.engine.anatomy.readouts import score_name
+from onnxlens.engine.autodiff.doctor import examine
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.canonical.canonical import canonical
+from onnxlens.engine.runtime.network import Network
 
 RANGES = {
     "int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "uint16": (0, 65535),

@@ -13,18 +13,18 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from onnxlens.cli import main
-from onnxlens.engine.anatomy import last_features
-from onnxlens.engine.canonical import canonical
+from onnxlens.engine.anatomy.anatomy import last_features
+from onnxlens.engine.anatomy.readouts import score_name
+from onnxlens.engine.attribution.explainer import Explainer
+from onnxlens.engine.attribution.projector import Projector
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadModel
-from onnxlens.engine.explainer import Explainer
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.network import Network
-from onnxlens.engine.readouts import score_name
-from onnxlens.engine.signals.projector import Projector
+from onnxlens.engine.runtime.network import Network
 from onnxlens.models import embedded
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.lens import Lens
-from onnxlens.models.photo import read_photo
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.photo import read_photo
 
 tool = pytest.importorskip("onnxruntime.quantization")
 KINDS = ["QDQ", "QDQ by channel", "QOperator", "QOperator by channel", "dynamic"]

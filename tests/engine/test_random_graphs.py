@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from oracles.compositions import models
 from oracles.differences import assert_slopes, runner
 
-from onnxlens.engine.gradient import gradient
+from onnxlens.engine.autodiff.gradient import gradient
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 ORDINARY = {"derandomize": True, "deadline": None, "database": None, "suppress_health_check": QUIET}

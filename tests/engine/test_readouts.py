@@ -5,12 +5,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxlens.engine.canonical import canonical
+from onnxlens.engine.anatomy.intervals import INTERVALS, interval
+from onnxlens.engine.anatomy.readouts import readout, score_name
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.intervals import INTERVALS, interval
-from onnxlens.engine.network import Network
-from onnxlens.engine.nodes import reads
-from onnxlens.engine.readouts import readout, score_name
+from onnxlens.engine.graph.nodes import reads
+from onnxlens.engine.runtime.network import Network
 
 N = helper.make_node
 rng = np.random.default_rng(0)

@@ -7,14 +7,14 @@ import onnx
 import pytest
 from oracles.networks import parsed, randomised
 
-from onnxlens.engine.canonical import canonical
+from onnxlens.engine.anatomy.maps import feature_map, map_names
+from onnxlens.engine.autodiff.gradient import backpropagate
+from onnxlens.engine.autodiff.variants import STRAIGHT_THROUGH
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadModel, BadRequest
-from onnxlens.engine.gradient import backpropagate
-from onnxlens.engine.graph import Graph, op
-from onnxlens.engine.maps import feature_map, map_names
-from onnxlens.engine.session import Session
-from onnxlens.engine.units.receptive import receptive_fields
-from onnxlens.engine.variants import STRAIGHT_THROUGH
+from onnxlens.engine.features.receptive import receptive_fields
+from onnxlens.engine.graph.graph import Graph, op
+from onnxlens.engine.runtime.session import Session
 from onnxlens.models import embedded
 
 NAMES = [

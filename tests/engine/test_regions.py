@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from oracles.differences import assert_slopes, runner
 from oracles.networks import run
 
-from onnxlens.engine.gradient import gradient
+from onnxlens.engine.autodiff.gradient import gradient
 
 RNG = np.random.default_rng(8)
 SIZED = [[1, 1, 4, 4], [0, 0, 7, 6], [0.3, 0.4, 5.2, 6.1], [2.2, 3.1, 2.9, 6.7]]

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from oracles.networks import parsed
 
-from onnxlens.engine.anatomy import bottlenecks, matching
+from onnxlens.engine.anatomy.anatomy import bottlenecks, matching
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.network import Network
-from onnxlens.engine.units import responses
-from onnxlens.engine.units.responses import dead, order, read, stages, statistics, strengths
+from onnxlens.engine.features import responses
+from onnxlens.engine.features.responses import dead, order, read, stages, statistics, strengths
+from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(7)
 

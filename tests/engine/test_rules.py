@@ -10,12 +10,12 @@ from oracles.cases import CASES, DISAGREEMENTS, HAND_MADE, SCOPE, posed, redrawn
 from oracles.differences import assert_slopes, float_names
 from oracles.networks import NO_KERNEL, parsed, run, single
 
-from onnxlens.engine.blocks import STEPS
-from onnxlens.engine.bodies import BODIES
+from onnxlens.engine.autodiff.blocks import STEPS
+from onnxlens.engine.autodiff.gradient import gradient
 from onnxlens.engine.errors import NoRule
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.nodes import SMOOTH, has_gradient, is_differentiable
-from onnxlens.engine.rules import VJP
+from onnxlens.engine.graph.nodes import SMOOTH, has_gradient, is_differentiable
+from onnxlens.engine.operators.bodies import BODIES
+from onnxlens.engine.operators.rules import VJP
 
 
 def parametrised(cases):

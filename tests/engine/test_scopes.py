@@ -5,14 +5,14 @@ import onnx
 import pytest
 from oracles.networks import parsed
 
-from onnxlens.engine.anatomy import checked_layer, matching
-from onnxlens.engine.canonical import canonical
+from onnxlens.engine.anatomy.anatomy import checked_layer, matching
+from onnxlens.engine.anatomy.maps import layer_named, module_names
+from onnxlens.engine.anatomy.scopes import KEY, members, modules_around
+from onnxlens.engine.attribution.projector import Projector
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.maps import layer_named, module_names
-from onnxlens.engine.network import Network
-from onnxlens.engine.scopes import KEY, members, modules_around
-from onnxlens.engine.signals.projector import Projector
-from onnxlens.models.weights import chosen
+from onnxlens.engine.runtime.network import Network
+from onnxlens.models.features.weights import chosen
 
 RNG = np.random.default_rng(1)
 BODY = """val_1 = Conv <pads = [1,1,1,1]> (x, w) val_2 = Relu (val_1)

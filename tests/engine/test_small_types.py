@@ -8,11 +8,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from oracles.networks import parsed, run
 
-from onnxlens.engine.doctor import examine
+from onnxlens.engine.autodiff.doctor import examine
+from onnxlens.engine.autodiff.gradient import gradient, training_graph
 from onnxlens.engine.errors import BadModel, BadRequest
-from onnxlens.engine.export import split
-from onnxlens.engine.gradient import gradient, training_graph
-from onnxlens.engine.network import Network
+from onnxlens.engine.graph.export import split
+from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(11)
 X = RNG.random((1, 3, 8, 8)).astype("f")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxlens.engine.units.strongest import NOBODY, Strongest, merged
+from onnxlens.engine.features.strongest import NOBODY, Strongest, merged
 
 ROWS = 4
 

@@ -4,8 +4,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.graph import Graph, op
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.graph.graph import Graph, op
 
 LEVELS = onnxruntime.GraphOptimizationLevel
 OFF, BASIC, ALL = LEVELS.ORT_DISABLE_ALL, LEVELS.ORT_ENABLE_BASIC, LEVELS.ORT_ENABLE_ALL

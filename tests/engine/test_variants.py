@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from oracles.networks import parsed, run
 
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.graph import op
-from onnxlens.engine.rules import VJP
-from onnxlens.engine.variants import GUIDED
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.autodiff.variants import GUIDED
+from onnxlens.engine.graph.graph import op
+from onnxlens.engine.operators.rules import VJP
 
 # y = c . relu(x), one unit for each way in which a unit may be open and its gradient positive.
 X = np.array([[2.0, 2.0, -1.0, -1.0]], np.float32)

@@ -8,8 +8,8 @@ import onnx
 import pytest
 from oracles.networks import parsed, run
 
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.variants import (
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.autodiff.variants import (
     TABLES,
     composite,
     lrp_0,
@@ -21,8 +21,8 @@ from onnxlens.engine.variants import (
 )
 from onnxlens.models import embedded
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.lens import Lens
-from onnxlens.models.photo import read_photo
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.photo import read_photo
 
 RNG = np.random.default_rng(11)
 LOW, HIGH = -2.0, 3.0

@@ -6,9 +6,8 @@ import pytest
 from onnx import helper, numpy_helper
 from oracles.networks import parsed, run
 
-from onnxlens.engine.canonical import canonical
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.variants import (
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.autodiff.variants import (
     composite,
     lrp_0,
     lrp_alpha_beta,
@@ -18,6 +17,7 @@ from onnxlens.engine.variants import (
     lrp_z_box,
     merged,
 )
+from onnxlens.engine.canonical.canonical import canonical
 
 RNG = np.random.default_rng(7)
 T, D, H = 6, 8, 2  # tokens, their width, heads

@@ -5,12 +5,12 @@ from onnx import TensorProto, helper, numpy_helper
 from oracles.networks import parsed
 from oracles.toys import build
 
-from onnxlens.engine.canonical import canonical
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadModel, BadRequest
-from onnxlens.engine.network import Network
-from onnxlens.engine.units.patterns import patterns
-from onnxlens.engine.units.redundancy import doubles, faint, off
-from onnxlens.engine.units.weights import kernels, layers
+from onnxlens.engine.features.patterns import patterns
+from onnxlens.engine.features.redundancy import doubles, faint, off
+from onnxlens.engine.features.weights import kernels, layers
+from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(11)
 WHOLE = RNG.integers(-20, 20, (6, 3, 4, 5)).astype(np.int8)  # what all wrappings below stand for
@@ -185,7 +185,7 @@ def naive_doubles(values, groups=1, least=0.95):
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_planted_doubles_are_found_with_their_sign(groups, monkeypatch):
-    monkeypatch.setattr("onnxlens.engine.units.redundancy.BLOCK", 3)
+    monkeypatch.setattr("onnxlens.engine.features.redundancy.BLOCK", 3)
     w = RNG.standard_normal((12, 4 // groups, 3, 3)).astype(np.float32)
     w[4] = 3 * w[1] + 0.01 * RNG.standard_normal(w[1].shape)
     w[5], w[11], w[2] = -0.5 * w[3], w[0], 0

@@ -7,8 +7,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.network import Network
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(11)
 W1, W2 = RNG.standard_normal((16, 3, 3, 3)) * 0.3, RNG.standard_normal((4, 16)) * 0.1

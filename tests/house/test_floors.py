@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from house.rooms import arrows, circles, entries, folders
 
 ROOT = Path(__file__).parents[2]
 FLOORS = ("kernels", "engine", "models", "cli")  # each imports only from those before it
@@ -35,11 +36,11 @@ def libraries(path: Path) -> set[str]:
 
 
 def test_the_reader_of_imports_reads_them():
-    found = names(ROOT / "engine/explainers/gradcam.py")
-    assert {"onnxlens.engine.gradient", "onnxlens.engine.graph"} <= found
-    assert "onnxlens.cli.options" in names(ROOT / "cli/gradcam.py")
-    assert "onnxlens.models.lens" in names(ROOT / "cli/options.py")
-    assert "onnxlens.models.zoo" in names(ROOT / "models/lens.py")
+    found = names(ROOT / "engine/attribution/gradcam.py")
+    assert {"onnxlens.engine.autodiff.gradient", "onnxlens.engine.graph.graph"} <= found
+    assert "onnxlens.cli.options" in names(ROOT / "cli/commands/photos/gradcam.py")
+    assert "onnxlens.models.network.lens" in names(ROOT / "cli/options.py")
+    assert "onnxlens.models.network.zoo" in names(ROOT / "models/network/lens.py")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())
@@ -50,16 +51,25 @@ def test_imports_go_down(path):
     assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
-def test_the_engine_is_written_down_in_the_order_of_its_imports():
-    table = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs/how-it-works.md").read_text(), re.MULTILINE)
-    rows = [re.findall(r"`(\w+)(?:\.py|/)`", row) for row in table]
+@pytest.mark.parametrize("floor", ["engine", "models"])
+def test_rooms_are_written_down_in_the_order_of_their_imports(floor):
+    text = (ROOT / "docs/how-it-works.md").read_text()
+    table = re.findall(rf"^\| room of the {floor} \|.*?\n\n", text, re.MULTILINE | re.DOTALL)[0]
+    rows = [re.findall(r"`(\w+)(?:\.py|/)`", row.split("|")[1]) for row in table.strip().splitlines()]
     row_of = {name: i for i, row in enumerate(rows) for name in row}
-    inside = [p for p in MODULES if p.is_relative_to(ROOT / "engine") and p != ROOT / "engine/__init__.py"]
-    for path in inside:
-        own = path.relative_to(ROOT / "engine").parts[0].removesuffix(".py")
-        used = {name.split(".")[2] for name in names(path) if name.startswith("onnxlens.engine.")}
-        later = {name for name in used if row_of[name] > row_of[own]}
-        assert not later, f"{path.relative_to(ROOT)} imports {later}"
+    for a, b in arrows((floor,)):
+        assert row_of[a] >= row_of[b], f"{floor}/{a} imports {floor}/{b}"
+    assert row_of.keys() == entries((floor,)) - {"__init__"}
+
+
+# Two files that are one: expressions append to the graph that they stand in.
+PAIRS = [{"graph", "expression"}]
+
+
+@pytest.mark.parametrize("folder", folders(), ids="/".join)
+def test_no_folder_is_above_fourteen_files_or_goes_round(folder):
+    assert len(entries(folder) - {"__init__"}) <= 14
+    assert [c for c in circles(arrows(folder)) if c not in PAIRS] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())
@@ -78,7 +88,7 @@ def test_two_modules_know_the_runtime():
     knowing = {
         p.relative_to(ROOT).as_posix() for p in set(MODULES) - SCRIPTS if "onnxruntime" in libraries(p)
     }
-    assert knowing == {"engine/provider.py", "engine/session.py"}
+    assert knowing == {"engine/runtime/provider.py", "engine/runtime/session.py"}
 
 
 def test_nobody_needs_a_framework():
@@ -94,7 +104,11 @@ def test_one_floor_speaks_to_people():
 
 # The zoo writes what it downloads, large weights that are made pass to the runtime through a file, and what
 # it makes of a graph is kept.
-WRITERS = SCRIPTS | {ROOT / "models/zoo.py", ROOT / "engine/aside.py", ROOT / "engine/cache.py"}
+WRITERS = SCRIPTS | {
+    ROOT / "models/network/zoo.py",
+    ROOT / "engine/graph/aside.py",
+    ROOT / "engine/runtime/cache.py",
+}
 WRITING = {"write_text", "write_bytes", "imwrite", "savez", "tofile", "mkdir", "makedirs", "unlink", "rename"}
 
 

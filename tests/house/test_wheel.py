@@ -47,7 +47,11 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {name.split("/")[0] for name in names} - {"onnxlens"} == {
         name.split("/")[0] for name in names if ".dist-info/" in name
     }
-    assert {"onnxlens/py.typed", "onnxlens/models/zoo.json", "onnxlens/models/embedded/scenes.onnx"} <= inside
+    assert {
+        "onnxlens/py.typed",
+        "onnxlens/models/network/zoo.json",
+        "onnxlens/models/embedded/scenes.onnx",
+    } <= inside
     assert any(name.endswith("/LICENSE") for name in names)
     assert wheel.name.startswith("onnxlens-")
     assert wheel.name.endswith("-py3-none-any.whl")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxlens.kernels.crop import change, crop
+from onnxlens.kernels.photos.crop import change, crop
 
 
 def replaced(map_, piece, at, box):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from onnxlens.kernels.lay import lay
-from onnxlens.kernels.normalise import normalise
-from onnxlens.kernels.overlay import overlay
-from onnxlens.kernels.upsample import upsample
+from onnxlens.kernels.photos.lay import lay
+from onnxlens.kernels.photos.normalise import normalise
+from onnxlens.kernels.photos.overlay import overlay
+from onnxlens.kernels.photos.upsample import upsample
 
 RNG = np.random.default_rng(5)
 LUT = RNG.integers(0, 256, (256, 3), dtype=np.uint8)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onnxlens.kernels.normalise import normalise
+from onnxlens.kernels.photos.normalise import normalise
 
 
 def twin(maps):

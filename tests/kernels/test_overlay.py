@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from onnxlens.kernels.overlay import overlay
+from onnxlens.kernels.photos.overlay import overlay
 
 RNG = np.random.default_rng(3)
 LUT = RNG.integers(0, 256, (256, 3), dtype=np.uint8)

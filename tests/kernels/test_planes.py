@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxlens.kernels.planes import planes
+from onnxlens.kernels.photos.planes import planes
 
 TONES = np.random.default_rng(4).standard_normal((3, 256)).astype(np.float32)
 BLACK = np.zeros(3, np.float32)

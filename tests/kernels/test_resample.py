@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from onnxlens.kernels.resample import FILTERS, resample
+from onnxlens.kernels.photos.resample import FILTERS, resample
 
 
 def sinc(x):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from onnxlens.kernels.upsample import upsample
+from onnxlens.kernels.photos.upsample import upsample
 
 SHAPES = [((13, 13), (224, 180)), ((1, 1), (5, 7)), ((7, 3), (7, 3)), ((1, 9), (4, 30)), ((20, 31), (9, 12))]
 

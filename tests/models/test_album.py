@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxlens.engine.errors import BadRequest
-from onnxlens.models.album import LONGEST, album, name_of, safe, text
+from onnxlens.models.storage.album import LONGEST, album, name_of, safe, text
 
 
 @pytest.fixture

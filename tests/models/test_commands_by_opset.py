@@ -5,22 +5,22 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxlens.engine.canonical import OPSET
+from onnxlens.engine.attribution.averages import AVERAGES
+from onnxlens.engine.attribution.explainers import EXPLAINERS
+from onnxlens.engine.attribution.projection import METHODS
+from onnxlens.engine.canonical.canonical import OPSET
 from onnxlens.engine.dreams.dream import Priors
 from onnxlens.engine.dreams.terms import TERMS
-from onnxlens.engine.explainers import EXPLAINERS
-from onnxlens.engine.provider import newest_opset
-from onnxlens.engine.signals.averages import AVERAGES
-from onnxlens.engine.signals.projection import METHODS
-from onnxlens.models.ascent import Ascent
-from onnxlens.models.dream import dream
+from onnxlens.engine.runtime.provider import newest_opset
+from onnxlens.models.attribution.occlusion import occlusion
+from onnxlens.models.attribution.projection import project, project_layer, projector_for
+from onnxlens.models.dreams.ascent import Ascent
+from onnxlens.models.dreams.dream import dream
+from onnxlens.models.dreams.imagine import imagine
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.imagine import imagine
-from onnxlens.models.lens import Lens
-from onnxlens.models.occlusion import occlusion
-from onnxlens.models.projection import project, project_layer, projector_for
-from onnxlens.models.responses import responses
-from onnxlens.models.top import top
+from onnxlens.models.features.responses import responses
+from onnxlens.models.features.top import top
+from onnxlens.models.network.lens import Lens
 
 PHOTO = scene(TEST_SEEDS[0]).image
 ARGUMENTS = {

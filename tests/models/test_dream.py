@@ -13,20 +13,13 @@ from oracles.toys import UNIT, build, colours
 
 from onnxlens.engine.dreams.dream import Priors
 from onnxlens.engine.errors import BadModel, BadRequest, NoMap, Unavailable
-from onnxlens.models.ascent import Ascent, entered
-from onnxlens.models.dream import (
-    Dream,
-    default_layer,
-    dream,
-    film,
-    grain,
-    guide_features,
-)
+from onnxlens.models.dreams.ascent import Ascent, entered
+from onnxlens.models.dreams.dream import Dream, default_layer, dream, film, grain, guide_features
+from onnxlens.models.dreams.imagine import VARIATION, imagine
+from onnxlens.models.dreams.octaves import closer, octave_sizes, resize, to_pictures, within
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.imagine import VARIATION, imagine
-from onnxlens.models.lens import Lens
-from onnxlens.models.octaves import closer, octave_sizes, resize, to_pictures, within
-from onnxlens.models.preprocess import Preprocess
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.preprocess import Preprocess
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +229,7 @@ def test_windows_leave_no_seams(lens: Lens, monkeypatch):
     """Where a grid of windows would show, the picture changes no more between neighbours than elsewhere."""
     photo = grain(192, 192)
     ascent = Ascent(lens, "layer(relu2)")
-    monkeypatch.setattr("onnxlens.models.ascent.WHOLE", 0)
+    monkeypatch.setattr("onnxlens.models.dreams.ascent.WHOLE", 0)
     tiled = dream(ascent, photo, iterations=10, octaves=1)
     assert rises(tiled)
     steps = np.abs(np.diff(tiled.pictures[0].astype(float), axis=1)).mean((0, 2))
@@ -250,7 +243,7 @@ def test_windows_leave_no_seams(lens: Lens, monkeypatch):
 def test_windows_and_the_whole_agree_where_a_window_is_the_whole(lens: Lens, monkeypatch):
     x = PHOTO.transpose(2, 0, 1)[None].astype(np.float32)
     whole = Ascent(lens, "layer(pool3)").pixel_step((1, 3, 96, 96), 1.5)
-    monkeypatch.setattr("onnxlens.models.ascent.WHOLE", 0)
+    monkeypatch.setattr("onnxlens.models.dreams.ascent.WHOLE", 0)
     window = Ascent(lens, "layer(pool3)").pixel_step((1, 3, 96, 96), 1.5)
     offset = np.array([7, -9])
     # A window that begins at an offset sees the image moved the other way.
@@ -273,8 +266,8 @@ def test_other_layouts_and_16_bits(tmp_path, layout: str, half: bool):
 
 @pytest.mark.parametrize("channels", ["rgb", "bgr", "grey"])
 def test_pixels_go_in_as_photos_do(channels: str):
-    from onnxlens.engine.graph import Graph
-    from onnxlens.engine.session import Session
+    from onnxlens.engine.graph.graph import Graph
+    from onnxlens.engine.runtime.session import Session
 
     std = (0.5,) if channels == "grey" else (0.2, 0.3, 0.4)
     pre = Preprocess(size=(96, 96), channels=channels, scale=1 / 255, mean=(0.4,), std=std, layout="nhwc")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from onnxlens.engine.errors import BadRequest
-from onnxlens.models.fill import COLOURS, FILLS, filler
-from onnxlens.models.preprocess import Preprocess
+from onnxlens.models.photos.fill import COLOURS, FILLS, filler
+from onnxlens.models.photos.preprocess import Preprocess
 
 IMAGENET = {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 CAFFE = {"channels": "bgr", "mean": (103.94, 116.78, 123.68)}

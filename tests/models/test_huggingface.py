@@ -7,10 +7,10 @@ import warnings
 import numpy as np
 import pytest
 
-from onnxlens.models.preprocess import Preprocess
-from onnxlens.models.producers.huggingface import facts, nested_facts
-from onnxlens.models.producers.processors import table
-from onnxlens.models.sidecar import find
+from onnxlens.models.network.producers.huggingface import facts, nested_facts
+from onnxlens.models.network.producers.processors import table
+from onnxlens.models.network.sidecar import find
+from onnxlens.models.photos.preprocess import Preprocess
 
 H, W = 240, 400
 RAMP = (

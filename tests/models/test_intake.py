@@ -7,9 +7,9 @@ import pytest
 from oracles.toys import UNIT, colours, metadata_of
 
 from onnxlens.engine.errors import BadRequest
-from onnxlens.models.lens import Lens
-from onnxlens.models.opened import open_network
-from onnxlens.models.preprocess import Preprocess
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.network.opened import open_network
+from onnxlens.models.photos.preprocess import Preprocess
 
 NAMES = ["a", "b", "c", "d", "e"]
 YOLO = {"task": "classify", "names": str(dict(enumerate(NAMES))), "stride": "1", "imgsz": "[64, 64]"}

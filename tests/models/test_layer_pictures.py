@@ -11,13 +11,13 @@ from oracles.toys import SIDE, UNIT, blob, colours
 
 from onnxlens.engine import picture
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.network import Network
-from onnxlens.models.lens import Lens
-from onnxlens.models.opened import open_network
-from onnxlens.models.photo import read_photo
-from onnxlens.models.preprocess import Preprocess
-from onnxlens.models.responses import TILE, responses, strip
-from onnxlens.models.weights import Weights, chosen, weights
+from onnxlens.engine.runtime.network import Network
+from onnxlens.models.features.responses import TILE, responses, strip
+from onnxlens.models.features.weights import Weights, chosen, weights
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.network.opened import open_network
+from onnxlens.models.photos.photo import read_photo
+from onnxlens.models.photos.preprocess import Preprocess
 
 RNG = np.random.default_rng(3)
 

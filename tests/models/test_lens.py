@@ -8,17 +8,17 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from oracles.toys import COLOURS, HEAD, SIDE, UNIT, blob, build, colours
 
+from onnxlens.engine.attribution.projector import Projector
+from onnxlens.engine.autodiff.gradient import training_graph
 from onnxlens.engine.errors import BadModel, BadRequest, NoMap, NoRule
-from onnxlens.engine.gradient import training_graph
-from onnxlens.engine.signals.projector import Projector
-from onnxlens.models.ascent import Ascent
-from onnxlens.models.labels import class_named
-from onnxlens.models.lens import Lens
-from onnxlens.models.occlusion import occlusion
-from onnxlens.models.preprocess import Preprocess
-from onnxlens.models.responses import responses
-from onnxlens.models.sidecar import LABELS_KEY
-from onnxlens.models.zoo import EMBEDDED, resolve
+from onnxlens.models.attribution.occlusion import occlusion
+from onnxlens.models.dreams.ascent import Ascent
+from onnxlens.models.features.responses import responses
+from onnxlens.models.network.labels import class_named
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.network.sidecar import LABELS_KEY
+from onnxlens.models.network.zoo import EMBEDDED, resolve
+from onnxlens.models.photos.preprocess import Preprocess
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from oracles.toys import SIDE, UNIT, blob, build, colours
 
 from onnxlens.engine.errors import BadRequest, NoMap
 from onnxlens.engine.metrics import pointing
+from onnxlens.models.attribution.occlusion import occlusion, occlusions
+from onnxlens.models.attribution.panels import PANELS, class_colours, panel, sheet
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.lens import Lens
-from onnxlens.models.occluded import moves
-from onnxlens.models.occlusion import occlusion, occlusions
-from onnxlens.models.panels import PANELS, class_colours, panel, sheet
-from onnxlens.models.preprocess import Preprocess
+from onnxlens.models.maps.occluded import moves
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.preprocess import Preprocess
 
 
 @pytest.fixture(scope="module")

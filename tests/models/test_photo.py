@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxlens.engine.errors import BadImage
-from onnxlens.models import photo
-from onnxlens.models.native import heard, overheard
-from onnxlens.models.photo import decode, read_photo
+from onnxlens.models.photos import photo
+from onnxlens.models.photos.native import heard, overheard
+from onnxlens.models.photos.photo import decode, read_photo
 
 # Files that OpenCV cannot write; made with Pillow.
 CMYK_JPEG = base64.b64decode(

@@ -6,8 +6,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onnxlens.engine.errors import BadImage, BadRequest
-from onnxlens.kernels.upsample import upsample
-from onnxlens.models.preprocess import Preprocess
+from onnxlens.kernels.photos.upsample import upsample
+from onnxlens.models.photos.preprocess import Preprocess
 
 RNG = np.random.default_rng(5)
 

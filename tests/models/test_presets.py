@@ -9,9 +9,9 @@ import pytest
 
 from onnxlens.engine.errors import BadModel, BadRequest
 from onnxlens.models import embedded
-from onnxlens.models.layout import infer_layout
-from onnxlens.models.preprocess import Preprocess
-from onnxlens.models.presets import OPTIONS, PRESETS, as_options, completed, facts_of, preset
+from onnxlens.models.photos.layout import infer_layout
+from onnxlens.models.photos.preprocess import Preprocess
+from onnxlens.models.photos.presets import OPTIONS, PRESETS, as_options, completed, facts_of, preset
 
 WHITE, BLACK = np.full((300, 300, 3), 255, np.uint8), np.zeros((300, 300, 3), np.uint8)
 

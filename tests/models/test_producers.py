@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxlens.models.presets import completed, facts_of
-from onnxlens.models.producers import bitmap, huggingface, lobe, paddle, roboflow, timm, ultralytics
-from onnxlens.models.sidecar import Sidecar, find
+from onnxlens.models.network.producers import bitmap, huggingface, lobe, paddle, roboflow, timm, ultralytics
+from onnxlens.models.network.sidecar import Sidecar, find
+from onnxlens.models.photos.presets import completed, facts_of
 
 H, W = 240, 480
 THREE = ["cat", "dog", "fish"]

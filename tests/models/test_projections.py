@@ -11,14 +11,14 @@ from onnx import numpy_helper
 from oracles.networks import parsed
 from oracles.toys import COLOURS, UNIT, blob, colours
 
+from onnxlens.engine.attribution.projection import METHODS
+from onnxlens.engine.attribution.projector import Projector
 from onnxlens.engine.errors import BadRequest, NoMap
-from onnxlens.engine.signals.projection import METHODS
-from onnxlens.engine.signals.projector import Projector
-from onnxlens.models.lens import Lens
-from onnxlens.models.photo import read_photo
-from onnxlens.models.preprocess import Preprocess
-from onnxlens.models.projected import STYLES, cut, guided_gradcam
-from onnxlens.models.projection import project, project_layer
+from onnxlens.models.attribution.projection import project, project_layer
+from onnxlens.models.maps.projected import STYLES, cut, guided_gradcam
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.photo import read_photo
+from onnxlens.models.photos.preprocess import Preprocess
 
 CROP = Preprocess(size=(32, 32), fit="crop", scale=1 / 255)
 LETTERBOX = Preprocess(size=(32, 32), fit="letterbox", scale=1 / 255, fill=110)

@@ -8,7 +8,7 @@ import pytest
 
 import onnxlens
 from onnxlens.models.embedded.scenes import scene
-from onnxlens.models.shown import LONGEST
+from onnxlens.models.maps.shown import LONGEST
 
 PHOTO = scene(3).image
 RESULTS = {

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.toys import metadata_of
 
-from onnxlens.models.labels import read_labels, to_labels
-from onnxlens.models.preprocess import Preprocess
-from onnxlens.models.sidecar import Sidecar, find
+from onnxlens.models.network.labels import read_labels, to_labels
+from onnxlens.models.network.sidecar import Sidecar, find
+from onnxlens.models.photos.preprocess import Preprocess
 
 THREE = ["cat", "dog", "fish"]
 STATISTICS = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.1], "do_normalize": True}

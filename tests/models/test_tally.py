@@ -6,7 +6,7 @@ import random
 import pytest
 from oracles.runs import row
 
-from onnxlens.models import tally
+from onnxlens.models.report.report import tally
 
 
 def rows_of(seed, count=60):

@@ -11,15 +11,15 @@ import onnx
 import pytest
 from oracles.toys import UNIT, blob, colours
 
+from onnxlens.engine.attribution.projector import Projector
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.signals.projector import Projector
-from onnxlens.models.album import photos
-from onnxlens.models.crop import crop_of, uncut
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.lens import Lens
-from onnxlens.models.mosaic import mosaics, window_of
-from onnxlens.models.photo import read_photo
-from onnxlens.models.top import top
+from onnxlens.models.features.mosaic import mosaics, window_of
+from onnxlens.models.features.top import top
+from onnxlens.models.network.lens import Lens
+from onnxlens.models.photos.crop import crop_of, uncut
+from onnxlens.models.photos.photo import read_photo
+from onnxlens.models.storage.album import photos
 
 LAYERS = ["relu2", "conv4", "relu5"]
 

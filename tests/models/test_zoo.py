@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from onnxlens.engine.errors import BadRequest, Unavailable
-from onnxlens.models import zoo
+from onnxlens.models.network import zoo
 
 BODY = random.Random(0).randbytes(3 * zoo._CHUNK + 1234)
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -253,7 +253,7 @@ def test_threads_bring_one_file_once(server):
 def test_processes_bring_one_file_once(server):
     tiny = zoo.records()["tiny-1"]
     script = (
-        "from onnxlens.models import zoo; from onnxlens.models.zoo import Record\n"
+        "from onnxlens.models import zoo; from onnxlens.models.network.zoo import Record\n"
         f"zoo.records = lambda: {{'tiny-1': {tiny!r}}}\n"
         "print(zoo.fetch('tiny-1'))"
     )
@@ -320,10 +320,10 @@ def test_the_records_are_consistent():
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("onnxlens.models.presets") is None, reason="there are no presets yet"
+    importlib.util.find_spec("onnxlens.models.photos.presets") is None, reason="there are no presets yet"
 )
 def test_every_preset_exists():
-    presets = importlib.import_module("onnxlens.models.presets").PRESETS
+    presets = importlib.import_module("onnxlens.models.photos.presets").PRESETS
     assert {record.preset for record in zoo.records().values()} <= set(presets)
 
 

@@ -21,7 +21,7 @@ from oracles.differences import in_double
 from oracles.networks import run
 from oracles.reference import TWINS
 
-from onnxlens.engine.gradient import gradient
+from onnxlens.engine.autodiff.gradient import gradient
 
 Distances = dict[str, float]
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from onnxlens.models.preprocess import Preprocess
+from onnxlens.models.photos.preprocess import Preprocess
 
 from .toys import blob, build, metadata_of
 

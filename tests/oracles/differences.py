@@ -11,9 +11,9 @@ from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from oracles.reference import TWINS
 
-from onnxlens.engine.gradient import gradient
-from onnxlens.engine.graph import IR_VERSION
-from onnxlens.engine.nodes import schema_of
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.graph.graph import IR_VERSION
+from onnxlens.engine.graph.nodes import schema_of
 
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
 # By type: the step, and what may be lacking, relative to the gradient's norm and absolutely.

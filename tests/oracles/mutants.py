@@ -244,10 +244,10 @@ class Late(BaseException):
 
 def attempt(path: str) -> str:
     """What happens to a file: "result", or the refusal; raises what should not happen."""
+    from onnxlens.engine.attribution.explainer import Explainer
+    from onnxlens.engine.autodiff.gradient import gradient
     from onnxlens.engine.errors import OnnxlensError
-    from onnxlens.engine.explainer import Explainer
-    from onnxlens.engine.gradient import gradient
-    from onnxlens.engine.network import Network
+    from onnxlens.engine.runtime.network import Network
 
     outcomes = []
 

@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from oracles.cases import CASES, DISAGREEMENTS, HAND_MADE
 from oracles.cases import SCOPE as DIFFERENTIABLE
 
-from onnxlens.engine.bodies import BODIES
-from onnxlens.engine.rules import VJP
+from onnxlens.engine.operators.bodies import BODIES
+from onnxlens.engine.operators.rules import VJP
 
 PAGE = Path(__file__).parents[2] / "docs/operators.md"
 
@@ -94,8 +94,8 @@ HEAD = """# Operators
 What has a gradient, by what, and what it is held against. Made from the code by `make docs`; a test fails
 when it is out of date.
 
-- **rule**: the vector-Jacobian product is written down (`engine/rules`).
-- **own body**: the forward pass is written in expressions (`engine/bodies`), differentiated like any graph.
+- **rule**: the vector-Jacobian product is written down (`engine/operators/rules`).
+- **own body**: the forward pass is written in expressions (`engine/operators/bodies`), and differentiated.
 - **rewritten**: as another operator, in the canonical form.
 - **function body**: as the specification defines it, out of other operators.
 

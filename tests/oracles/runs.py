@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from onnxlens.models.row import FIELDS
+from onnxlens.models.maps.row import FIELDS
 
 
 def row(path: str, **known: Any) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from oracles import torch_operators
 from oracles.cases import CASES, HAND_MADE, in_training, redrawn
 from oracles.differences import finite_names, float_names, runner
 
+from onnxlens.engine.autodiff.gradient import gradient
 from onnxlens.engine.errors import OnnxlensError
-from onnxlens.engine.gradient import gradient
 
 Arrays = dict[str, np.ndarray]
 NARROW = {TensorProto.FLOAT16, TensorProto.BFLOAT16}

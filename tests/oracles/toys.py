@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from onnxlens.models.preprocess import Preprocess
+from onnxlens.models.photos.preprocess import Preprocess
 
 COLOURS = ["red", "green", "blue", "grass, turf", "sky"]
 # What a class says to the three feature maps; grass is a little green, sky a little blue.

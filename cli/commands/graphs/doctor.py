@@ -1,0 +1,186 @@
+"""`onnxlens doctor`: can a model be differentiated, and what stands in the way."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ....engine.errors import NoMap
+from ... import options
+from ...console import download, emit, note, say, table
+from ...manifest import finite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from ....engine.autodiff.doctor import Finding
+    from ....models.network.lens import Lens
+
+SAID = {
+    "open": "gradients lead from {of} to {wrt}",
+    "partial": "gradients lead from {of} to {wrt}, but not on every way",
+    "blocked": "no gradient leads from {of} to {wrt}",
+    "apart": "{of} does not depend on {wrt}",
+    "refused": "{refused}",
+}
+
+
+@options.command("doctor")
+@options.model
+@click.argument("images", metavar="[IMAGE...]", nargs=-1)
+@click.option("--of", multiple=True, help="Value to differentiate.  [default: the scores, before a softmax]")
+@click.option(
+    "--wrt", multiple=True, help="Input, weight or value to differentiate by.  [default: the image]"
+)
+@options.photos
+@options.as_json
+@options.debug
+def command(
+    model: str,
+    images: tuple[str, ...],
+    of: tuple[str, ...],
+    wrt: tuple[str, ...],
+    as_json: bool,
+    **settings: Any,
+) -> int:
+    """Say whether gradients lead through a model, and if not, what stops them and what to do instead.
+
+    ONNX Runtime loads the model, and the gradients that are said to lead somewhere, at the size that stands
+    in or beside the model, at --size, or else at 224 pixels where the model leaves it open. With images it
+    also says what the model answers, where a gradient gets lost, which channels are dead for all of them,
+    which outputs are saturated and which values are not finite; that needs no classes. Ends with 0 where
+    gradients lead to each --wrt, on all ways or some, else with 1.
+
+    \b
+    onnxlens doctor model.onnx
+    onnxlens doctor model.onnx --of boxes --json
+    onnxlens doctor model.onnx cat.jpg --preset imagenet
+    """
+    from ....engine.autodiff.doctor import examine, tried
+    from ....models.network.opened import open_network
+
+    lens = options.open_lens(model, quiet=True, **settings) if images else None
+    output = settings.pop("output")
+    if lens is None:
+        del settings["labels"], settings["readout"]  # these are about what a photo shows
+        with download(model) as progress:
+            network = open_network(model, progress=progress, **settings).network
+    else:
+        network = lens.network
+        note(f"{lens.path.name}: {lens.source}")
+    finding = tried(network, examine(network.graph, of, wrt, output))
+    commands = _commands(model, finding, wrt)
+    looked = _looked(lens, images, finding) if lens is not None and finding.refused is None else None
+    if as_json:
+        record = {"model": model, "verdict": finding.verdict, **asdict(finding), "commands": commands}
+        emit(record | (looked or {}))
+    else:
+        _show(finding, commands)
+        if looked:
+            _show_looked(looked)
+    return 0 if finding.verdict in ("open", "partial") else 1
+
+
+def _commands(model: str, finding: Finding, wrt: tuple[str, ...]) -> list[str]:
+    """What can be done instead: Grad-CAM, if nothing stops that, and gradients of what is before a block."""
+    look = [f"{shlex.join(['onnxlens', 'gradcam', model])} IMAGE"] if finding.layer else []
+    words = ["onnxlens", "grad", model, "-o", f"{Path(model).stem}.grad.onnx"]
+    behind = [w for name in wrt for w in ("--wrt", name)]
+    instead = [next((b.instead for b in kind if b.instead), None) for kind in finding.kinds]
+    found = [shlex.join([*words, "--of", name, *behind]) for name in instead if name]
+    return list(dict.fromkeys(look + found))
+
+
+def _show(finding: Finding, commands: list[str]) -> None:
+    missed = [name for name in finding.wrt if name not in finding.open] or finding.wrt
+    said = SAID[finding.verdict]
+    say(said.format(of=", ".join(finding.of), wrt=", ".join(missed), refused=finding.refused))
+    for first, *others in finding.kinds:
+        more = f" ({len(others)} more such nodes, the last makes {others[-1].output!r})" if others else ""
+        say(f"{first.text}{more}")
+    for line in commands:
+        say(f"  {line}")
+    rows = [
+        (how, str(n), operator)
+        for how, counts in finding.operators.items()
+        for operator, n in sorted(counts.items())
+    ]
+    if rows:
+        table(("how", "nodes", "operator"), rows)
+
+
+def _looked(lens: Lens, images: tuple[str, ...], finding: Finding) -> dict[str, Any]:
+    """What the model does with photos: its answer and its gradient for each, its activations for all."""
+    from ....engine.autodiff.doctor import health
+    from ....models.storage.store import photo_at
+
+    lost = _losses(lens, finding)
+    photos = [photo_at(image) for image in images]
+    found = [
+        {"image": image, **_answer(lens, photo), **({} if lost is None else {"lost": lost(photo)})}
+        for image, photo in zip(images, photos, strict=True)
+    ]
+    whole = health(lens.network, (lens.feeds(photo)[0] for photo in photos))
+    return {"images": found, "health": asdict(whole)}
+
+
+def _losses(lens: Lens, finding: Finding) -> Callable[[np.ndarray], str] | None:
+    """The function of a photo that says where the gradient by it gets lost; None where none leads to it."""
+    from ....engine.attribution.diagnose import losses
+
+    if not finding.open:
+        return None
+    lost = losses(lens.network, finding.of[0], finding.open[0])
+    return lambda photo: lost(lens.feeds(photo)[0])
+
+
+def _answer(lens: Lens, photo: np.ndarray) -> dict[str, Any]:
+    """The best classes of a photo, or of a model without classes the range of each output."""
+    from ...manifest import prediction
+
+    if lens.has_classes:
+        try:
+            return {"predictions": [prediction(p) for p in lens.predict(photo)]}
+        except NoMap as error:
+            return {"error": str(error)}
+    outputs = lens.network.run(lens.feeds(photo)[0])
+    return {"outputs": {name: _range(array) for name, array in outputs.items()}}
+
+
+def _range(array: np.ndarray) -> dict[str, Any]:
+    numbers = array.size and array.dtype.kind in "fiub"
+    ends = (finite(array.min()), finite(array.max())) if numbers else (None, None)
+    return {"shape": list(array.shape), "least": ends[0], "most": ends[1]}
+
+
+def _show_looked(looked: dict[str, Any]) -> None:
+    from ...manifest import said
+
+    for found in looked["images"]:
+        best = [f"{p['label']} {said(p)}" for p in found.get("predictions", ())]
+        shown = [
+            f"{name} {o['shape']} from {o['least']} to {o['most']}"
+            for name, o in found.get("outputs", {}).items()
+        ]
+        say(f"{found['image']}: {', '.join(best or shown) or found['error']}")
+        if "lost" in found:
+            say(f"{found['image']}: {found['lost'] or 'the gradient arrives'}")
+    _show_health(**looked["health"])
+
+
+def _show_health(dead: dict[str, float], saturated: dict[str, float], not_finite: list[str]) -> None:
+    for heads, shares, none in (
+        (("rectifier", "dead channels"), dead, "no dead channels"),
+        (("output", "saturated"), saturated, "no saturated outputs"),
+    ):
+        if rows := [(name, f"{share:.0%}") for name, share in shares.items() if share > 0]:
+            table(heads, rows)
+        else:
+            say(none)
+    say(f"not finite: {', '.join(not_finite)}" if not_finite else "all values are finite")

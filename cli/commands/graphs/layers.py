@@ -1,0 +1,100 @@
+"""`onnxlens layers`: what is inside a model."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from ....engine.errors import BadRequest
+from ... import options
+from ...console import download, emit, note, table
+
+if TYPE_CHECKING:
+    from ....engine.graph.graph import Graph
+
+
+@options.command("layers")
+@options.model
+@options.model_output
+@options.as_json
+@options.debug
+def command(model: str, output: str | None, as_json: bool) -> None:
+    """List the values inside a model.
+
+    In order: name, module of the framework where the file says it, operator, shape, weights. Each name can
+    be given as --layer, --of or --wrt; a module as --layer stands for the last feature map that it computes.
+    Marked are the layer that Grad-CAM looks at by itself and the scores that it explains.
+
+    \b
+    onnxlens layers model.onnx
+    onnxlens layers scenes --json
+    """
+    from ....engine.anatomy.anatomy import last_features
+    from ....engine.anatomy.readouts import known, score_name
+    from ....engine.canonical.canonical import canonical
+    from ....models.network.zoo import resolve
+
+    with download(model) as progress:
+        graph = canonical(resolve(model, progress))
+    score = score_name(graph, output)
+    try:
+        features = last_features(graph, score)
+    except BadRequest:
+        features = None
+        note("no feature map before the head: Grad-CAM has nothing to look at here")
+    read = known(graph, output)
+    if read:
+        note(f"{read.output} holds {read.count} {read.kind}: {read.why}")
+    rows = _rows(
+        graph,
+        {features: "Grad-CAM layer" if read else "last features", **({score: "scores"} if read else {})},
+    )
+    if as_json:
+        for row in rows:
+            emit(row)
+        return
+    lines = [("value", "module", "operator", "shape", "weights", ""), *map(_cells, rows)]
+    if not any("module" in row for row in rows):
+        lines = [(name, *rest) for name, _, *rest in lines]
+    table(lines[0], lines[1:])
+
+
+def _rows(graph: Graph, marks: dict[str | None, str]) -> list[dict[str, Any]]:
+    """Inputs and values in the order of the network, without those that are made up; some have a mark."""
+    from ....engine.anatomy.scopes import modules_around
+    from ....engine.graph.nodes import OURS, reads
+
+    rows: list[dict[str, Any]] = [
+        {"name": name, "operator": "input", "shape": _shape(graph[name].shape), "weights": 0}
+        for name in graph.inputs
+    ]
+    for node in graph.nodes:
+        shapes = [list(graph.constants[i].dims) for i in reads(node) if i in graph.constants]
+        weights = sum(prod(shape) for shape in shapes if shape)
+        module = {"module": around[-1]} if (around := modules_around(node)) else {}
+        for name in node.output:
+            if name and not name.startswith(OURS):
+                row = {"name": name, "operator": node.op_type, "shape": _shape(graph[name].shape)}
+                mark = {"mark": marks[name]} if name in marks else {}
+                rows.append({**row, "weights": weights, **module, **mark})
+    return rows
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    weights = f"{row['weights']:,}" if row["weights"] else ""
+    return (
+        row["name"],
+        row.get("module", ""),
+        row["operator"],
+        _shown(row["shape"]),
+        weights,
+        row.get("mark", ""),
+    )
+
+
+def _shape(shape: Any) -> list[Any] | None:
+    return None if shape is None else list(shape)
+
+
+def _shown(shape: list[Any] | None) -> str:
+    return "?" if shape is None else "x".join("?" if d is None else str(d) for d in shape) or "scalar"

@@ -1,0 +1,182 @@
+"""`onnxlens look`: everything there is to see of one photo, as one page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from ....engine.errors import BadRequest
+from ... import options
+from ...console import counting, emit, say
+from ...folder import Folder
+from .page import Figure, page
+from .ways import View, panels
+
+PAGE = "index.html"
+PREDICTIONS = 5
+
+
+@options.command("look")
+@options.model
+@click.argument("image")
+@click.option("--target", help="Class index or label.  [default: the predicted class]")
+@click.option("--layer", help="Feature map to look at.  [default: the last one before the head]")
+@click.option(
+    "--folder",
+    "places",
+    multiple=True,
+    help="Photos to search for those of highest response; may be repeated.",
+)
+@options.out(f"Folder for {PAGE} and manifest.json.", default="onnxlens-look")
+@options.photos
+@options.as_json
+@options.quiet
+@options.debug
+def command(
+    model: str,
+    image: str,
+    target: str | None,
+    layer: str | None,
+    places: tuple[str, ...],
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
+    """See all that a model does with one photo, on one page.
+
+    Where it looks, what hiding a place does, which pixels count, what each layer answers, which photos a
+    channel likes, what it learned first and what it dreams. The page needs nothing but a browser: the
+    pictures are inside it, there is no script, and nothing is loaded from elsewhere. Each part says the
+    command that makes it alone.
+
+    \b
+    onnxlens look model.onnx cat.jpg --preset imagenet
+    onnxlens look model.onnx cat.jpg --target "tabby" --folder photos -o page
+    """
+    from ....models.features.top import looked_at
+    from ....models.storage.store import photo_at
+    from ...manifest import manifest, said
+
+    if Path(image).is_dir():
+        raise BadRequest(f"{image}: a folder; say one of its photos, or `onnxlens run` for all of them")
+    folder = Folder(out, overwrite)
+    lens = options.open_lens(model, quiet, **settings)
+    layer = looked_at(lens, layer)
+    if target is not None or lens.has_classes:
+        lens.wish(target)
+    photo = photo_at(image)
+    view = View(lens, photo, image, target, layer, places, partial(line, model, image, settings))
+    result = look(folder, view, model, quiet)
+    arguments = {"target": target, "layer": layer, "folder": list(places)}
+    folder.write_manifest(manifest(lens, "look", arguments, [result]))
+    if as_json:
+        emit(result)
+    else:
+        best = [f"{p['label']} ({said(p)})" for p in result["predictions"][:1]]
+        say(f"{image}: {''.join(best) or 'no classes'} -> {folder.path / PAGE}")
+
+
+def look(folder: Folder, view: View, model: str, quiet: bool) -> dict[str, Any]:
+    """Make the page of a view and write it; the record of it, with what this model does not allow."""
+    from ...manifest import prediction
+
+    predictions = view.lens.predict(view.photo, PREDICTIONS) if view.lens.has_classes else []
+    with counting("looking", quiet) as progress:
+        made = panels(view, progress)
+    text = page(
+        version=version("onnxlens"),
+        model=Path(model).name,
+        image=Path(view.image).name,
+        facts=_facts(view),
+        photo=Figure(view.photo, f"The photo {Path(view.image).name}"),
+        predictions=predictions,
+        layers=_layers(view),
+        panels=made,
+    )
+    return {
+        "image": view.image,
+        "predictions": [prediction(p) for p in predictions],
+        "files": {"page": folder.write(PAGE, text.encode())},
+        "missing": {p.key: p.note for p in made if not p.figures},
+    }
+
+
+def line(
+    model: str,
+    image: str,
+    settings: dict[str, Any],
+    name: str,
+    *more: str,
+    places: Sequence[str] | None = None,
+) -> str:
+    """The command line that makes one panel alone: of the image, or of other `places`.
+
+    Settings that this command has no option for are left out: weights have no labels.
+    """
+    from ....models.photos.presets import as_options
+
+    root = click.get_current_context().find_root()
+    command = cast(click.Group, root.command).get_command(root, name)
+    takes = {parameter.name for parameter in command.params} if command else set()
+    words = ["onnxlens", name, model, *([image] if places is None else places)]
+    for key, value in settings.items():
+        if key == "preset" and key in takes:
+            words += as_options(value)
+        elif key in takes and value not in (None, "auto"):
+            words += [f"--{key}", "x".join(map(str, value)) if key == "size" else str(value)]
+    return shlex.join([*words, *more])
+
+
+def _facts(view: View) -> list[str]:
+    """The line below the title."""
+    graph, path = view.lens.network.graph, view.lens.path
+    height, width = view.photo.shape[:2]
+    h, w = view.lens.preprocess.size
+    top, left, bottom, right = view.lens.preprocess.box(height, width)
+    cut = top > 0 or left > 0
+    seen = f"of which the middle {right - left:.0f} x {bottom - top:.0f} is seen" if cut else "seen"
+    return [
+        f"photo of {width} x {height} pixels, {seen} as {w} x {h}",
+        f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, opset {view.lens.network.opset}",
+        f"{len(graph.nodes)} operators, {_classes(view)}",
+        view.lens.source,
+    ]
+
+
+def _classes(view: View) -> str:
+    if not view.lens.has_classes:
+        return "no classes"
+    read = view.lens.readout
+    return f"{read.count} {'classes' if read.sure else 'values'}"
+
+
+def _layers(view: View) -> list[dict[str, str]]:
+    """Feature maps and scores, in the order of the network."""
+    from ....engine.anatomy.maps import map_names
+    from ....engine.anatomy.readouts import known
+
+    graph = view.lens.network.graph
+    read = known(graph)
+    marks = {
+        view.layer: "Grad-CAM looks here" if read else "looked at",
+        **({read.scores: "scores"} if read else {}),
+    }
+    names = set(map_names(graph)) | set(marks)
+    return [
+        {
+            "name": name,
+            "operator": getattr(graph.producer(name), "op_type", ""),
+            "shape": " x ".join(map(str, (graph[name].shape or ())[1:])),
+            "mark": marks.get(name, ""),
+        }
+        for name in graph.value_names()
+        if name in names
+    ]

@@ -1,0 +1,260 @@
+"""The ways of looking at one photo, each as a panel of a page. To add one, add a line to WAYS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ....engine.errors import OnnxlensError
+from .page import Figure, Panel
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ....models.features.top import Top
+    from ....models.network.lens import Lens
+
+SHOWN = 12  # channels in a panel
+KERNELS = 64
+SIDE = 448  # pixels of a dream's longer side
+
+
+@dataclass(frozen=True)
+class View:
+    """What all ways look at: a photo through a lens, for a class (None is the predicted one).
+
+    `places`: folders and photos to search for the images of highest response; the photo itself by default.
+    `command(name, *more)` is the command line that does one of them alone.
+    """
+
+    lens: Lens
+    photo: np.ndarray
+    image: str
+    target: str | None
+    layer: str
+    places: Sequence[str]
+    command: Callable[..., str]
+
+
+def responses(view: View) -> Panel:
+    """(1) Responses of the layers."""
+    from ....models.features import responses as way
+
+    found = list(way.responses(view.lens, view.photo))
+    last = next(iter(way.responses(view.lens, view.photo, [view.layer])))
+    strongest = last.order()[:4]
+    return Panel(
+        "responses",
+        "Responses",
+        "What each stage of the network answers to the photo, from the input to the classes: the mean "
+        "over all "
+        "channels, then the strongest ones. Below it, the strongest channels of the last layer on the photo.",
+        "The values of the feature maps as ONNX Runtime computes them. Black is zero; each channel has "
+        "its own "
+        "scale, and its largest value stands below it.",
+        view.command("activations"),
+        [
+            Figure(
+                way.strip(found, view.lens.predict(view.photo) if view.lens.has_classes else ()),
+                "From the photo to the classes",
+                wide=True,
+                crisp=True,
+            ),
+            Figure(
+                last.overlays(strongest), f"The strongest channels of {last.layer}, on the photo", wide=True
+            ),
+        ],
+    )
+
+
+def weights(view: View) -> Panel:
+    """(2) Weights of the first layer."""
+    from ....models.features import weights as way
+
+    first = next(way.weights(view.lens.network, None, view.lens.preprocess))
+    outputs = first.order()[:KERNELS]
+    return Panel(
+        "weights",
+        "Weights",
+        "The kernels of the first layer: the patterns of pixels that the network begins with. Smooth "
+        "stripes and "
+        "patches of colour are those of a network that learned something; noise, that of one that did not.",
+        "Each kernel as a picture in the colours of the photo, on its own scale; grey is zero, the number "
+        "below is its norm.",
+        view.command("weights", places=()),
+        [Figure(first.picture(outputs), f"Kernels of {first.kernels.layer}", wide=True, crisp=True)],
+    )
+
+
+def highest(view: View) -> Panel:
+    """(3) Images of highest response."""
+    from ....engine.attribution.projector import Projector
+    from ....engine.picture import grid
+    from ....models.features import top as way
+    from ....models.features.mosaic import mosaics
+    from ....models.storage.album import photos
+
+    places = view.places or [view.image]
+    found = way.top(view.lens, photos(places), [view.layer], k=9 if view.places else 1)
+    channels = found.best(view.layer, SHOWN) if view.places else _strongest(found, view.layer)
+    projector = Projector(view.lens.network, "deconvnet", view.layer)
+    pages = mosaics(view.lens, found, view.layer, channels, projector)
+    sheet = grid(list(pages.values()), 3, captions=[f"channel {c}" for c in channels])
+    where = f"{found.table.count} photos" if view.places else "this photo"
+    return Panel(
+        "top",
+        "Images of highest response",
+        f"What single channels of {view.layer} look for: of {where}, the parts that each answers to most, "
+        f"and beside "
+        "them the pixels that made it answer.",
+        "Crops are the receptive fields of the positions of highest response; beside them is what the "
+        "deconvnet "
+        "projects back from there (Zeiler & Fergus 2014, figure 2).",
+        view.command("top", "--deconv", "--layer", view.layer, places=places),
+        [Figure(sheet, "What comes back, beside the crops, channel by channel", wide=True, crisp=True)],
+        "" if view.places else "Searched in this photo alone; give a folder with --folder to search many.",
+    )
+
+
+def occlusion(view: View) -> Panel:
+    """(4) Occlusion maps."""
+    from ....models.attribution.occlusion import occlusion as hide
+    from ....models.attribution.panels import sheet
+
+    found = hide(view.lens, view.photo, view.target, layer=view.layer)
+    heat = found.heat()
+    figures = [Figure(sheet([found]), "The answers of the model, by where the patch is", wide=True)]
+    if not heat.problem:
+        figures.append(Figure(heat.overlay(), f"What hiding a pixel costs {found.target.label}"))
+    return Panel(
+        "occlusion",
+        "Occlusion",
+        "What becomes of the answer while a patch hides one place after another. Where the score of "
+        f"{found.target.label} drops, the model needs what was hidden.",
+        "Functions of the position of the patch (Zeiler & Fergus 2014, figure 7): the total of the strongest "
+        "feature map, the score and the probability of the class, and the most probable class. No gradient "
+        "is needed. What the model does not see of the photo stays grey.",
+        view.command("occlusion", *_target(view), "--layer", view.layer),
+        figures,
+        heat.problem,
+    )
+
+
+def projections(view: View) -> Panel:
+    """(5) Back to the pixels: deconvnet, guided backpropagation, the gradient."""
+    from ....models.attribution.projection import project, project_layer
+    from ....models.maps.projected import guided_gradcam, sheet
+
+    titles, name, either = {}, "", ""
+    if view.lens.has_classes:
+        saliency, guided = (
+            project(view.lens, view.photo, m, [view.target])[0] for m in ("saliency", "guided")
+        )
+        (heat,) = view.lens.explain(view.photo, [view.target], layer=view.layer)
+        titles = {
+            "Gradient": saliency,
+            "Guided backpropagation": guided,
+            "Guided Grad-CAM": guided_gradcam(guided, heat),
+        }
+        name = heat.target.label
+        either = f"{name}, or "
+    figures = [Figure(p.picture(), f"{title} of {name}") for title, p in titles.items() if not p.problem]
+    units = project_layer(view.lens, view.photo, "deconvnet", view.layer, top=9)
+    if drawn := [p for p in units if not p.problem]:
+        caption = f"The strongest channels of {view.layer}: what each sees, and what the deconvnet sends back"
+        figures.append(Figure(sheet(drawn), caption, wide=True, crisp=True))
+    of_class = view.command("guided", *_target(view)) + "\n" if titles else ""
+    return Panel(
+        "pixels",
+        "Back to the pixels",
+        f"Which pixels {either}a single channel answers to: traced back through every layer.",
+        "Rules for the way back through a ReLU: the gradient's own (Simonyan et al. 2013), only what is "
+        "positive (deconvnet, Zeiler & Fergus 2014), and both (guided backpropagation, Springenberg et al. "
+        "2015); the last one times the map of Grad-CAM (Selvaraju et al. 2017).",
+        of_class + view.command("deconvnet", "--layer", view.layer),
+        figures,
+        next((p.problem or f"{title}: {p.note}." for title, p in titles.items() if p.problem or p.note), ""),
+    )
+
+
+def dream(view: View) -> Panel:
+    """(6) A dream: the photo, with more of what a layer sees in it."""
+    from ....engine.dreams.objective import quoted
+    from ....models.dreams.ascent import Ascent
+    from ....models.dreams.dream import default_layer
+    from ....models.dreams.dream import dream as dreamt
+    from ....models.dreams.octaves import within
+
+    layer = default_layer(view.lens)
+    found = dreamt(Ascent(view.lens, f"layer({quoted(layer)})"), within(view.photo, SIDE))
+    rises = ", ".join(f"{o.after[0] / o.before[0]:.1f}" for o in found.octaves if o.before[0])
+    return Panel(
+        "dream",
+        "Dream",
+        f"The photo, changed until {layer} answers more strongly to whatever it already saw a little of.",
+        "Gradient ascent on the pixels, of half the squared norm of the layer, over octaves from small to "
+        "large "
+        f"(Mordvintsev et al. 2015, in the settings of their notebook). In the octaves it rose {rises} "
+        f"times.",
+        view.command("dream", "--side", str(SIDE)),
+        [Figure(found.start, "The photo"), Figure(found.picture(), f"Dream of {layer}")],
+    )
+
+
+def gradcam(view: View) -> Panel:
+    """(7) Grad-CAM."""
+    heats = view.lens.explain(view.photo, [view.target or "top3"], layer=view.layer)
+    shown = [h for h in heats if not h.problem]
+    which = heats[0].target.label if view.target else "the most probable classes"
+    return Panel(
+        "gradcam",
+        "Grad-CAM",
+        f"Where in the photo the feature maps of one layer speak for {which}.",
+        f"The channels of {heats[0].layer}, weighted with the mean gradient of the class score, where the "
+        f"sum is "
+        "positive (Selvaraju et al. 2017).",
+        view.command("gradcam", *(_target(view) or ["--target", "top3"]), "--layer", view.layer),
+        [Figure(h.overlay(), f"{h.target.label} {h.target.said}") for h in shown],
+        " ".join(f"{h.target.label}: {h.problem}." for h in heats if h.problem),
+    )
+
+
+WAYS: dict[str, Callable[[View], Panel]] = {
+    "gradcam": gradcam,
+    "occlusion": occlusion,
+    "pixels": projections,
+    "responses": responses,
+    "top": highest,
+    "weights": weights,
+    "dream": dream,
+}
+# The commands that make panels alone, where they are called otherwise.
+ALONE = {"pixels": "deconvnet", "responses": "activations"}
+
+
+def panels(view: View, progress: Callable[[int, int], object]) -> list[Panel]:
+    """The panel of every way; those that this model does not allow stand last and say why.
+
+    `progress` is called with how many are done, of how many.
+    """
+    made = []
+    for name, way in WAYS.items():
+        progress(len(made), len(WAYS))
+        try:
+            made.append(way(view))
+        except OnnxlensError as error:
+            title = (way.__doc__ or name).split(") ", 1)[-1].rstrip(".")
+            alone = view.command(ALONE.get(name, name), "--debug")
+            made.append(Panel(name, title, "", "", alone, note=str(error)))
+    return sorted(made, key=lambda panel: not panel.figures)
+
+
+def _strongest(found: Top, layer: str) -> list[int]:
+    """The channels of the strongest responses, where there is but one photo to compare them in."""
+    scores = {hit.channel: hit.score for hit in found if hit.layer == layer}
+    return sorted(scores, key=lambda c: -scores[c])[:SHOWN]
+
+
+def _target(view: View) -> list[str]:
+    return [] if view.target is None else ["--target", view.target]

@@ -1,0 +1,1 @@
+"""Commands of runs over many photos."""

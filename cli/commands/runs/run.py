@@ -1,0 +1,212 @@
+"""`onnxlens run`: maps of whole folders, in a run that survives what happens to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from ....engine.errors import BadRequest, nearest
+from ... import options
+from ...options import taken
+from ...sources import Choice, Part, are_many, argument, choice, folder
+from .dry_run import rehearse
+from .plan import Plan, specified
+from .running import perform
+
+out = click.option(
+    "-o",
+    "--out",
+    default="onnxlens-run",
+    show_default=True,
+    type=folder,
+    help="Folder of the run, or its address in a store: manifest.json, rows, pictures and maps.",
+)
+# What `gradcam` and the others have as well, for when they are given folders.
+SHARED = {*options.LENS, "out", "overwrite", "as_json", "quiet"}
+BASICS = "lists", "limit", "sample", "seed", "resume", "dry_run", "fail_fast"
+basics = options.stacked(
+    choice,
+    click.option("--resume", is_flag=True, help="Go on with the run in the output folder, if there is one."),
+    click.option("--dry-run", is_flag=True, help="Say what would be done, and how long it would take."),
+    click.option("--fail-fast", is_flag=True, help="Stop at the first image that fails."),
+)
+machinery = options.stacked(
+    basics,
+    options.exit_zero,
+    click.option(
+        "--batch", type=click.IntRange(1, 4096), default=16, show_default=True, help="Images at a time."
+    ),
+    options.cluster,
+    click.option(
+        "--rows",
+        type=click.Choice(["jsonl", "parquet"]),
+        default="jsonl",
+        show_default=True,
+        help="Format of the rows; parquet needs the extra of that name.",
+    ),
+    click.option(
+        "--pictures",
+        type=click.Choice(["jpeg", "png", "none"]),
+        default="jpeg",
+        show_default=True,
+        help="Of each map, over its photo.",
+    ),
+    click.option("--maps/--no-maps", default=True, show_default=True, help="Write each map as .npy."),
+    click.option(
+        "--side",
+        type=click.IntRange(16, 8192),
+        default=1024,
+        show_default=True,
+        help="Longer side of a picture, at most, in pixels.",
+    ),
+    click.option(
+        "--shard",
+        type=click.IntRange(1, 10**6),
+        default=1024,
+        show_default=True,
+        help="Rows in a file; a run that is killed does those of one file again.",
+    ),
+)
+
+
+@options.command("run")
+@options.model
+@argument
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    default=["gradcam"],
+    show_default=True,
+    help="gradcam, occlusion, saliency, guided, deconvnet, ...; several with commas or said several times.",
+)
+@options.targets()
+@click.option("--layer", help="Feature map to look at.  [default: the last one before the head]")
+@click.option("--patch", type=options.Size(), metavar="N[xM]", help="Patch of an occlusion.")
+@click.option("--stride", type=options.Size(), metavar="N[xM]", help="Step of that patch.")
+@click.option(
+    "--fill", default="mean", show_default=True, help="What is under the patch: mean, zero, blur, ..."
+)
+@out
+@click.option("--overwrite", is_flag=True, help="Replace the run in the output folder.")
+@click.option(
+    "--part", type=Part(), help="Only the I-th of N parts, as 1/4; `onnxlens runs merge` joins them."
+)
+@options.overlay(0.7)
+@machinery
+@options.photos
+@options.as_json
+@options.quiet
+@options.debug
+def command(model: str, places: tuple[str, ...], methods: tuple[str, ...], **given: Any) -> int:
+    """Explain all photos of folders, in a run that can be stopped and resumed.
+
+    PLACE is a folder with all below it, a photo, a pattern, or - for a list on standard input. Each image,
+    method and class gives a row (rows/), a picture (pictures/) and a map (maps/), in the tree of the photos.
+    An image that cannot be read gives a row with the reason. Whatever ends the run - Ctrl-C, a full disk,
+    a power cut -, the same command with --resume goes on where it was.
+
+    \b
+    onnxlens run model.onnx photos -o run
+    onnxlens run model.onnx photos --method gradcam,occlusion --target top3 --resume -o run
+    find photos -name "*.jpg" -print0 | onnxlens run model.onnx - --sample 1000 --dry-run
+    """
+    return over_folders("run", model, places, methods, **given)
+
+
+def folders_too(method: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Lets the command of a method take folders, patterns and lists as well, over which it is a run.
+
+    Options that have no place in a run are refused where they are said, and else left out.
+    """
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        @wraps(function)
+        def either(model: str, images: tuple[str, ...], **given: Any) -> int:
+            ours = {name: given.pop(name) for name in BASICS}
+            if not are_many(images) and not any(ours[name] for name in BASICS if name != "seed"):
+                return function(model=model, images=images, **given)
+            return over_folders(method, model, images, (method,), **ours, **_of_a_run(method, given))
+
+        return basics(options.exit_zero(either))
+
+    return decorate
+
+
+def _of_a_run(method: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a method's own command that a run has too, by its names for them."""
+    from ....models.runs.job import Spec
+
+    if "patches" in given:  # of an occlusion, which follows one class over one photo
+        target, patches = given.pop("target"), given.pop("patches")
+        if len(patches) > 1:
+            raise BadRequest("a run hides with patches of one size: say --patch once")
+        given |= {"targets": () if target is None else (target,), "patch": patches[0] if patches else None}
+    known = SHARED | {field.name for field in fields(Spec)}
+    context = click.get_current_context()
+    for name in given.keys() - known:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise BadRequest(
+                f"--{name.replace('_', '-')} is for photos that are named one by one; over folders, patterns "
+                f"and lists `onnxlens {method}` makes a run, as `onnxlens run` does"
+            )
+    return {name: value for name, value in given.items() if name in known}
+
+
+def over_folders(
+    command: str,
+    model: str,
+    places: tuple[str, ...],
+    methods: tuple[str, ...],
+    *,
+    dry_run: bool,
+    workers: int | None = None,
+    targets: tuple[str, ...] = (),
+    pictures: str = "jpeg",
+    **given: Any,
+) -> int:
+    """A run of methods over all photos of some places; the exit code.
+
+    The rest are fields of a Choice, a Plan and a Spec. Raises BadRequest for what does not go together.
+    """
+    from ....engine.picture import colour_map
+
+    names = _known(methods)
+    choice, planned = Choice(**taken(Choice, given)), taken(Plan, given)
+    engine, batch = planned.get("engine", Plan.engine), planned.get("batch", Plan.batch)
+    if planned["resume"] and planned["overwrite"]:
+        raise BadRequest("--resume goes on with a run, --overwrite replaces it: say one of them")
+    out = planned["out"]
+    was_address = re.match(r"\w[\w+.-]+:/", str(out))  # what a path makes of s3://bucket
+    if isinstance(out, Path) and was_address:
+        raise BadRequest(f"{out} is no folder; `onnxlens run --method {names[0]}` writes to addresses too")
+    if dry_run and engine == "ray":
+        raise BadRequest("--dry-run times this machine and not a cluster: leave --engine ray out")
+    colour_map(given.get("colour", "turbo"))
+    album = choice.album(places, batch)
+    given |= {"pictures": "" if pictures == "none" else pictures, "targets": targets or (None,)}
+    given["folder"] = Path(album.root).name
+    spec, workers = specified(model, names, workers, engine, **given)
+    plan = Plan(album=album, choice=choice, workers=workers, **planned)
+    if dry_run:
+        rehearse(spec, plan)
+        return 0
+    return perform(spec, plan, command)
+
+
+def _known(methods: Sequence[str]) -> tuple[str, ...]:
+    """The methods that are named, each once. Raises BadRequest for one that is not there."""
+    from ....models.attribution.methods import NAMES
+
+    names = tuple(dict.fromkeys(n.strip() for m in methods for n in m.split(",")))
+    for name in names:
+        if name not in NAMES:
+            raise BadRequest(f"there is no method {name!r}{nearest(name, NAMES)}")
+    return names

@@ -1,0 +1,1 @@
+"""What the parts of a network are: feature maps, the head, what it answers."""

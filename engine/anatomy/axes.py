@@ -1,0 +1,128 @@
+"""Which axis of a value holds its channels.
+
+Names and sizes do not tell, the operators around do: a convolution says the second axis, a LayerNormalization
+the last, and from there it is followed, on and back, through everything that keeps the axes apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onnx import NodeProto
+
+from ..graph.graph import Graph
+from ..graph.nodes import attributes, reads
+from ..graph.sizes import Dim
+
+# Operators whose first input and first output have their channels on the second axis.
+CHANNELS_SECOND = {
+    "Conv", "FusedConv", "QLinearConv", "ConvInteger", "ConvTranspose", "DeformConv",
+    "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "MaxUnpool",
+    "QLinearAveragePool", "QLinearGlobalAveragePool", "BatchNormalization", "InstanceNormalization",
+    "GroupNormalization", "LRN", "GridSample", "DepthToSpace", "SpaceToDepth", "Upsample",
+}  # fmt: skip
+CHANNELS_LAST = {"NhwcMaxPool"}  # and those above of which an attribute says so
+NORMALISING = {
+    "LayerNormalization", "RMSNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization",
+}  # fmt: skip
+DENSE = {
+    "MatMul", "FusedMatMul", "QLinearMatMul", "MatMulInteger", "MatMulNBits", "MatMulBnb4",
+    "MatMulIntegerToFloat", "DynamicQuantizeMatMul",
+}  # fmt: skip
+MIXING = {
+    "Reshape", "Einsum", "Gather", "GatherND", "GatherElements", "Flatten", "OneHot", "TopK", "Shape", *DENSE,
+}  # fmt: skip
+
+Learn = Callable[[str, int | None], None]
+Shape = tuple[Dim, ...]
+Shapes = dict[str, Shape]
+
+
+def channel_axes(graph: Graph) -> dict[str, int]:
+    """The axis of the channels of each value of rank 3 or 4 where it is known.
+
+    The surest witnesses are heard first: operators that are told apart by it, then dense layers, which
+    mostly read channels, and last the size of the input. Who is heard first is believed.
+    """
+    axes: dict[str, int] = {}
+    shapes = {name: graph[name].shape or () for name in graph.value_names()}
+    fixed = set(graph.constants)
+    for node in graph.nodes:
+        if fixed.issuperset(reads(node)):
+            fixed.update(node.output)
+
+    def learn(name: str, axis: int | None) -> None:
+        if axis is not None and name not in fixed and len(shapes.get(name, ())) in (3, 4):
+            axes.setdefault(name, axis)
+
+    def sweep() -> None:
+        for node in graph.nodes:
+            _forward(node, axes, shapes, learn)
+        for node in reversed(graph.nodes):
+            _backward(node, axes, shapes, learn)
+        for node in graph.nodes:
+            _forward(node, axes, shapes, learn)
+
+    for node in graph.nodes:
+        for name in (*node.input[:1], *node.output[:1]):
+            if node.op_type in CHANNELS_LAST or attributes(node).get("channels_last"):
+                learn(name, len(shapes.get(name, ())) - 1)
+            elif node.op_type in CHANNELS_SECOND:
+                learn(name, 1)
+            elif node.op_type in NORMALISING:
+                learn(name, _normalised(node, len(shapes.get(name, ()))))
+    sweep()
+    for node in graph.nodes:
+        weights = [i for i in node.input if i in fixed and len(graph[i].shape or ()) == 2]
+        if node.op_type in DENSE and weights:
+            for name in (*node.input[:1], *node.output[:1]):
+                learn(name, len(shapes.get(name, ())) - 1)
+    sweep()
+    for name in graph.inputs:
+        shape = graph[name].shape or ()
+        learn(name, 3 if len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3) else 1)
+    sweep()
+    return axes
+
+
+def _forward(node: NodeProto, axes: dict[str, int], shapes: Shapes, learn: Learn) -> None:
+    """From the inputs of a node to its outputs."""
+    for source in node.input:
+        if source in axes:
+            for name in node.output:
+                if node.op_type == "Reshape":
+                    learn(name, _kept(shapes[source], axes[source], shapes[name]))
+                elif len(shapes.get(name, ())) == len(shapes[source]):
+                    learn(name, _moved(node, axes[source], len(shapes[source]), back=False))
+
+
+def _backward(node: NodeProto, axes: dict[str, int], shapes: Shapes, learn: Learn) -> None:
+    """From the outputs of a node to its inputs."""
+    for name in node.output[:1]:
+        if name in axes:
+            for source in node.input:
+                if len(shapes.get(source, ())) == len(shapes[name]):
+                    learn(source, _moved(node, axes[name], len(shapes[name]), back=True))
+
+
+def _moved(node: NodeProto, axis: int, rank: int, back: bool) -> int | None:
+    """Where an axis of a node's input is in its output, or the other way; None where that is not told."""
+    if node.op_type == "Transpose":
+        perm = list(attributes(node).get("perm", range(rank)[::-1]))
+        return perm[axis] if back else perm.index(axis)
+    if node.op_type in DENSE and not back and axis != rank - 1:
+        return axis  # the last axis was mixed, and it is not the one of the channels
+    return None if node.op_type in MIXING else axis
+
+
+def _kept(before: Shape, axis: int, after: Shape) -> int | None:
+    """The axis of the channels behind a Reshape that joins or parts height and width, and nothing else."""
+    if axis == len(before) - 1 and before[-1:] == after[-1:]:
+        return len(after) - 1
+    return 1 if axis == 1 and before[:2] == after[:2] else None
+
+
+def _normalised(node: NodeProto, rank: int) -> int | None:
+    """The axis that a node normalises, where it is one alone: the channels."""
+    axis = attributes(node).get("axis", -1)
+    return rank - 1 if axis in (-1, rank - 1) else None

@@ -1,0 +1,153 @@
+"""The Softmax or Sigmoid that a value stands behind, and the scores before it.
+
+As an operator it is found by its name, through what passes its numbers on. Written out in elementary
+operators (1 / (1 + exp(-z)), ½ tanh(z / 2) + ½, exp(z) / Σ exp(z), z - log Σ exp(z), ...) it is told from
+what these make of a few numbers, since there are more spellings than anyone would list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from onnx import NodeProto, helper
+from onnx.reference import ReferenceEvaluator
+
+from ..graph.graph import SMALL, Graph
+from ..graph.nodes import OURS, attributes, reads
+from .anatomy import QUANTISING, RESHAPING, seeing
+
+Squashing = tuple[str, str, str, str]  # what it makes (classes, labels), its form, the scores, and why
+
+PASSING = RESHAPING | QUANTISING | {"Transpose", "Clip"}
+SQUASHED = ("given", "logarithms")  # the forms of what is squashed in the model
+_OPERATORS = {
+    **dict.fromkeys(("Softmax", "LogSoftmax", "QLinearSoftmax"), "classes"),
+    **dict.fromkeys(("Sigmoid", "QLinearSigmoid", "HardSigmoid"), "labels"),
+}
+_ELEMENTARY = RESHAPING | {
+    "Exp", "Log", "Neg", "Reciprocal", "Add", "Sub", "Mul", "Div", "Sum", "Max", "Pow", "Tanh", "Softplus",
+    "Sigmoid", "Softmax", "ReduceMax", "ReduceSum", "ReduceLogSumExp", "ReduceLogSum", "Expand", "Tile",
+    "Shape", "Transpose", "Clip",
+}  # fmt: skip
+_LONGEST = 16  # operators that one is written in
+_TRIED = np.array([0.3, -1.7, 2.6, -0.4, 1.1, 4.9, -3.2])  # numbers of both signs, over and over
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-z))
+
+
+def _softmax(z: np.ndarray) -> np.ndarray:
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+# What scores (N, C) become: what that makes them, in which form, and why.
+_SPELLINGS: list[tuple[Callable[[np.ndarray], np.ndarray], str, str, str]] = [
+    (_sigmoid, "labels", "given", "behind a Sigmoid"),
+    (lambda z: np.log(_sigmoid(z)), "labels", "logarithms", "behind a Sigmoid"),
+    (_softmax, "classes", "given", "behind a Softmax"),
+    (lambda z: np.log(_softmax(z)), "classes", "logarithms", "behind a Softmax"),
+]
+
+
+def squashing(graph: Graph, name: str, count: int) -> Squashing | None:
+    """What the last Softmax or Sigmoid before a value of `count` classes makes of it, and the scores before.
+
+    None where there is none whose numbers are passed on as they are, or as their logarithms.
+    """
+    logarithms, value = 0, name
+    while (node := graph.producer(value)) is not None and node.op_type in (*PASSING, "Log", "Exp"):
+        logarithms += {"Log": 1, "Exp": -1}.get(node.op_type, 0)
+        value = node.input[0]
+    kind = None if node is None else _OPERATORS.get(node.op_type)
+    if node is None or kind is None:
+        return _written_out(graph, _passed(graph, name), count)
+    logarithms += node.op_type == "LogSoftmax"
+    scores = node.input[0]
+    shape, axis = graph[scores].shape, attributes(node).get("axis", -1)
+    if kind == "classes" and shape is not None and shape[axis : axis + 1 or None] != (count,):
+        return None
+    if logarithms not in (0, 1):
+        return None
+    why = "behind a Softmax" if kind == "classes" else "behind a Sigmoid"
+    return kind, SQUASHED[logarithms], _before(graph, scores), why
+
+
+def _passed(graph: Graph, name: str) -> str:
+    """The value whose numbers another one passes on."""
+    while (node := graph.producer(name)) is not None and node.op_type in PASSING:
+        name = node.input[0]
+    return name
+
+
+def _before(graph: Graph, name: str) -> str:
+    """The model's own value that is passed on to a squashing by what the converter put before it."""
+    passing = RESHAPING | QUANTISING
+    while name.startswith(OURS) and (node := graph.producer(name)) is not None and node.op_type in passing:
+        name = node.input[0]
+    return name
+
+
+def _written_out(graph: Graph, name: str, count: int) -> Squashing | None:
+    """The squashing that the elementary operators before a value come to, of scores as far back as can be."""
+    found = None
+    for scores, nodes in _cuts(graph, name):
+        tried = _tried(graph, scores, nodes, name, count)
+        if tried is None:
+            continue
+        z, y = tried
+        for function, kind, form, why in _SPELLINGS:
+            if (kind == "labels" or count > 1) and np.allclose(y, function(z), 1e-4, 1e-6):
+                found = kind, form, _before(graph, scores), why
+    return found
+
+
+def _cuts(graph: Graph, name: str) -> Iterator[tuple[str, list[NodeProto]]]:
+    """The values from which elementary operators alone make another one, the nearest first, and these."""
+    depending, nodes, needed = seeing(graph), [], {name}
+    for node in reversed(graph.ancestors([name])):
+        if needed.isdisjoint(node.output):
+            continue
+        if node.domain or node.op_type not in _ELEMENTARY or len(nodes) == _LONGEST:
+            return
+        nodes.insert(0, node)
+        needed = needed.difference(node.output).union(i for i in reads(node) if i not in graph.constants)
+        if len(needed) == 1 and needed <= depending:
+            yield next(iter(needed)), list(nodes)
+
+
+def _tried(
+    graph: Graph, scores: str, nodes: Sequence[NodeProto], name: str, count: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Some scores (N, C), and what the nodes make of them; None where these take no such scores."""
+    constants = [
+        graph.constants[i] for i in dict.fromkeys(i for n in nodes for i in reads(n) if i in graph.constants)
+    ]
+    dims = graph[scores].shape
+    if dims is None or any(np.prod(t.dims, dtype=np.int64) > SMALL for t in constants):
+        return None
+    shape = [d if isinstance(d, int) else 1 for d in dims]
+    batch = shape[0] if shape else 0
+    if np.prod(shape, dtype=float) != batch * count or batch > SMALL:
+        return None
+    z = np.resize(_TRIED, shape).astype(graph[scores].dtype)
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "tried",
+            [helper.make_value_info(scores, graph.types[scores])],
+            [helper.make_empty_tensor_value_info(name)],
+            constants,
+        ),
+        opset_imports=[helper.make_opsetid("", graph.opsets[""])],
+    )
+    try:
+        with np.errstate(all="ignore"):
+            (y,) = ReferenceEvaluator(model).run(None, {scores: z})
+    except Exception:  # other operators than the reference has, or sizes that do not fit
+        return None
+    if not isinstance(y, np.ndarray) or y.size != z.size:
+        return None
+    return z.reshape(batch, count).astype(float), y.reshape(batch, count).astype(float)

@@ -1,0 +1,1 @@
+"""Attribution methods: from an answer back to what it was made of."""

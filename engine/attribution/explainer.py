@@ -1,0 +1,136 @@
+"""An explainer compiled for some layers of one network: every class and every image through one session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import ModelProto
+
+from ..anatomy.anatomy import checked_layer
+from ..anatomy.readouts import readout
+from ..autodiff.gradient import inside
+from ..errors import BadRequest, nearest
+from ..graph.graph import Tensor, op
+from ..runtime.network import Network
+from .diagnose import diagnose, sound
+from .explainers import EXPLAINERS
+
+PREDICTED = -1  # as a target: the class of highest score
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One map of one image for one class.
+
+    `map` (h, w) float32, in the resolution of the `layer`; `target` the class that it explains and `score`
+    its score before a softmax; `output` the model's own output for the image. `problem` says why the map is
+    no map (blank, constant, not a number), and is empty for a sound one.
+    """
+
+    map: np.ndarray
+    layer: str
+    target: int
+    score: float
+    output: np.ndarray
+    problem: str = ""
+
+
+class Explainer:
+    """A method of EXPLAINERS for one layer or several, as one ONNX graph with the class as an input.
+
+    `layer`: the name of a feature map or a list of names, by default the last before the head. `output`: the
+    output of the model that holds the classes, by default the one that `readout` finds.
+
+    Raises BadRequest for a layer, method or output that is not there, NoRule where no gradient leads
+    from the scores to the layer.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        method: str = "gradcam",
+        layer: str | Sequence[str] | None = None,
+        output: str | None = None,
+    ):
+        if method not in EXPLAINERS:
+            raise BadRequest(f"there is no method {method!r}{nearest(method, EXPLAINERS)}")
+        graph = network.graph.copy()
+        if not graph.inputs:
+            raise BadRequest("the model has no input; only image models can be explained")
+        self.network, self.method = network, method
+        read = readout(graph, output)
+        scores = inside(graph, read.scores)
+        self.score = scores.name
+        named = [layer] if layer is None or isinstance(layer, str) else layer
+        self.layers = [checked_layer(graph, name, self.score) for name in named]
+        self.classes = read.count
+        self.target = graph.unused("target")
+        wish = graph.input(self.target, np.int64, (scores.shape or ())[:1])
+        chosen = predicted_or(wish, scores)
+        maps = EXPLAINERS[method](scores, chosen, [graph[name] for name in self.layers])
+        heatmaps = [graph.output(m, graph.unused("heatmap")).name for m in maps]
+        picked = op.GatherElements(op.Flatten(scores), op.Unsqueeze(chosen, [1]), axis=1)
+        score = graph.output(op.Squeeze(picked, [1]), graph.unused("score"))
+        chosen = graph.output(chosen, graph.unused("class"))
+        self.names = [*heatmaps, chosen.name, score.name, read.value]
+        self.graph = graph
+        self._session = network.compile(graph, self.names)
+
+    @property
+    def layer(self) -> str:
+        """The layer; of several the first."""
+        return self.layers[0]
+
+    def __call__(
+        self, feeds: Mapping[str, np.ndarray], targets: int | Sequence[int] | None = None
+    ) -> list[Explanation]:
+        """One explanation per image of a batch and layer: all layers of the first image, then of the next.
+
+        `feeds`: arrays by input name, images along the first axis. `targets`: one class for all, one for
+        each image, or None for the class of highest score.
+
+        Raises BadRequest for a class that the model does not have.
+        """
+        images = self.graph.inputs[0]
+        if images not in feeds or np.ndim(feeds[images]) == 0:
+            raise BadRequest(f"the model's input {images!r} is missing, or has no batch axis")
+        count = len(feeds[images])
+        wish = np.full(count, PREDICTED) if targets is None else np.broadcast_to(targets, count)
+        for target in wish[(wish < PREDICTED) | (wish >= self.classes)]:
+            raise BadRequest(f"there is no class {target}: the model has classes 0 to {self.classes - 1}")
+        values = self._session({**feeds, self.target: wish})
+        *maps, classes, scores, outputs = (values[name] for name in self.names)
+        shown = [sound(of_layer) for of_layer in maps]
+        classes, scores = classes.tolist(), scores.tolist()
+        return [
+            Explanation(
+                of_layer[i],
+                layer,
+                classes[i],
+                scores[i],
+                outputs[i],
+                "" if is_sound[i] else self._problem(layer, i, feeds, classes[i]),
+            )
+            for i in range(count)
+            for layer, of_layer, is_sound in zip(self.layers, maps, shown, strict=True)
+        ]
+
+    def _problem(self, layer: str, i: int, feeds: Mapping[str, np.ndarray], target: int) -> str:
+        fixed = (self.graph[self.target].shape or (1,))[0]
+        count = fixed if isinstance(fixed, int) else 1
+        alone = {n: np.repeat(x[i : i + 1], count, 0) if np.ndim(x) else x for n, x in feeds.items()}
+        return diagnose(self.network, self.score, layer, alone, target)
+
+    def to_model(self) -> ModelProto:
+        """The explainer as an ONNX model: the network's inputs and `target` (a class, or -1 for the
+        predicted) in; the heatmap of each layer, class, score and the network's output out.
+        """
+        return self.graph.to_model(self.names)
+
+
+def predicted_or(wish: Tensor, scores: Tensor) -> Tensor:
+    """The wished class of each image, or where that is negative the class of highest score, (N,) int64."""
+    best = op.ArgMax(op.Flatten(scores), axis=1, keepdims=0)
+    return op.Where(wish < 0, best, wish)

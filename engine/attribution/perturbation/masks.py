@@ -1,0 +1,41 @@
+"""Patches as a part of the graph: on a GPU, images are hidden where they are looked at."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...graph.graph import Graph, Tensor, op
+from ...runtime.entry import fed
+
+IMAGE, UNDER, CORNERS, PATCH = "occlusion/image", "occlusion/under", "occlusion/corners", "occlusion/patch"
+
+
+def masked(graph: Graph, shape: tuple[int, ...], last: bool) -> Graph:
+    """The graph with its first input made of one image, what lies under a patch, and where the patch lies.
+
+    Inputs IMAGE and UNDER of `shape`, (C, h, w) or, with the channels `last`, (h, w, C), float32; CORNERS
+    (N, 2) int64, the upper left pixels (y, x) of the patch in each of N images; PATCH (2,) int64, its height
+    and width.
+
+        x_n = under where corner_n <= (y, x) < corner_n + patch, else image
+    """
+    axes, (count, *_) = (1, 2) if last else (2, 3), graph[graph.inputs[0]].shape or (None,)
+
+    def start(g: Graph) -> Tensor:
+        image, under = (g.input(name, np.float32, shape) for name in (IMAGE, UNDER))
+        corners = g.input(CORNERS, np.int64, [count, 2])
+        patch = g.input(PATCH, np.int64, [2])
+        inside = [_within(corners, patch, i, axis, shape[axis - 1]) for i, axis in enumerate(axes)]
+        return op.Where(op.And(*inside), under, image)
+
+    return fed(graph, graph.inputs[0], start)
+
+
+def _within(corners: Tensor, patch: Tensor, which: int, axis: int, size: int) -> Tensor:
+    """Whether each position along an axis of the images lies in the patch's range, (N, ..., size, ...)."""
+    wide = [1, 1, 1, 1]
+    wide[axis] = size
+    at = corners.graph.constant(np.arange(size).reshape(wide))
+    low = op.Reshape(op.Gather(corners, [which], axis=1), [-1, 1, 1, 1])
+    high = low + op.Gather(patch, [which], axis=0)
+    return op.And(op.GreaterOrEqual(at, low), op.Less(at, high))

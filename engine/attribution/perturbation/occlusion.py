@@ -1,0 +1,108 @@
+"""Occlusion: what a network answers while a patch hides one place of the image after another.
+
+M. Zeiler and R. Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from threading import local
+
+import numpy as np
+
+from ....kernels.tile import tile
+from ...runtime.ahead import BATCH, ahead, cores
+from ...runtime.network import Network
+from .masks import CORNERS, IMAGE, PATCH, UNDER, masked
+from .places import Hiding, Places, places
+from .watch import Answer, watched, watching
+
+__all__ = ["Answer", "Hiding", "Places", "answers", "asking", "how", "places", "plainly", "watched"]
+
+BATCH_ON_GPU = 64
+TOGETHER = 32  # places that are on their way through the stages at once
+
+Ask = Callable[[np.ndarray], Iterator[Answer]]  # answers for some of the places, by their numbers (n,)
+
+
+def answers(network: Network, layer: str | None, hiding: Hiding) -> Iterator[Answer]:
+    """What the network answers with the patch at each of the places, in their order, a batch at a time.
+
+    Where it is quicker, only what a patch changes is computed again (`incremental.py`); `how` says whether.
+    Otherwise the images are written into one buffer for each core, which is all that is held of them; its
+    length is what the model asks for, or else fits a processor's cache. Raises BadRequest as `watched` does.
+    """
+    return asking(network, layer, hiding)[1](np.arange(len(hiding.places)))
+
+
+def asking(
+    network: Network, layer: str | None, hiding: Hiding, share: float = 1
+) -> tuple[Callable[[], Answer], Ask]:
+    """Two functions: of the answer to the image as it is, and of those for some of the places.
+
+    As `answers`; with a `share` below 1 approximately, as `Incremental` says.
+    """
+    watch, (photo, under) = watching(network, layer), hiding.maps
+    way = watch.plan(network, photo, under, hiding.places, share).way
+    if way is None:
+        feeds = {network.graph.inputs[0]: np.repeat(hiding.image[None], watch.fixed or 1, 0)}
+        clean = lambda: Answer(*(values[:1] for values in watch.whole(network, feeds)))
+        return clean, plainly(network, layer, hiding)
+    kept = way.keep(photo)
+
+    def staged(some: np.ndarray) -> Answer:
+        return watch.answer(way.answers(kept, under, some))
+
+    clean = lambda: watch.answer(way.clean(kept))
+    return clean, lambda numbers: ahead(staged, _parts(numbers, TOGETHER), workers(network))
+
+
+def plainly(network: Network, layer: str | None, hiding: Hiding) -> Ask:
+    """The function that gives the answers for some of the places by whole runs of the network."""
+    if network.provider != "cpu":
+        return on_device(network, layer, hiding)
+    watch, (image, filler, places, last) = watching(network, layer), hiding
+    size, buffers = watch.fixed or BATCH, local()
+    watch.compiled(network)  # once, before the threads that share it begin
+
+    def whole(some: np.ndarray) -> Answer:
+        if not hasattr(buffers, "batch"):
+            buffers.batch = np.repeat(image[None].astype(np.float32), size, axis=0)
+        count = len(some)
+        tile(image, filler, places.corners(some), places.patch, buffers.batch[:count], last)
+        found = watch.whole(network, {network.graph.inputs[0]: buffers.batch[: watch.fixed or count]})
+        return Answer(*(values[:count] for values in found))
+
+    return lambda numbers: ahead(whole, _parts(numbers, size), workers(network))
+
+
+def on_device(network: Network, layer: str | None, hiding: Hiding) -> Ask:
+    """As `plainly`, with the patches a part of the graph: only their corners go to the device."""
+    watch, (image, filler, places, last) = watching(network, layer), hiding
+    size = watch.fixed or BATCH_ON_GPU
+    graph = masked(watch.graph, image.shape, last)
+    session = network.compile(graph, list(dict.fromkeys(watch.names)))
+    feeds = {IMAGE: image.astype(np.float32), UNDER: filler.astype(np.float32)}
+    feeds[PATCH] = np.array(places.patch)
+
+    def whole(some: np.ndarray) -> Answer:
+        corners = places.corners(np.resize(some, watch.fixed or len(some)))
+        found = watch.answer(session(feeds | {CORNERS: corners}))
+        return Answer(*(values[: len(some)] for values in found))
+
+    return lambda numbers: map(whole, _parts(numbers, size))
+
+
+def workers(network: Network) -> int:
+    """How many places, or groups of them, are under way at once: each on a core of its own."""
+    return (network.threads or cores()) if network.provider == "cpu" else 1
+
+
+def _parts(numbers: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (numbers[i : i + size] for i in range(0, len(numbers), size))
+
+
+def how(network: Network, layer: str | None, places: Places, share: float = 1) -> str:
+    """How `answers` came about for these places: in stages or in plain batches, and why; empty before."""
+    found = watching(network, layer).plans.get((places.key, share))
+    return found.why if found else ""

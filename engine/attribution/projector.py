@@ -1,0 +1,171 @@
+"""A projection compiled for one layer of one network: every unit and every image through one session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..anatomy.readouts import known
+from ..autodiff.blocks import not_real
+from ..autodiff.gradient import inside
+from ..errors import BadRequest, nearest
+from ..graph.types import is_float
+from ..runtime.network import Network
+from .projection import METHODS, chosen, note_on, projected, units
+
+STRONGEST = -1  # as a channel or a position: the one of the greatest value
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What came back from one unit to one image.
+
+    `array` float32, of the shape of the model's input without the batch. The unit: its `channel` (or class),
+    its `position` (row, column) in the layer, its `value`. `peaks` (K,) the greatest value of each channel of
+    the layer, `output` the model's own of the classes, None where it has none. `problem` says why the array
+    shows nothing; empty for a sound one. `rise` and `gap`: see engine/attribution/averages.py.
+    """
+
+    array: np.ndarray
+    channel: int
+    position: tuple[int, int]
+    value: float
+    peaks: np.ndarray
+    output: np.ndarray | None
+    problem: str = ""
+    rise: float | None = None
+    gap: float | None = None
+
+
+class Projector:
+    """A method of METHODS for one layer, as one ONNX graph with the unit as an input.
+
+    `layer`: a feature map, or a value (N, K) as a map of one pixel; None for the scores of the classes,
+    before a softmax. `threads`: as many as the network has by default. `images` is the name of the input;
+    `batch` the only size of a batch, or None; `note` what is to be known of the method in this network.
+
+    Raises BadRequest for a method or layer that is not there, NoRule where no gradient leads to the image.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        method: str = "deconvnet",
+        layer: str | None = None,
+        threads: int | None = None,
+    ):
+        if method not in METHODS:
+            raise BadRequest(f"there is no method {method!r}{nearest(method, METHODS)}")
+        graph = network.graph.copy()
+        if not graph.inputs:
+            raise BadRequest("the model has no input; only image models can be looked into")
+        self.method, self.layer, self.images = method, layer, graph.inputs[0]
+        image = inside(graph, self.images)
+        if image.dtype is None or not is_float(image.dtype):
+            raise BadRequest(not_real(image, self.images))
+        values, maps = units(graph, layer)
+        count, *self._sizes = maps.shape or (None,) * 4
+        self.batch = count if isinstance(count, int) else None
+        self._channel = graph.input(graph.unused("channel"), np.int64, [count])
+        self._position = graph.input(graph.unused("position"), np.int64, [count])
+        peaks, *unit = chosen(maps, self._channel, self._position)
+        channel, position, value = unit
+        before = len(graph.nodes)
+        signal = projected(values, maps, image, (channel, position, value), METHODS[method])
+        self.note = note_on(METHODS[method], graph.nodes[before:])
+        self._names = [t.name for t in (signal, *unit, peaks)]
+        read = known(graph)
+        self._answer = read and read.value
+        self._names += [self._answer] if self._answer else []
+        self._session = network.compile(graph, self._names, threads, keep=True)
+
+    def __call__(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        channels: int | Sequence[int] = STRONGEST,
+        positions: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
+    ) -> list[Signal]:
+        """One signal for each image of a batch.
+
+        `feeds`: arrays by input name, images along the first axis. `channels`: one for all (of scores: a
+        class), or one for each image; STRONGEST for the one of the greatest value. `positions`: (row, column)
+        in the layer, one for all or one for each image; None for the greatest value of the channel, the first
+        in reading order where several tie.
+
+        Raises BadRequest for a channel or position that the layer does not have.
+        """
+        return self.once(feeds, channels, positions)
+
+    def once(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        channels: int | Sequence[int] = STRONGEST,
+        positions: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
+    ) -> list[Signal]:
+        """The same in one run of the graph, whatever the method makes of it.
+
+        Raises BadRequest also where the image is missing or has no batch axis.
+        """
+        if self.images not in feeds or np.ndim(feeds[self.images]) == 0:
+            raise BadRequest(f"the model's input {self.images!r} is missing, or has no batch axis")
+        count = len(feeds[self.images])
+        wanted = np.broadcast_to(np.asarray(channels, np.int64), count)
+        self.check(wanted.tolist())
+        flat = self._flat(positions, count)
+        values = self._session({**feeds, self._channel.name: wanted, self._position.name: flat})
+        arrays, found, places, raw, peaks = (values[name] for name in self._names[:5])
+        outputs = values[self._answer] if self._answer else [None] * count
+        width = self._sizes[2]
+        return [
+            Signal(
+                arrays[i].astype(np.float32, copy=False),
+                int(found[i]),
+                divmod(int(places[i]), width) if isinstance(width, int) else (0, int(places[i])),
+                float(raw[i]),
+                peaks[i],
+                outputs[i],
+                shows_nothing(arrays[i], float(raw[i])),
+            )
+            for i in range(count)
+        ]
+
+    def check(self, channels: Sequence[int], position: tuple[int, int] | None = None) -> None:
+        """Raise BadRequest for a channel or a position that the layer does not have."""
+        size = self._sizes[0]
+        for channel in channels:
+            if isinstance(size, int) and not STRONGEST <= channel < size:
+                raise BadRequest(
+                    f"there is no class {channel}: the model has classes 0 to {size - 1}"
+                    if self.layer is None
+                    else f"there is no channel {channel}: layer {self.layer!r} has channels 0 to {size - 1}"
+                )
+        self._flat(position, 1)
+
+    def _flat(self, positions: tuple[int, int] | Sequence[tuple[int, int]] | None, count: int) -> np.ndarray:
+        """Positions counted row by row, (count,) int64."""
+        if positions is None:
+            return np.full(count, STRONGEST)
+        _, height, width = self._sizes
+        if not (isinstance(height, int) and isinstance(width, int)):
+            raise BadRequest(f"the size of layer {self.layer!r} is not known; leave the position out")
+        pairs = np.broadcast_to(np.asarray(positions, np.int64), (count, 2))
+        for y, x in pairs.tolist():
+            if not (0 <= y < height and 0 <= x < width):
+                raise BadRequest(
+                    f"position {y},{x} is outside layer {self.layer!r}: "
+                    f"its rows are 0 to {height - 1}, its columns 0 to {width - 1}"
+                )
+        return pairs[:, 0] * width + pairs[:, 1]
+
+
+def shows_nothing(array: np.ndarray, value: float) -> str:
+    """Why a signal, an `array` of the input's shape from a unit's `value`, shows nothing; or empty."""
+    if not (np.isfinite(array).all() and np.isfinite(value)):
+        return "what comes back from it is not finite; `onnxlens doctor MODEL` may say why"
+    if array.any():
+        return ""
+    if value <= 0:
+        return f"its value in this photo is {value:.3g}: nothing that it answers to is there"
+    return "nothing comes back from it to the pixels: all ways are shut"

@@ -1,0 +1,391 @@
+"""Reverse-mode differentiation of ONNX graphs, in plain ONNX operators.
+
+    for node in reversed(graph):                       the whole algorithm;
+        for x, dx in zip(node.input, rule(...)):       the rules hold the mathematics,
+            gradient[x] += dx                          this file everything else
+
+The forward pass is not touched: gradients are nodes appended behind it, so its outputs stay what they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs
+
+from ..anatomy.anatomy import default_input
+from ..anatomy.readouts import score_name
+from ..canonical.canonical import canonical
+from ..errors import BadRequest, NoRule, nearest
+from ..graph.file import Source
+from ..graph.graph import Graph, Tensor, op
+from ..graph.nodes import (
+    bodies,
+    captured,
+    has_gradient,
+    is_differentiable,
+    is_variadic,
+    key_of,
+    named,
+    reads,
+    schema_of,
+    understood,
+)
+from ..graph.sizes import Dim
+from ..graph.types import is_float, is_real
+from ..operators.bodies import BODIES, quantised
+from ..operators.rules import VJP, quantisation
+from .blocks import explained, no_rule, not_real, why
+from .expansion import in_reals, node_inputs, own_body, shared_type, specified_body
+from .variants import TABLES
+
+QUANTISING = {*quantisation.RULES, *quantised.BODIES}
+Rules = Mapping[str, Any]  # a rule each; or, for what a node is made of, a table of its own
+Placed = Callable[[Graph, Collection[str]], Rules]  # a table that depends on where nodes stand
+Grads = dict[str, list[Tensor]]
+
+
+def gradient(
+    model: Source,
+    of: str | Sequence[str] | None = None,
+    wrt: str | Sequence[str] | None = None,
+    rules: Rules | Placed | str | None = None,
+) -> ModelProto:
+    """The model's training graph: itself, and the gradient of `of` with respect to `wrt`.
+
+    `model`: a path or a ModelProto (not changed). `of`: names of values, by default the scores of the
+    classes before a final Softmax or Sigmoid, or the first output. `wrt`: names of values - inputs, weights
+    or anything between - by default the image: the first input of four axes, or else the first one. `rules`:
+    a table of rules, or the name of one of variants.TABLES ("gradient" by default).
+
+    Returns a model of plain ai.onnx operators (besides those that it had). Its inputs are the model's
+    own and then `seed/<of>` for each `of`, of that value's type and shape: the vector v of the product
+    vᵀJ. Its outputs are the model's own, unchanged, and then `grad/<wrt>` for each `wrt`, of the shape
+    of that value; zeros where `of` does not depend on it. A name that is taken gets "/2", "/3", ... behind.
+    Models of 16-bit floats are differentiated in float32, and so are their seeds and gradients.
+
+    Raises BadModel, BadRequest for a name that is not there, NoRule for an operator without a gradient.
+    """
+    return training_graph(model, of, wrt, rules).to_model()
+
+
+def training_graph(
+    model: Source,
+    of: str | Sequence[str] | None = None,
+    wrt: str | Sequence[str] | None = None,
+    rules: Rules | Placed | str | None = None,
+    output: str | None = None,
+    shapes: Mapping[str, Sequence[Dim]] | None = None,
+) -> Graph:
+    """As `gradient`, as a Graph: its weights stay where they are, whatever their size.
+
+    `output`: the one whose scores are differentiated where no `of` is said. `shapes`: sizes to bind for
+    inputs that leave them open, by input name.
+    """
+    ofs = [of] if isinstance(of, str) else None if of is None else list(of)
+    wrts = [wrt] if isinstance(wrt, str) else None if wrt is None else list(wrt)
+    graph = canonical(model, shapes, keep=wrts or ())
+    ofs = [score_name(graph, output)] if ofs is None else ofs
+    differentiate(graph, ofs, default_input(graph) if wrts is None else wrts, rules)
+    return graph
+
+
+def differentiate(
+    graph: Graph, ofs: Sequence[str], wrts: Sequence[str], rules: Rules | Placed | str | None = None
+) -> list[str]:
+    """Append seeds as inputs and gradients as outputs, as `gradient` names them; the names of the gradients.
+
+    Raises BadRequest for a value that holds no real numbers, NoRule for an operator without a gradient.
+    """
+    for name in (*ofs, *wrts):
+        value = inside(graph, name)
+        if not is_real(value.dtype):
+            raise BadRequest(not_real(value, name))
+    seeds = {}
+    for name in ofs:
+        value = inside(graph, name).name
+        seeds[value] = graph.declare_input(graph.unused(f"seed/{name}"), graph.types[value])
+    values = [inside(graph, name) for name in wrts]
+    grads = backpropagate(graph, seeds, [v.name for v in values], rules)
+    return [
+        graph.output(zeros_like(value) if grad is None else grad, graph.unused(f"grad/{name}")).name
+        for name, value, grad in zip(wrts, values, grads, strict=True)
+    ]
+
+
+def inside(graph: Graph, name: str) -> Tensor:
+    """The value of this name; the float32 twin of a 16-bit input or output (widen.py).
+
+    Raises NoRule, naming the operator, where its type is lost because an operator is not known.
+    """
+    value = graph[graph.twins.get(name, name)]
+    if value.dtype is None:
+        for node in graph.ancestors([value.name]):
+            if any(o and Tensor(graph, o).dtype is None for o in node.output):
+                raise NoRule(no_rule(graph, node, refusal(graph.copy(), node)))
+    return value
+
+
+def refusal(graph: Graph, node: NodeProto, wrt: Iterable[str] | None = None) -> str | None:
+    """What stops the gradient of a node by some of its inputs (default: all); None where nothing does.
+
+    It is tried: what its rule or body appends stays in the graph, so give a copy.
+    """
+    sources = set(reads(node) if wrt is None else wrt)
+    grads: Grads = {}
+    for y in (Tensor(graph, o) for o in node.output if o and _carries(graph, node, o, sources)):
+        stored = y.dtype is not None and not is_real(y.dtype)
+        grads[y.name] = [op.Cast(y, to=TensorProto.FLOAT) if stored else y]
+    try:
+        _walk(graph, [node], grads, sources, VJP)
+    except NoRule as stop:
+        return stop.why
+    return None
+
+
+def backpropagate(
+    graph: Graph, seeds: Mapping[str, Tensor], wrt: Sequence[str], rules: Rules | Placed | str | None = None
+) -> list[Tensor | None]:
+    """Append the vector-Jacobian product to the graph: Σ seedᵀ ∂of/∂wrt for each `wrt`.
+
+    `seeds` holds the vector for each differentiated value by name. Returns one tensor per `wrt`, of its
+    shape and type, or None where no path of differentiable operators leads from it to a seed.
+    """
+    before = {name: _unrounded(graph, name) for name in seeds}
+    table = _table(rules, graph, before.values())
+    grads: Grads = {}
+    for name, seed in seeds.items():
+        grads.setdefault(before[name], []).append(seed)
+    _walk(graph, list(graph.nodes), grads, set(wrt), table)
+    for name, seed in seeds.items():
+        if name != before[name]:
+            grads.setdefault(name, []).append(seed)
+    return [_total(grads[name]) if grads.get(name) else None for name in wrt]
+
+
+def _unrounded(graph: Graph, name: str) -> str:
+    """What a quantised value was before its rounding, appended where an integer operator hides it.
+
+    A score that saturates has no slope of its own; what it is made of has.
+    """
+    start, passed = name, ""
+    while (node := graph.producer(name)) is not None and node.op_type in quantisation.RULES:
+        name, passed = node.input[0], node.op_type
+    if node is not None and name != start and key_of(node) in quantised.BODIES:
+        last = graph.producer(own_body(graph, node)[0])
+        assert last is not None
+        return last.input[0] if last.op_type == "QuantizeLinear" else start
+    # Floats of 8 bits that nothing quantised are no real numbers in disguise.
+    rounded = passed != "DequantizeLinear" and is_float(graph[name].dtype or np.dtype(bool))
+    return name if rounded else start
+
+
+def _table(rules: Rules | Placed | str | None, graph: Graph, of: Collection[str]) -> Rules:
+    if isinstance(rules, str):
+        if rules not in TABLES:
+            raise BadRequest(f"there are no rules called {rules!r}{nearest(rules, TABLES)}")
+        rules = TABLES[rules]
+    if rules is None:
+        return VJP
+    return rules if isinstance(rules, Mapping) else rules(graph, of)
+
+
+def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[str], table: Rules) -> None:
+    """Carry `grads` backwards through `nodes` to the `sources`, where they stay."""
+    felt = depending(graph, nodes, sources, table)
+    for node in reversed(nodes):
+        if not any(grads.get(o) for o in node.output) or not _feels(graph, node, felt, table):
+            continue
+        for o in node.output:
+            if len(grads.get(o, ())) > 1:
+                grads[o] = [_total(grads[o])]
+        arrived = [grads[o][0] if grads.get(o) else None for o in node.output]
+        for o in node.output:
+            if o not in sources:
+                grads.pop(o, None)
+        # A node that is called like some operator is not meant by that operator's rule.
+        own = (table[n] for n in (node.name, *node.output[:1]) if n in table and n not in VJP)
+        rule = next(own, None) or table.get(key_of(node))
+        with understood(node), explained(graph, node):
+            if inside := _felt_inside(graph, node, felt, table):
+                raise NoRule(f"{why(graph, node)}, and reads {', '.join(map(repr, inside[:3]))} there")
+            if rule is None or isinstance(rule, Mapping) or _mixes_wholes(graph, node, felt):
+                _through_body(graph, node, arrived, grads, felt, rule if isinstance(rule, Mapping) else table)
+                continue
+            entries = zip(_open(graph, node, table), _applied(graph, node, rule, arrived), strict=False)
+            for name, entry in entries:
+                if name not in felt:
+                    continue
+                dx = entry() if callable(entry) else entry
+                if isinstance(dx, Tensor):
+                    grads.setdefault(name, []).append(unbroadcast(dx, Tensor(graph, name)))
+
+
+def depending(graph: Graph, nodes: Iterable[NodeProto], sources: set[str], table: Rules = VJP) -> set[str]:
+    """Every value that depends on the sources through differentiable inputs, the sources included."""
+    felt = set(sources)
+    for node in nodes:
+        if _feels(graph, node, felt, table):
+            felt.update(o for o in node.output if o and _carries(graph, node, o, felt))
+    return felt
+
+
+def leading(
+    graph: Graph, nodes: Sequence[NodeProto], ends: Iterable[str], stops: Collection[str] = ()
+) -> set[str]:
+    """Every value that leads to the ends through inputs that have a gradient, the ends included.
+
+    Through nodes that compute one of the `stops` it is all inputs, but for what only decides which graph
+    inside a node is run, or how often.
+    """
+    found = set(ends)
+    for node in reversed(nodes):
+        if not found.isdisjoint(node.output):
+            inputs = node.input if node.output[0] in stops else _open(graph, node, VJP)
+            if bodies(node):
+                inputs = [i for i in inputs if i and graph[i].dtype != np.bool_]
+            found.update(filter(None, (*inputs, *captured(node))))
+    return found
+
+
+def _feels(graph: Graph, node: NodeProto, felt: set[str], table: Rules = VJP) -> bool:
+    """True where something of what the node reads that has a gradient is felt."""
+    if felt.isdisjoint(reads(node)):
+        return False
+    return not felt.isdisjoint(_open(graph, node, table)) or bool(_felt_inside(graph, node, felt, table))
+
+
+def _felt_inside(graph: Graph, node: NodeProto, felt: set[str], table: Rules) -> list[str]:
+    """Those of the felt values that lead to an output of a graph inside the node, which captures them."""
+    names = [name for name in captured(node) if name in felt]
+    return [n for n in names if any(_leads_through(graph, b, n, table) for b in bodies(node))]
+
+
+def _leads_through(graph: Graph, body: GraphProto, name: str, table: Rules) -> bool:
+    """True where a graph inside a node makes an output of a value around it. Types in it are not known."""
+    after = depending(graph, body.node, {name}, table)
+    return any(o.name in after for o in body.output)
+
+
+def _open(graph: Graph, node: NodeProto, table: Rules) -> list[str]:
+    """A node's inputs, "" in place of those that have no gradient whatever they are."""
+    schema = schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
+    # The specification calls integers non-differentiable; here they may stand for real numbers.
+    # A variant may lead through what the specification calls flat, such as Round.
+    told = key_of(node) in QUANTISING or table.get(key_of(node)) is not VJP.get(key_of(node))
+    if schema is None or told or not schema.inputs:
+        return list(node.input)
+    return [i if has_gradient(schema, k) else "" for k, i in enumerate(node.input)]
+
+
+def _carries(graph: Graph, node: NodeProto, name: str, felt: set[str]) -> bool:
+    """True for an output that a gradient goes through: floats, and integers that stand for reals.
+
+    Those are what quantising operators make, and what is made of them without a cast.
+    """
+    dtype = Tensor(graph, name).dtype
+    if dtype is None or is_float(dtype):
+        return True
+    moves_felt = any(i in felt and _is_whole(graph, i) for i in reads(node))
+    return "int" in dtype.name and (key_of(node) in QUANTISING or (moves_felt and node.op_type != "Shape"))
+
+
+def _mixes_wholes(graph: Graph, node: NodeProto, felt: set[str]) -> bool:
+    """True for an operator that makes integers of integers that stand for reals, and is not told of them."""
+    if key_of(node) in QUANTISING or not _is_whole(graph, node.output[0]):
+        return False
+    return any(node.input[k] in felt for k in shared_type(graph, node))
+
+
+def _is_whole(graph: Graph, name: str) -> bool:
+    dtype = Tensor(graph, name).dtype
+    return dtype is not None and not is_float(dtype)
+
+
+def _applied(
+    graph: Graph, node: NodeProto, rule: Callable[..., Any], arrived: list[Tensor | None]
+) -> Sequence[Any]:
+    """What a rule gives for a node: one gradient per input.
+
+    A rule takes the gradient of the output, the output, the inputs in the order of the specification
+    (None where one is left out), and by name those attributes that it asks for. An operator with
+    several differentiable outputs hands over tuples of gradients and outputs.
+    """
+    schema = schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
+    outputs = [Tensor(graph, o) if o else None for o in node.output]
+    inputs, attrs = node_inputs(graph, node), named(graph.attributes(node), rule)
+    if schema is not None and _many_outputs(schema):
+        grads = tuple(
+            g if g is not None else zeros_like(y) if y is not None else None
+            for g, y in zip(arrived, outputs, strict=True)
+        )
+        result = rule(grads, tuple(outputs), *inputs, **attrs)
+    else:
+        result = rule(arrived[0], outputs[0], *inputs, **attrs)
+    return result if isinstance(result, tuple | list) else (result,)
+
+
+def _many_outputs(schema: defs.OpSchema) -> bool:
+    return sum(map(is_differentiable, schema.outputs)) > 1 or is_variadic(schema.outputs[-1])
+
+
+def _through_body(
+    graph: Graph, node: NodeProto, arrived: list[Tensor | None], grads: Grads, felt: set[str], table: Rules
+) -> None:
+    """Differentiate an operator that has no rule through its body: ours, or that of the specification.
+
+    One that moves or mixes integers is its own body, on the real numbers that they stand for. The body is
+    computed anew beside the node, whose own value stays what the kernel of the runtime makes it.
+    """
+    start = len(graph.nodes)
+    wholes = _mixes_wholes(graph, node, felt)
+    body = in_reals if wholes else own_body if key_of(node) in BODIES else specified_body
+    outputs = body(graph, node)
+    inner: Grads = {o: [g] for o, g in zip(outputs, arrived, strict=False) if g is not None}
+    sources = felt.intersection(_open(graph, node, table))
+    _walk(graph, graph.nodes[start:], inner, sources, table)
+    for name in sources:
+        if inner.get(name):
+            grads.setdefault(name, []).append(_total(inner[name]))
+
+
+def zeros_like(x: Tensor) -> Tensor:
+    """Zeros of another tensor's type and shape."""
+    return op.Expand(x.graph.constant(np.zeros((), x.dtype)), x.dims)
+
+
+def _total(grads: list[Tensor]) -> Tensor:
+    """The sum of what arrives at a value from all that read it."""
+    return grads[0] if len(grads) == 1 else op.Sum(*grads)
+
+
+def unbroadcast(dx: Tensor, x: Tensor) -> Tensor:
+    """Sum a gradient over the axes along which its value was broadcast: the adjoint of broadcasting.
+
+    x (3, 1)  --broadcast-->  (2, 3, 4)        dx (2, 3, 4)  --sum-->  (3, 1)
+    """
+    if dx.shape == x.shape and dx.shape is not None and None not in dx.shape:
+        return dx
+    if dx.shape is None or x.shape is None:  # even the rank is known only at run time
+        ones = op.Expand(1, op.Sub(op.Shape(op.Shape(dx)), op.Shape(op.Shape(x))))
+        stretched = op.Concat(ones, op.Shape(x), axis=0)
+        return op.Reshape(_summed_where_one(dx, stretched), op.Shape(x), allowzero=1)
+    extra = len(dx.shape) - len(x.shape)
+    if extra > 0:
+        dx = dx.sum(range(extra), keepdims=False)
+    assert dx.shape is not None
+    stretched = [i for i, (d, s) in enumerate(zip(dx.shape, x.shape, strict=True)) if s == 1 and d != 1]
+    if stretched:
+        dx = dx.sum(stretched)
+    pairs = zip(dx.shape or (), x.shape, strict=True)
+    if any(not isinstance(s, int) and (s is None or s != d) for d, s in pairs):
+        dx = _summed_where_one(dx, x.dims)
+    return dx
+
+
+def _summed_where_one(dx: Tensor, dims: Tensor) -> Tensor:
+    """The sum over the axes along which a shape turns out to be 1, which stay."""
+    axes = op.Squeeze(op.NonZero(op.Equal(dims, 1)), [0])
+    return op.ReduceSum(dx, axes, keepdims=1, noop_with_empty_axes=1)

@@ -1,0 +1,44 @@
+"""Backward variants: other rules for the way back, each a dictionary over the table.
+
+The forward pass is the same; a key may be an operator, or the name of a node or of its first output. A
+variant that depends on where a node stands is a function from the graph and the names of what is
+differentiated to such a dictionary.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...operators.rules import VJP
+from .gates import DECONVNET, GUIDED, REDIRECTED, STRAIGHT_THROUGH
+from .lrp import composite, lrp_0, lrp_alpha_beta, lrp_epsilon, lrp_gamma, lrp_w_square, lrp_z_box
+from .merged import merged
+
+__all__ = [
+    "DECONVNET",
+    "GUIDED",
+    "REDIRECTED",
+    "STRAIGHT_THROUGH",
+    "TABLES",
+    "composite",
+    "lrp_0",
+    "lrp_alpha_beta",
+    "lrp_epsilon",
+    "lrp_gamma",
+    "lrp_w_square",
+    "lrp_z_box",
+    "merged",
+]
+
+TABLES: dict[str, Mapping[str, Callable[..., Any]] | Callable[..., Mapping[str, Callable[..., Any]]]] = {
+    "gradient": VJP,
+    "guided": GUIDED,
+    "deconvnet": DECONVNET,
+    "redirected": REDIRECTED,
+    "straight-through": STRAIGHT_THROUGH,
+    "lrp-0": lrp_0(),
+    "lrp-epsilon": lrp_epsilon(),
+    "lrp-gamma": merged(lrp_gamma()),
+    "lrp-alpha-beta": merged(lrp_alpha_beta()),
+    "lrp-w-square": merged(lrp_w_square()),
+    "lrp-composite": merged(composite(lrp_w_square(), lrp_gamma(), lrp_epsilon())),
+}

@@ -1,0 +1,92 @@
+"""What rectifiers and roundings let through on the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...graph.graph import Tensor, op
+from ...operators.rules import VJP, quantisation
+
+# Operators that rectify: their variants differ in what they let through on the way back.
+RECTIFIERS = ("Relu", "Clip", "ThresholdedRelu")
+
+
+def _positive(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule, for the positive part of the gradient only."""
+    return lambda g, y, x, *bounds, **attrs: rule(op.Relu(g), y, x, *bounds, **attrs)
+
+
+def _where_it_rectifies(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule for a quantisation whose integers begin at zero: it is the ReLU of a quantised network."""
+
+    def chosen(
+        g: Tensor,
+        y: Tensor,
+        x: Tensor,
+        scale: Tensor,
+        zero: Tensor | None,
+        axis: int = 1,
+        block_size: int = 0,
+    ) -> Any:
+        lowest = quantisation.RANGES.get(str(y.dtype), (None,))[0]
+        first = np.zeros(1) if zero is None else zero.array
+        rectifies = first is not None and bool((first == lowest).all())
+        return (rule if rectifies else VJP["QuantizeLinear"])(g, y, x, scale, zero, axis, block_size)
+
+    return chosen
+
+
+def _steps(
+    g: Tensor, y: Tensor, x: Tensor, scale: Tensor, zero: Tensor | None, axis: int = 1, block_size: int = 0
+) -> Tensor:
+    """A gradient per step of an integer, whether or not it saturates."""
+    return g / quantisation.along(scale, x, axis, block_size)
+
+
+# Springenberg et al. 2015, "Striving for Simplicity", section 3.4: both gates, forward and backward.
+GUIDED = (
+    VJP
+    | {name: _positive(VJP[name]) for name in RECTIFIERS}
+    | {"QuantizeLinear": _where_it_rectifies(_positive(VJP["QuantizeLinear"]))}
+)
+
+# Zeiler & Fergus 2014, section 2.1: the backward gate alone, and no contrast normalisation on the way back.
+DECONVNET = (
+    VJP
+    | {name: lambda g, y, x, *bounds: op.Relu(g) for name in RECTIFIERS}
+    | {"LRN": lambda g, y, x: g, "QuantizeLinear": _where_it_rectifies(_positive(_steps))}
+)
+
+
+def redirected(
+    g: Tensor, y: Tensor, x: Tensor, low: Tensor | None = None, high: Tensor | None = None
+) -> Tensor:
+    """Where a rectifier lets nothing of an image through, that which would raise the objective gets through.
+
+    Below the ramp a gradient may push up (g > 0), above it down (g < 0). For gradient ascent.
+    """
+    floor = 0 if low is None else low
+    below, above = x <= floor, None if high is None else x > high
+    passed = op.Where(below if above is None else op.Or(below, above), 0, g)
+    pushes = op.Where(below, op.Relu(g), g)
+    if above is not None:
+        pushes = op.Where(above, -op.Relu(-g), pushes)
+    felt = op.Abs(passed).sum(list(range(1, x.rank)) or None)
+    return op.Where(felt > 0, passed, pushes)
+
+
+# Olah, Mordvintsev & Schubert 2017, "Feature Visualization": as their library Lucid starts from dead units.
+REDIRECTED = VJP | {"Relu": redirected, "Clip": redirected}
+
+
+def _straight(g: Tensor, *_: Tensor | None) -> Tensor:
+    return g
+
+
+# Bengio, Léonard & Courville 2013, "Estimating or Propagating Gradients Through Stochastic Neurons", the
+# straight-through estimator: steps are taken for the identity, and quantising never saturates.
+STEPS = ("Floor", "Ceil", "Round", "Sign")
+STRAIGHT_THROUGH = VJP | dict.fromkeys(STEPS, _straight) | {"QuantizeLinear": _steps}

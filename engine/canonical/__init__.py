@@ -1,0 +1,1 @@
+"""One spelling of every model."""

@@ -1,0 +1,1 @@
+"""ONNX graphs: files, nodes, types, sizes, and expressions that append to them."""

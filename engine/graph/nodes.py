@@ -1,0 +1,177 @@
+"""What a node says of itself and what the specification says of its operator."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from onnx import AttributeProto, GraphProto, NodeProto, defs, helper
+
+from ..errors import BadModel, OnnxlensError
+
+OURS = "onnxlens/"  # how the names of values begin that are not the model's own
+
+
+@lru_cache(maxsize=4096)
+def schema_of(op_type: str, opset: int, domain: str = "") -> defs.OpSchema | None:
+    """The operator's schema at an opset, or None for an operator that ONNX does not define."""
+    try:
+        return defs.get_schema(op_type, opset, domain)
+    except defs.SchemaError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def defaults(op_type: str, opset: int, domain: str = "") -> tuple[AttributeProto, ...]:
+    """What the specification says for attributes that a node leaves out."""
+    schema = schema_of(op_type, opset, domain)
+    told = () if schema is None else (a.default_value for a in schema.attributes.values())
+    return tuple(a for a in told if a.name)
+
+
+def attributes(node: NodeProto, opset: int | None = None) -> dict[str, Any]:
+    """A node's attributes as Python values; text as str. At an `opset`, those too that it leaves out."""
+    left_out = () if opset is None else defaults(node.op_type, opset, node.domain)
+    values = {a.name: helper.get_attribute_value(a) for a in (*left_out, *node.attribute)}
+    return {k: v.decode("utf-8", "replace") if isinstance(v, bytes) else v for k, v in values.items()}
+
+
+def bodies(node: NodeProto) -> list[GraphProto]:
+    """The graphs inside a node: the branches of an If, what a Loop or a Scan repeats."""
+    return [g for a in node.attribute for g in ([a.g] if a.type == AttributeProto.GRAPH else a.graphs)]
+
+
+def every_node(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """The nodes, and those of the graphs inside them."""
+    for node in nodes:
+        yield node
+        for body in bodies(node):
+            yield from every_node(body.node)
+
+
+def reads(node: NodeProto) -> list[str]:
+    """Every value that a node is computed from: its inputs, and what the graphs inside it capture."""
+    return list(dict.fromkeys([*filter(None, node.input), *captured(node)]))
+
+
+def captured(node: NodeProto) -> list[str]:
+    """The values around a node that the graphs inside it read by name; they stand among no inputs."""
+    outer: dict[str, None] = {}
+    for body in bodies(node):
+        inner = [i for n in body.node for i in reads(n)] + [o.name for o in body.output if o.name]
+        own = _defined(body)
+        outer.update((name, None) for name in inner if name not in own)
+    return list(outer)
+
+
+def _defined(body: GraphProto) -> set[str]:
+    """The names that a graph gives to values of its own, which hide those around it."""
+    values = (*body.input, *body.initializer, *(t.values for t in body.sparse_initializer))
+    return {v.name for v in values}.union(*(n.output for n in body.node))
+
+
+def renamed(node: NodeProto, new: Mapping[str, str]) -> NodeProto:
+    """A copy that reads and computes values by their new names, in the graphs inside it too."""
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    _rename(copy, new)
+    return copy
+
+
+def _rename(node: NodeProto, new: Mapping[str, str]) -> None:
+    for names in (node.input, node.output):
+        for i, name in enumerate(names):
+            if name in new:
+                names[i] = new[name]
+    for body in bodies(node):
+        own = _defined(body)
+        outer = {name: other for name, other in new.items() if name not in own}
+        for inner in body.node:
+            _rename(inner, outer)
+        for output in body.output:
+            output.name = outer.get(output.name, output.name)
+
+
+def describe(node: NodeProto) -> str:
+    """A node in words: its operator, and its name or else what it computes."""
+    return f"{node.op_type} node {node.name or next(filter(None, node.output), '?')!r}"
+
+
+@contextmanager
+def understood(node: NodeProto) -> Iterator[None]:
+    """Around all that is made of a node: what stumbles over a damaged one ends as BadModel, naming it."""
+    try:
+        yield
+    except OnnxlensError:
+        raise
+    except Exception as error:  # attributes and inputs of any kind may be missing or of a wrong one
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise BadModel(
+            f"{describe(node)} is not what the specification says of {node.op_type!r} ({reason}); "
+            "onnx.checker may say more"
+        ) from error
+
+
+def key_of(node: NodeProto) -> str:
+    """The key of a node's operator in a table: "Relu", or "com.microsoft:Gelu" elsewhere."""
+    return f"{node.domain}:{node.op_type}" if node.domain else node.op_type
+
+
+def named(attrs: dict[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    """Those of some attributes that a rule or a body asks for by name."""
+    wanted = _parameters(function)
+    return attrs if wanted is None else {k: v for k, v in attrs.items() if k in wanted}
+
+
+@lru_cache(maxsize=1024)
+def _parameters(function: Callable[..., Any]) -> frozenset[str] | None:
+    """The names of a function's parameters; None where it takes any."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return frozenset(p.name for p in parameters)
+
+
+def is_variadic(slot: defs.OpSchema.FormalParameter) -> bool:
+    """True for the last input or output of an operator that takes any number."""
+    return slot.option == defs.OpSchema.FormalParameterOption.Variadic
+
+
+def is_differentiable(slot: defs.OpSchema.FormalParameter) -> bool:
+    """False for what the specification calls non-differentiable, such as Reshape's shape."""
+    return slot.differentiation_category != defs.OpSchema.DifferentiationCategory.NonDifferentiable
+
+
+# Inputs that the specification calls non-differentiable, though the output changes smoothly with them.
+SMOOTH = {
+    "AffineGrid": {"theta"},
+    "CausalConvWithState": {"past_state"},
+    "Clip": {"min", "max"},
+    "GRU": {"initial_h"},
+    "GridSample": {"grid"},
+    "LSTM": {"initial_h", "initial_c"},
+    "LinearAttention": {"past_state"},
+    "Mod": {"B"},
+    "NegativeLogLikelihoodLoss": {"weight"},
+    "Pad": {"constant_value"},
+    "RNN": {"initial_h"},
+    "SoftmaxCrossEntropyLoss": {"weights"},
+}
+
+
+def has_gradient(schema: defs.OpSchema, index: int) -> bool:
+    """Whether an input of an operator has a gradient: as the specification says, or as SMOOTH corrects it."""
+    slot = schema.inputs[min(index, len(schema.inputs) - 1)]
+    return is_differentiable(slot) or slot.name in SMOOTH.get(schema.name, ())
+
+
+def ours(name: str, taken: set[str]) -> str:
+    """A name for a value that we put beside one of the model's, added to those that are taken."""
+    name = OURS + name
+    while name in taken:
+        name += "'"
+    taken.add(name)
+    return name

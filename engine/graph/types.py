@@ -1,0 +1,78 @@
+"""ONNX's types as NumPy and Python know them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from onnx import NodeProto, TensorProto, TypeProto, helper, numpy_helper
+
+from ..errors import BadModel
+from .external import is_external, mapped
+from .nodes import bodies
+from .sizes import Dim
+
+
+def dtype_of(type_: TypeProto | None) -> np.dtype | None:
+    """The NumPy element type of an ONNX tensor type; None where there is none."""
+    if type_ is None or not type_.tensor_type.elem_type:
+        return None
+    return np.dtype(helper.tensor_dtype_to_np_dtype(type_.tensor_type.elem_type))
+
+
+def array_of(tensor: TensorProto) -> np.ndarray:
+    """The values of a stored tensor, of its shape and type. Raises BadModel where it does not hold that."""
+    if is_external(tensor):
+        return mapped(tensor)
+    try:
+        return numpy_helper.to_array(tensor)
+    except Exception as error:  # NumPy and protobuf each have their own for this
+        reason = " ".join(str(error).split())[:200]
+        raise BadModel(f"the stored tensor {tensor.name!r} is damaged: {reason}") from error
+
+
+def is_float(dtype: np.dtype) -> bool:
+    """True for the floating-point types, bfloat16 and the 8-bit ones included."""
+    return dtype.kind == "f" or "float" in dtype.name
+
+
+def is_real(dtype: np.dtype | None) -> bool:
+    """True for the floating-point types that are computed in; those of 8 bits and fewer only store."""
+    return dtype is not None and is_float(dtype) and dtype.itemsize > 1
+
+
+def shape_of(type_: TypeProto | None) -> tuple[Dim, ...] | None:
+    """The shape of an ONNX tensor type; None where the rank is not known."""
+    if type_ is None or not type_.tensor_type.HasField("shape"):
+        return None
+    return tuple(
+        d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in type_.tensor_type.shape.dim
+    )
+
+
+def merged(first: TypeProto, second: TypeProto) -> TypeProto:
+    """Two views of one type: for each size the one that knows more."""
+    if dtype_of(first) != dtype_of(second):
+        return first if dtype_of(first) is not None else second
+    a, b = shape_of(first), shape_of(second)
+    if a is None or b is None or len(a) != len(b):
+        return second if a is None else first
+    dims = [
+        x if isinstance(x, int) else y if isinstance(y, int) else x or y for x, y in zip(a, b, strict=True)
+    ]
+    return helper.make_tensor_type_proto(first.tensor_type.elem_type, dims)
+
+
+def carried(loop: NodeProto, types: Mapping[str, TypeProto]) -> dict[str, TypeProto]:
+    """The types of what a Loop hands on from round to round: the rank it begins with, if a round gives that.
+
+    ONNX infers none, because a round may change the shape.
+    """
+    made = (o.type for b in bodies(loop)[:1] for o in b.output[1:])
+    found = {}
+    for name, start, given in zip(loop.output, loop.input[2:], made, strict=False):
+        begun, after = shape_of(types.get(start)), shape_of(given)
+        if begun is not None and after is not None and len(begun) == len(after):
+            elem = types[start].tensor_type.elem_type
+            found[name] = helper.make_tensor_type_proto(elem, [None] * len(begun))
+    return found

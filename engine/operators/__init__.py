@@ -1,0 +1,1 @@
+"""What operators do: their gradients and what they are made of."""

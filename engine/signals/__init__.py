@@ -1,1 +1,0 @@
-"""From a unit of the network back to the pixels."""

@@ -1,1 +1,0 @@
-"""What single layers and channels hold and answer to."""

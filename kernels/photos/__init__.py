@@ -1,0 +1,1 @@
+"""Pixels of photos: cut, resized, normalised, laid over."""

@@ -1,0 +1,1 @@
+"""Pictures that raise what a network answers."""

@@ -1,0 +1,175 @@
+"""Photos that become more of what a network sees in them, octave by octave, and films of that.
+
+Mordvintsev, Olah & Tyka, "Inceptionism: Going Deeper into Neural Networks", 2015, with the numbers of its
+reference notebook (google/deepdream).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count as counting
+from typing import Any
+
+import numpy as np
+
+from ...engine.anatomy.maps import feature_map, map_names
+from ...engine.dreams.transforms import jitter
+from ...engine.errors import NoMap
+from ...engine.picture import grid
+from ..features.top import looked_at
+from ..maps.shown import Shown
+from ..network.lens import Lens
+from .ascent import Ascent
+from .octaves import closer, octave_sizes, resize, to_pictures, to_pixels
+
+GREY, GRAIN = 128, 16  # levels of 255: noise to start from
+ZOOM = 0.05  # share of the picture's sides by which a film goes nearer in a frame
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a dream stands after a step: `done` steps of `total`, the mean objective before it, and the
+    images, (N, 3, H, W) float32, 0 to 255.
+    """
+
+    done: int
+    total: int
+    value: float
+    pixels: np.ndarray
+
+    def pictures(self) -> np.ndarray:
+        """The images as pictures (N, H, W, 3) uint8."""
+        return to_pictures(self.pixels)
+
+
+Watch = Callable[[Moment], None]
+
+
+@dataclass(frozen=True)
+class Octave:
+    """One size at which a picture was dreamed, and the objective of each image (N,) before and after it."""
+
+    height: int
+    width: int
+    before: np.ndarray
+    after: np.ndarray
+
+
+@dataclass(frozen=True, repr=False)
+class Dream(Shown):
+    """What a dream came to: `pictures` (N, H, W, 3) uint8, what it started from, and how far it rose."""
+
+    objective: str
+    start: np.ndarray
+    pictures: np.ndarray
+    octaves: tuple[Octave, ...]
+
+    def picture(self) -> np.ndarray:
+        """All pictures in one, (H, W, 3) uint8."""
+        if len(self.pictures) == 1:
+            return self.pictures[0]
+        return grid(list(self.pictures), columns=int(np.ceil(np.sqrt(len(self.pictures)))))
+
+    def shown(self) -> np.ndarray:
+        """All pictures in one, for notebooks."""
+        return self.picture()
+
+    def beside(self) -> np.ndarray:
+        """What it started from and what became of it, side by side, (H, W', 3) uint8."""
+        return grid([self.start, *self.pictures], columns=1 + len(self.pictures))
+
+
+def dream(
+    ascent: Ascent,
+    photo: np.ndarray,
+    *,
+    count: int = 1,
+    iterations: int = 10,
+    octaves: int = 4,
+    scale: float = 1.4,
+    rate: float = 1.5,
+    most: int = 32,
+    seed: int | np.random.Generator = 0,
+    watch: Watch | None = None,
+) -> Dream:
+    """Make a photo (H, W, 3) uint8 more of what the objective says, at its own size.
+
+    The reference notebook's deepdream: `octaves` sizes, each `scale` times the last; at each, what was
+    dreamed so far is added to the photo, and `iterations` steps of `rate` levels (over the mean size of
+    the gradient) follow, each moved round by up to `most` pixels (jitter) and clipped to 0..255.
+    `count` pictures are dreamed together, from starts that differ by noise of one level.
+
+    Raises BadRequest for an objective that does not depend on the image, NoMap where it is not a number.
+    """
+    rng = np.random.default_rng(seed)
+    base = to_pixels(photo, count)
+    base[1:] += rng.standard_normal(base[1:].shape).astype(np.float32)
+    sizes = octave_sizes(photo.shape[0], photo.shape[1], octaves, scale)
+    detail = np.zeros((count, 3, *sizes[0]), np.float32)
+    done, found, x = counting(1), [], base
+    for size in sizes:
+        below = resize(base, size)
+        x = below + resize(detail, size)
+        step = ascent.pixel_step((count, 3, *size), rate)
+        offset = jitter(rng, most)
+        before, first = None, offset
+        for _ in range(iterations):
+            x, value = step(x, offset)
+            before = value if before is None else before
+            if watch:
+                watch(Moment(next(done), iterations * len(sizes), number(value, ascent.text), x))
+            offset = jitter(rng, most)
+        after = step(x, first)[1]  # moved round as before the first step, to be compared with it
+        number(after, ascent.text)
+        found.append(Octave(*size, before=after if before is None else before, after=after))
+        detail = x - below
+    return Dream(ascent.text, photo, to_pictures(x), tuple(found))
+
+
+def film(
+    ascent: Ascent, photo: np.ndarray, frames: int, *, zoom: float = ZOOM, seed: int = 0, **settings: Any
+) -> Iterator[Dream]:
+    """Dreams of dreams: each starts from the last one, seen from nearer by a share `zoom` of its sides.
+
+    `photo` (H, W, 3) uint8; `settings` and errors as of `dream`. Each frame is one Dream; the photo itself is
+    not among them.
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(frames):
+        made = dream(ascent, photo, seed=rng, **settings)
+        yield made
+        photo = to_pictures(closer(to_pixels(made.picture(), 1), zoom))[0]
+
+
+def grain(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Grey noise to start from, (height, width, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    return np.clip(rng.normal(GREY, GRAIN, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def guide_features(lens: Lens, photo: np.ndarray, layer: str) -> np.ndarray:
+    """The feature vectors of a photo at every position of a layer, (K, positions) float32, for guide()."""
+    graph = lens.network.graph.copy()
+    name = feature_map(graph, layer).name
+    feeds, _ = lens.feeds(photo)
+    found = lens.network.compile(graph, [name])(feeds)[name][0]
+    return found.reshape(len(found), -1)
+
+
+def default_layer(lens: Lens) -> str:
+    """The feature map two thirds of the way from the image to the head: there are parts of things.
+
+    Raises BadRequest where the model has no feature map.
+    """
+    graph = lens.network.graph
+    last = looked_at(lens)
+    names = map_names(graph)
+    return names[2 * names.index(last) // 3]
+
+
+def number(values: np.ndarray, text: str) -> float:
+    """The mean of objectives (N,), which `text` names. Raises NoMap where it is not a number."""
+    if not np.isfinite(values).all():
+        raise NoMap(f"the objective {text:.60} is not a number (NaN or infinite); try smaller steps")
+    return float(values.mean())

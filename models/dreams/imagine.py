@@ -1,0 +1,79 @@
+"""Pictures of what a network looks for, made of noise.
+
+Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...engine.dreams.parameterisation import noise, to_spectrum
+from ...engine.dreams.transforms import still, wobble
+from ...engine.runtime.session import Session
+from ..network.lens import Lens
+from .ascent import Ascent
+from .dream import Dream, Moment, Octave, Watch, number
+from .octaves import to_pictures, to_pixels
+
+VARIATION = 0.3  # the prior by default: enough for forms to show, not so much that it bleaches them
+
+
+def imagine(
+    ascent: Ascent,
+    photo: np.ndarray | None = None,
+    *,
+    count: int = 1,
+    iterations: int = 256,
+    rate: float = 0.05,
+    robust: bool = True,
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> Dream:
+    """Make a picture of what the objective says from noise, in decorrelated frequencies and colours.
+
+    Adam climbs the spectrum of an image of the network's input size (engine/dreams/) with steps of `rate`;
+    with `robust` the network sees it shifted, scaled and turned at random each time. `photo` (H, W, 3)
+    uint8, if given, is what it starts from, as the model sees it. `count` pictures are made together where
+    the model takes them together.
+
+    Raises BadRequest and NoMap as `dream` does.
+    """
+    rng = np.random.default_rng(seed)
+    h, w = ascent.lens.preprocess.size
+    session, group = ascent.spectrum_session(count, rate)
+    rounds = -(-count // group)
+    begin = noise(rng, (rounds * group, 3, h, w))
+    if photo is not None:
+        begin += to_spectrum(to_pixels(as_seen(ascent.lens, photo), 1))
+    ends = []
+    for i, spectrum in enumerate(np.split(begin, rounds)):
+        first = found = None
+        for k, found in enumerate(_climb(session, spectrum, iterations, rng if robust else None)):
+            first = first or found
+            value = number(found["value"], ascent.text)
+            if watch and k < iterations:
+                watch(Moment(i * iterations + k + 1, rounds * iterations, value, found["pixels"]))
+        assert first is not None
+        assert found is not None
+        ends.append((first["pixels"], first["value"], found["pixels"], found["value"]))
+    start, before, made, after = (np.concatenate(parts)[:count] for parts in zip(*ends, strict=True))
+    return Dream(ascent.text, to_pictures(start)[0], to_pictures(made), (Octave(h, w, before, after),))
+
+
+def _climb(
+    session: Session, spectrum: np.ndarray, iterations: int, rng: np.random.Generator | None
+) -> Iterator[dict[str, np.ndarray]]:
+    """What each step gives, and last, what the steps have come to; first and last with nothing moved."""
+    state = {"spectrum": spectrum, "first": np.zeros_like(spectrum), "second": np.zeros_like(spectrum)}
+    for k in range(iterations + 1):
+        affine = wobble(rng, len(spectrum)) if rng and 0 < k < iterations else still(len(spectrum))
+        found = session({**state, "count": np.array(k + 1, np.float32), "affine": affine})
+        yield found
+        state = {name: found[f"{name}/next"] for name in state}
+
+
+def as_seen(lens: Lens, photo: np.ndarray) -> np.ndarray:
+    """A photo as the model sees it: the part and the size of its input, (h, w, 3) uint8."""
+    return lens.preprocess.inverse(lens.preprocess(photo)[0])[0]

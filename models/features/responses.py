@@ -1,0 +1,184 @@
+"""What a network's layers say to one photo: their feature maps, as numbers and as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...engine import picture
+from ...engine.anatomy.anatomy import matching
+from ...engine.anatomy.maps import views
+from ...engine.anatomy.readouts import score_name
+from ...engine.errors import BadRequest
+from ...engine.features import responses as engine
+from ...engine.features.responses import Statistics
+from ...kernels.photos.normalise import normalise
+from ...kernels.photos.upsample import upsample
+from ..maps.heatmap import Prediction
+from ..maps.shown import Shown
+from ..network.lens import Lens
+from ..photos.preprocess import Box
+
+TILE = 112  # pixels of a map in a grid
+OVER = 320  # pixels of a photo in a grid
+ACROSS = 8  # channels side by side
+BRIGHT = 0.995  # the share of a map's pixels that is not as bright as can be
+
+
+@dataclass(frozen=True, repr=False)
+class Response(Shown):
+    """The feature maps of one layer for one photo.
+
+    `maps` (K, h, w) float32 are the layer's values; `box` (y0, x0, y1, x1) is the part of the photo
+    (H, W, 3) that they cover, in photo pixels. `strength` (K,) is each channel's largest value.
+    """
+
+    photo: np.ndarray
+    layer: str
+    maps: np.ndarray
+    box: Box
+    strength: np.ndarray
+    statistics: Statistics
+
+    def order(self, channels: Sequence[int] | None = None, sort: str = "strength") -> list[int]:
+        """The channels, or some of them, by "strength" or by "index"."""
+        return engine.order(self.strength, channels, sort).tolist()
+
+    def tile(self, channel: int, side: int = TILE) -> np.ndarray:
+        """One channel's map as a picture (h, w, 3) uint8 that fits a square of `side` pixels.
+
+        Black is zero, and the hottest colour stands for the brightest half per cent of the channel's
+        pixels; where the layer has values below zero they are cold colours. A channel that is the same
+        everywhere is crossed out.
+        """
+        return _tile(self.maps[channel], self._colour(), side)
+
+    def grid(self, channels: Sequence[int], across: int = ACROSS) -> np.ndarray:
+        """The maps of these channels in one picture (H, W, 3) uint8, each over its index and its strength."""
+        tiles = [self.tile(c) for c in channels]
+        captions = [f"{c}: {_number(self.strength[c])}" for c in channels]
+        return picture.titled(picture.grid(tiles, across, captions=captions), self._title(len(channels)))
+
+    def at_photo(self, channel: int) -> np.ndarray:
+        """A channel's map on the pixels of the photo, (H, W) float32; NaN where the model did not look."""
+        return upsample(self.maps[channel][None], *self.photo.shape[:2], box=self.box, outside=np.nan)[0]
+
+    def overlay(self, channel: int) -> np.ndarray:
+        """The photo with what lies above zero of a channel's map over it, (H, W, 3) uint8."""
+        heat = np.maximum(self.at_photo(channel), 0)
+        return picture.overlay(self.photo, normalise(heat[None])[0])
+
+    def overlays(self, channels: Sequence[int]) -> np.ndarray:
+        """The photo under each of these channels, side by side and made smaller, (h, w, 3) uint8."""
+        photo = picture.fitted(self.photo, OVER)
+        down, across = photo.shape[0] / self.photo.shape[0], photo.shape[1] / self.photo.shape[1]
+        y0, x0, y1, x1 = self.box
+        small = replace(self, photo=photo, box=(y0 * down, x0 * across, y1 * down, x1 * across))
+        captions = [f"{c}: {_number(self.strength[c])}" for c in channels]
+        over = [small.overlay(c) for c in channels]
+        return picture.titled(picture.grid(over, 4, captions=captions), self._title(len(channels)))
+
+    def row(self) -> np.ndarray:
+        """The mean over channels and the strongest channels, in one row, (h, w, 3) uint8."""
+        best = self.order()[:ACROSS]
+        tiles = [_tile(self.maps.mean(0), self._colour(), TILE), *(self.tile(c) for c in best)]
+        captions = ["mean", *(f"{c}: {_number(self.strength[c])}" for c in best)]
+        return picture.titled(picture.grid(tiles, ACROSS + 1, captions=captions), [self._name()])
+
+    def shown(self) -> np.ndarray:
+        """The row of its strongest channels, for notebooks."""
+        return self.row()
+
+    def _colour(self) -> str:
+        return picture.SIGNED if self.statistics.least < 0 else "inferno"
+
+    def _name(self) -> str:
+        s = self.statistics
+        return f"{self.layer}   {s.channels} channels of {s.height} x {s.width}"
+
+    def _title(self, shown: int) -> list[str]:
+        s = self.statistics
+        some = f"{shown} of {s.channels} channels shown" if shown < s.channels else "all channels shown"
+        return [
+            self._name(),
+            f"{some}; index: strength (the largest value); {s.dead:.0%} dead, {s.sparsity:.0%} zeros",
+        ]
+
+
+def responses(lens: Lens, photo: np.ndarray, layers: Sequence[str] | None = None) -> Iterator[Response]:
+    """The feature maps of some layers for a photo (H, W, 3) uint8 RGB, in the order of the network.
+
+    `layers`: names, or globs such as "fire?/concat*"; None for the stages of the network, at most 8. They
+    are computed as they are asked for, a few at a time, so that all layers of a large network fit.
+    Raises BadRequest for a layer that is not there or no feature map, with the nearest names.
+    """
+    names = chosen(lens, layers)
+    feeds, box = lens.feeds(photo)
+    found = ((name, maps[0]) for name, maps in engine.read(lens.network, feeds, names))
+    return (
+        Response(photo, name, maps, box, engine.strengths(maps), engine.statistics(maps))
+        for name, maps in found
+    )
+
+
+def chosen(lens: Lens, layers: Sequence[str] | None) -> list[str]:
+    """The names of the layers that are meant, in the order of the network. Raises as `responses` does."""
+    graph = lens.network.graph
+    if layers:
+        return matching(graph, layers)
+    names = engine.stages(graph, score_name(graph))
+    if not names:
+        raise BadRequest("this model has no feature map; `onnxlens layers MODEL` lists what it has")
+    return names
+
+
+def check_channels(lens: Lens, layers: Sequence[str], channels: Sequence[int] | None) -> None:
+    """Raise BadRequest for a channel that one of the layers does not have."""
+    known = views(lens.network.graph)
+    for layer in layers:
+        count = (lens.network.graph[layer].shape or ())[known[layer].channels]
+        if channels and isinstance(count, int) and max(channels) >= count:
+            raise BadRequest(f"layer {layer!r} has channels 0 to {count - 1}, and no channel {max(channels)}")
+
+
+def strip(found: Iterable[Response], predictions: Sequence[Prediction] = ()) -> np.ndarray:
+    """The whole network in one picture, (H, W, 3) uint8: the photo, a row for each response, the predictions.
+
+    What the model does not see of the photo is pale. Raises ValueError for no responses.
+    """
+    pages = []
+    for response in found:
+        if not pages:
+            photo = picture.fitted(_framed(response.photo, response.box), 2 * TILE)
+            pages.append(picture.titled(picture.grid([photo], 1), ["photo"]))
+        pages.append(response.row())
+    if not pages:
+        raise ValueError("a strip needs at least one response")
+    if predictions:
+        captions = [f"{p.said}  {p.label}" for p in predictions]
+        most = max(1, *(p.answer for p in predictions))
+        answer = picture.bars([max(0, p.answer / most) for p in predictions], captions, 640)
+        pages.append(picture.titled(picture.grid([answer], 1), ["scores"]))
+    return picture.stacked(pages)
+
+
+def _tile(map_: np.ndarray, colour: str, side: int) -> np.ndarray:
+    if not np.ptp(map_) > 0:  # NaN has no range either
+        height, width = (max(1, side * n // max(map_.shape)) for n in map_.shape)
+        return picture.blank(height, width)
+    size = np.abs(map_) if colour == picture.SIGNED else map_
+    # A few bright pixels would leave all others black.
+    limit = max(np.nanquantile(size, BRIGHT), np.nanmax(size) / 4)
+    return picture.fitted(picture.coloured(map_, float(limit), colour), side)
+
+
+def _framed(photo: np.ndarray, box: Box) -> np.ndarray:
+    """The photo, pale where the model does not look."""
+    inside = upsample(np.ones((1, 1, 1), np.float32), *photo.shape[:2], box=box)[0, :, :, None]
+    return np.rint(photo * (0.35 + 0.65 * inside) + 255 * 0.65 * (1 - inside)).astype(np.uint8)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if np.isfinite(value) else "no number"

@@ -1,0 +1,1 @@
+"""What is found in photos, and where it lies on them."""

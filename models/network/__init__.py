@@ -1,0 +1,1 @@
+"""A model with all that is needed to show it photos."""

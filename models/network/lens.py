@@ -1,0 +1,255 @@
+"""A model with all that is needed to show it photos: its network, preprocessing and class names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...engine.anatomy.readouts import Readout, readout
+from ...engine.attribution.explainer import Explainer, Explanation
+from ...engine.errors import BadRequest, NoMap, nearest
+from ...engine.graph.file import read_model
+from ...engine.graph.types import is_float
+from ...engine.runtime.ahead import BATCH
+from ...engine.runtime.network import Network
+from ..maps.heatmap import HeatMap, Prediction, ranked
+from ..photos.preprocess import Box, Preprocess
+from ..photos.presets import Said
+from . import zoo
+from .intake import PIXELS, bound, check_whole, image_input, preprocess_for
+from .labels import class_named, read_labels
+from .sidecar import Sidecar, find
+
+Target = int | str | None
+
+
+class Lens:
+    """A model that takes photos, the way they go into it, and what it says of them.
+
+    `model`: a path, a name of the zoo, or "scenes", the model of the package. How photos go in and what
+    the classes are called is read from inside or beside the file where it stands there; `preset` (a name
+    of PRESETS, fields of a Preprocess with such a name under "preset", or a whole Preprocess), `size` (h, w),
+    `layout` ("nchw", "nhwc") and `labels` (a list or a label file) say it otherwise. Which output holds the
+    classes, and whether one of them is right ("classes") or each by itself ("labels"), is read from the graph
+    (engine/anatomy/readouts.py); `output` and `readout` say it otherwise. `provider`, `threads`: see Network.
+
+    Raises BadModel for a file that takes no photos, and BadRequest with a question where the preprocessing
+    cannot be known. A model without classes opens as any other: only what needs a class refuses it.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        preset: Preprocess | Said = None,
+        size: tuple[int, int] | None = None,
+        layout: str | None = None,
+        labels: Sequence[str] | str | os.PathLike[str] | None = None,
+        output: str | None = None,
+        readout: str | None = None,
+        provider: str = "auto",
+        threads: int | None = None,
+        progress: zoo.Progress | None = None,
+    ):
+        self.path = zoo.resolve(model, progress)
+        proto = read_model(self.path)
+        self.input, shape, dtype = image_input(proto)
+        metadata = {p.key: p.value for p in proto.metadata_props}
+        beside = find(self.path, metadata)
+        record = zoo.records().get(str(model))
+        usual = record.preset if record else None if is_float(dtype) else PIXELS
+        self.preprocess, source = preprocess_for(shape, preset, size, layout, beside, usual)
+        check_whole(self.preprocess, dtype)
+        fixed = bound(shape, self.preprocess)
+        self.network = Network(proto, provider, threads, {self.input: fixed} if fixed != shape else None)
+        self._fixed = fixed[0] if isinstance(fixed[0], int) else None
+        self.batch = self._fixed or 1  # a fixed batch is filled with copies
+        self._explainers: dict[tuple[str, str | tuple[str, ...] | None], Explainer] = {}
+        self._unread: BadRequest | None = None
+        self.labels, named = self._named(labels, beside, metadata, record, output, readout)
+        self.source = f"{source}; {named}"
+
+    def _named(
+        self,
+        labels: Any,
+        beside: Sidecar,
+        metadata: dict[str, str],
+        record: zoo.Record | None,
+        output: str | None,
+        kind: str | None,
+    ) -> tuple[list[str], str]:
+        """The names of the classes and where they are from; without any they are called by their index.
+
+        They also tell which output holds the classes. A model without any has the names that it came with.
+        """
+        where = ""
+        if isinstance(labels, str | os.PathLike):
+            where, labels = f"{os.fspath(labels)}: ", _label_file(Path(labels))
+        known = labels or beside.labels or (record.class_names if record else None) or []
+        graph = self.network.graph
+        if output is not None and output not in graph.outputs:
+            raise BadRequest(f"the model has no output {output!r}{nearest(output, graph.outputs)}")
+        try:
+            graph.head = readout(graph, output, len(known), kind or beside.readout)
+        except BadRequest as error:
+            if kind is not None:
+                raise
+            self._unread = error
+            return list(known), "no classes"
+        count, read = graph.head.count, _told(graph.head, len(graph.outputs))
+        if labels is not None:
+            if len(labels) != count:
+                raise BadRequest(f"{where}{len(labels)} labels were given for a model of {count} classes")
+            return list(labels), f"{read}labels as given"
+        beside = find(self.path, metadata, count)
+        if beside.labels:
+            return beside.labels, f"{read}{beside.told('labels')}"
+        if record and len(record.class_names) == count:
+            return list(record.class_names), f"{read}labels from the zoo"
+        if len(graph.head.names) == count:
+            return list(graph.head.names), f"{read}labels from the graph"
+        word = "class" if graph.head.sure else "value"
+        return [f"{word} {i}" for i in range(count)], f"{read}{beside.told('labels') or 'no labels'}"
+
+    @property
+    def readout(self) -> Readout:
+        """Which output holds the classes, and how its numbers become probabilities.
+
+        Raises BadRequest where the model has no classes, with what it has, or several outputs may hold them.
+        """
+        if self._unread is not None:
+            raise self._unread
+        return readout(self.network.graph)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether there is a readout."""
+        return self._unread is None
+
+    def together(self, count: int) -> int:
+        """How many of `count` inputs are best computed in one run: a fixed batch as it is, on a CPU few."""
+        return self._fixed or (min(count, BATCH) if self.network.provider == "cpu" else count)
+
+    # -- looking ---------------------------------------------------------------------------------------
+
+    def predict(self, photo: np.ndarray, top: int = 5) -> list[Prediction]:
+        """The `top` most probable classes of a photo, (H, W, 3) uint8 RGB, best first.
+
+        Of a model that gives no probabilities, those of the greatest values. Raises NoMap where the model's
+        answer is not a number, and BadRequest where it has no classes.
+        """
+        read = self.readout
+        feeds, _ = self.feeds(photo)
+        name = read.value
+        best = ranked(read, self.network.run(feeds, [name])[name][0], self.labels, top)
+        if any(np.isnan(p.answer) for p in best):
+            raise NoMap(f"output {name!r} is not a number (NaN); `onnxlens gradcam` finds where that begins")
+        return best
+
+    def gradcam(self, photo: np.ndarray, target: Target = None, layer: str | None = None) -> HeatMap:
+        """Grad-CAM of a photo (H, W, 3) uint8 for a class: index, label or None for the predicted one."""
+        return self.explain(photo, [target], layer=layer)[0]
+
+    def explain(
+        self,
+        photo: np.ndarray,
+        targets: Sequence[Target] = (None,),
+        method: str = "gradcam",
+        layer: str | Sequence[str] | None = None,
+    ) -> list[HeatMap]:
+        """One map of a photo for each target: a class index, a label, None for the predicted class, or
+        "top3" for the three most probable ones. For several layers, a map of each layer for each target.
+
+        `photo` is (H, W, 3) uint8 RGB. Raises BadRequest for a class, method or layer that is not there, with
+        the nearest names.
+        """
+        explainer = self.explainer(method, layer)
+        feeds, box = self.feeds(photo)
+        wished = [self.wish(t) for t in targets]
+        count = len(explainer.layers)
+        first = explainer(feeds)[:count]
+        order = ranked(self.readout, first[0].output, self.labels)
+        classes = [c for w in wished for c in ([p.index for p in order[:-w]] if w < 0 else [w])]
+        found = {first[0].target: first}
+        for index in dict.fromkeys(classes):
+            if index not in found:
+                found[index] = explainer(feeds, index)[:count]
+        by_index = {p.index: p for p in order}
+        return [
+            self._heat_map(photo, box, explanation, by_index[c], order[:5], method)
+            for c in dict.fromkeys(classes)
+            for explanation in found[c]
+        ]
+
+    def feeds(self, photo: np.ndarray) -> tuple[dict[str, np.ndarray], Box]:
+        """A photo (H, W, 3) uint8 RGB as the model takes it, and the part of it that the input covers.
+
+        A model of a fixed batch is given that many copies. The box is in photo pixels.
+        """
+        x, box = self.preprocess(photo)
+        return {self.input: np.repeat(x, self.batch, 0)}, box
+
+    @staticmethod
+    def _heat_map(
+        photo: np.ndarray,
+        box: Box,
+        explanation: Explanation,
+        target: Prediction,
+        predictions: list[Prediction],
+        method: str,
+    ) -> HeatMap:
+        return HeatMap(
+            photo=photo,
+            map=explanation.map,
+            box=box,
+            target=target,
+            score=explanation.score,
+            predictions=predictions,
+            method=method,
+            layer=explanation.layer,
+            problem=explanation.problem,
+        )
+
+    def explainer(self, method: str = "gradcam", layer: str | Sequence[str] | None = None) -> Explainer:
+        """The compiled explainer for a layer, or for several; made once."""
+        key = (method, layer if layer is None or isinstance(layer, str) else tuple(layer))
+        if key not in self._explainers:
+            self._explainers[key] = Explainer(self.network, method, layer)
+        return self._explainers[key]
+
+    def wish(self, target: Target) -> int:
+        """A class index; -n for the n most probable classes (None is -1, "top3" is -3).
+
+        Raises BadRequest for a class that the model does not have, or a label that names several.
+        """
+        count = self.readout.count
+        if target is None:
+            return -1
+        text = str(target).strip()
+        if best := re.fullmatch(r"top0*([1-9]\d{0,8})", text.lower()):
+            return -min(int(best[1]), count)
+        if text.removeprefix("-").isdecimal():
+            if len(text) > 9 or not 0 <= int(text) < count:
+                raise BadRequest(f"there is no class {text:.20}: the model has classes 0 to {count - 1}")
+            return int(text)
+        return class_named(text, self.labels)
+
+
+def _told(read: Readout, outputs: int) -> str:
+    """What a person should know of a readout: all but that the only output is squashed in the model."""
+    plain = read.sure and read.form == "given" and outputs == 1
+    return "" if plain else f"{read.output}: {read.why}; "
+
+
+def _label_file(path: Path) -> list[str]:
+    try:
+        return read_labels(path)
+    except (OSError, ValueError) as error:
+        reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error
+        reason = getattr(error, "strerror", None) or reason
+        raise BadRequest(f"cannot read labels from {path}: {reason}") from error

@@ -1,0 +1,82 @@
+"""A model opened for what needs no photo: whatever it is for, and whatever is known of its input."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...engine.errors import BadModel
+from ...engine.graph.file import read_model
+from ...engine.runtime.network import Network
+from ..photos.layout import infer_layout
+from ..photos.preprocess import Preprocess
+from ..photos.presets import Said
+from . import zoo
+from .intake import bound, check_whole, image_input, preprocess_for
+from .sidecar import find
+
+SIDE = 224  # pixels that an input is given which leaves its size open
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that may be for anything: what a Lens knows of it, as far as that is known."""
+
+    path: Path
+    network: Network
+    input: str | None
+    preprocess: Preprocess | None
+    source: str
+
+
+def open_network(
+    model: str | os.PathLike[str],
+    preset: Said = None,
+    size: tuple[int, int] | None = None,
+    layout: str | None = None,
+    progress: zoo.Progress | None = None,
+    **runtime: Any,
+) -> Opened:
+    """A model's network, and how photos go into it where that stands in or beside it.
+
+    An input that leaves its size open is given `size`, or 224 pixels a side where the model takes that.
+    `runtime`: provider and threads.
+    Raises BadModel for what cannot be read, BadRequest for settings that do not fit.
+    """
+    path = zoo.resolve(model, progress)
+    proto = read_model(path)
+    try:
+        name, shape, dtype = image_input(proto)
+    except BadModel:  # it takes no image: its weights can be shown, its patterns cannot
+        return Opened(path, Network(proto, **runtime), None, None, "takes no image")
+    record = zoo.records().get(str(model))
+    beside = find(path, {p.key: p.value for p in proto.metadata_props})
+    usual = record.preset if record else None
+    if preset or usual or beside.is_enough:
+        preprocess, told = preprocess_for(shape, preset, size, layout, beside, usual)
+        check_whole(preprocess, dtype)
+        fixed = bound(shape, preprocess)
+        source = f"colours: {preprocess.channels}, {told}"
+    else:
+        preprocess, fixed = None, _filled(shape, size, layout)
+        source = "colours: taken as rgb (--preset says it otherwise)"
+    try:
+        network = Network(proto, shapes={name: fixed} if fixed != shape else None, **runtime)
+    except BadModel:
+        if size is not None or preprocess is not None or fixed == shape:
+            raise
+        network = Network(proto, **runtime)  # SIDE, which nobody said, is none that it takes
+    return Opened(path, network, name, preprocess, source)
+
+
+def _filled(shape: tuple[Any, ...], size: tuple[int, int] | None, layout: str | None) -> tuple[Any, ...]:
+    """An input's shape with its open sides filled in, each that nobody says with SIDE."""
+    if size is None and all(isinstance(d, int) for d in shape[1:]):
+        return shape
+    last = layout == "nhwc" if layout else shape[3] in (1, 3) and shape[1] not in (1, 3)
+    sides = () if size else (1, 2) if last else (2, 3)
+    told = tuple(SIDE if i in sides and not isinstance(d, int) else d for i, d in enumerate(shape))
+    order, channels, (h, w) = infer_layout(told, size, layout)
+    return (shape[0], channels, h, w) if order == "nchw" else (shape[0], h, w, channels)

@@ -1,0 +1,1 @@
+"""Photos: read, and made to fit a model."""

@@ -1,0 +1,171 @@
+"""Photo files to pixels, as a person sees them: upright, opaque, eight bits, RGB."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from cv2.utils import logging  # pyright: ignore[reportMissingImports] (the stubs lack it)
+
+from ...engine.errors import BadImage
+from .header import Header, read_header
+from .native import heard
+
+MAX_BYTES = 2**28
+MAX_PIXELS = 2**27
+# Beyond deflate's best on one-bit pixels: only a blank page, or a lie that costs gigabytes, is denser.
+_MAX_DENSITY = 2**14
+# What libjpeg calls corrupt though no pixel is: cameras leave a few bytes before the end.
+_PADDING = re.compile(r": [1-8] extraneous bytes before marker 0xd9")
+_COUNTING = threading.Lock()
+_silent: list[int] = []  # the level of OpenCV's log before, and once more for each thread that wants none
+_TURN = {
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: x.swapaxes(0, 1)[:, ::-1],
+    7: lambda x: x.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda x: x.swapaxes(0, 1)[::-1],
+}
+
+
+def read_photo(path: str | Path) -> np.ndarray:
+    """A photo from its file, (H, W, 3) uint8 RGB, upright. Raises BadImage as `read_file` and `decode` do."""
+    return decode(read_file(path), str(path))
+
+
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a photo file. Raises BadImage where there is no such file, or no regular one of a size
+    that a photo may have.
+    """
+    try:
+        about = os.stat(path)  # noqa: PTH116 (there are millions of them, and a Path takes as long as a file)
+        if stat.S_ISDIR(about.st_mode):
+            raise BadImage(f"{path}: {_why_no_photos(path)}")
+        if not stat.S_ISREG(about.st_mode):
+            raise BadImage(f"{path}: not a regular file")
+        if about.st_size > MAX_BYTES:
+            raise BadImage(f"{path}: {about.st_size >> 20} MiB, and photos end at {MAX_BYTES >> 20}")
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            return file.readall()
+    except FileNotFoundError:
+        raise BadImage(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadImage(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _why_no_photos(folder: str | Path) -> str:
+    """Why a folder stands where a photo should: it was named as one, or may not be listed."""
+    try:
+        with os.scandir(folder):
+            return "a folder, not a photo"
+    except OSError as error:
+        return f"cannot be listed ({error.strerror or error})"
+
+
+def decode(data: bytes, name: str) -> np.ndarray:
+    """Decode the bytes of a JPEG, PNG, WebP, GIF, TIFF or BMP file to (H, W, 3) uint8, RGB.
+
+    EXIF orientation is applied. Transparent pixels are laid on white; 16 bits are scaled to 8; grey,
+    palettes and CMYK become RGB; of an animation it is the first frame. Colours are taken as sRGB: ICC
+    profiles are not applied. Sizes are bounded before anything is allocated. `name` stands in the
+    errors, all of them BadImage: not a picture, damaged or cut short (also where the decoder would fill
+    the gap), under 2 pixels on a side, over `MAX_PIXELS` or `MAX_BYTES`, too few bytes for its size.
+    """
+    if not data:
+        raise BadImage(f"{name}: the file is empty")
+    if len(data) > MAX_BYTES:
+        raise BadImage(f"{name}: {len(data) >> 20} MiB, and photos end at {MAX_BYTES >> 20}")
+    try:
+        header = read_header(data)
+    except (struct.error, IndexError):
+        raise BadImage(f"{name}: the file is damaged or cut short") from None
+    except ValueError as error:
+        raise BadImage(f"{name}: {error}") from None
+    if min(header.height, header.width) < 2:
+        raise BadImage(f"{name}: {header.width}x{header.height}: nothing to look at")
+    if header.height * header.width > MAX_PIXELS:
+        raise BadImage(
+            f"{name}: {header.width}x{header.height}: more than {MAX_PIXELS // 10**6} million pixels;"
+            " shrink it first"
+        )
+    if header.height * header.width > len(data) * _MAX_DENSITY:
+        raise BadImage(
+            f"{name}: {len(data)} bytes cannot hold {header.width}x{header.height} pixels: damaged"
+        )
+    pixels, damage = _pixels(header)
+    if damage:
+        raise BadImage(
+            f"{name}: the JPEG file is damaged ({damage[0].removeprefix('Corrupt JPEG data: ')}); "
+            "if it looks right in an image program, save it anew from there"
+        )
+    if pixels is None:
+        raise BadImage(f"{name}: the {header.kind} file is damaged or cut short")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise BadImage(f"{name}: {pixels.dtype} pixels have no known range; save it with 8 or 16 bits")
+    # OpenCV multiplies the colours of an eight-bit TIFF by alpha; all else comes as it is stored.
+    premultiplied = header.associated or (header.kind == "TIFF" and pixels.dtype == np.uint8)
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels + np.uint32(128)) // 257).astype(np.uint8)
+    photo = _opaque_rgb(pixels, premultiplied)
+    return np.ascontiguousarray(_TURN.get(header.orientation, lambda x: x)(photo))
+
+
+def _pixels(header: Header) -> tuple[np.ndarray | None, list[str]]:
+    """What OpenCV decodes, as it is stored: any depth, 1, 3 or 4 channels in BGR(A) order, not turned; and
+    what libjpeg found damaged in it.
+    """
+    data = np.frombuffer(header.data, np.uint8)
+
+    def decoded() -> np.ndarray | None:
+        try:
+            return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        except cv2.error:
+            return None
+
+    with _silence():  # the error says what there is to say
+        if header.kind not in ("JPEG", "TIFF"):  # inside a TIFF there may be a JPEG
+            return decoded(), []
+        pixels, said = heard(decoded, "Corrupt JPEG data: ", "Premature end of JPEG file")
+    return pixels, [line for line in said if not _PADDING.search(line)]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """OpenCV's log is switched off while any thread is in here."""
+    with _COUNTING:
+        if not _silent:
+            _silent.append(logging.setLogLevel(logging.LOG_LEVEL_SILENT))
+        _silent.append(_silent[0])
+    try:
+        yield
+    finally:
+        with _COUNTING:
+            _silent.pop()
+            if len(_silent) == 1:
+                logging.setLogLevel(_silent.pop())
+
+
+def _opaque_rgb(pixels: np.ndarray, premultiplied: bool) -> np.ndarray:
+    """Grey, BGR or BGRA, uint8, to RGB on white."""
+    if pixels.ndim == 2:
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    if pixels.shape[2] == 3:
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    alpha = pixels[..., 3].astype(np.uint16)
+    white = 255 * (255 - alpha) + 127
+    rgb = np.empty((*alpha.shape, 3), np.uint8)
+    for c in range(3):  # one channel at a time: large photos, and the sums need 16 bits
+        stored = pixels[..., 2 - c].astype(np.uint16)
+        ink = np.minimum(stored, alpha) * 255 if premultiplied else stored * alpha
+        rgb[..., c] = (ink + white) // 255
+    return rgb

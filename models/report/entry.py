@@ -1,0 +1,114 @@
+"""What a page shows of an image of a run: texts, numbers and thumbnails."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...engine.attribution import tones
+from ...engine.attribution.projection import METHODS
+from ...engine.errors import BadRequest, OnnxlensError
+from ...engine.picture import encode_jpeg, shrunk
+from ...kernels.photos.normalise import normalise
+from ...kernels.photos.upsample import upsample
+from ..photos.photo import decode
+from ..photos.preprocess import Preprocess
+from ..runs.record import command, looking, part, read_map
+from ..storage.files import Bucket, Disk
+from ..storage.shards import Row, encodable
+from ..storage.store import Read
+from . import tally
+from .pages import address
+
+QUALITY = 72  # of a thumbnail's JPEG
+OF_IMAGE = "path", "width", "height", "sha256", "truth", "label", "probability", "error"
+OF_MAP = (
+    *("method", "layer", "target_label", "target_probability", "score", "map_entropy"),
+    *("map_peak_y", "map_peak_x", "seconds", "problem"),
+)
+
+
+@dataclass(frozen=True)
+class Drawer:
+    """Makes an image's entry of its rows, which know how "shaky" they are.
+
+    `files` and `manifest` are those of the run, and `read` gives the bytes of a photo by its name; thumbnails
+    have at most `side` pixels on their longer side.
+    """
+
+    files: Disk | Bucket
+    manifest: Mapping[str, Any]
+    side: int
+    read: Read
+
+    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """The fields OF_IMAGE, the `photo`, or a `note` why there is none, a `command`, and the `maps`.
+
+        A map has its `heat`, grey tones that lie on the photo, or without the file of the map its `picture`.
+        """
+        first = rows[0]
+        photo, note = self._photo(first)
+        return {
+            **{key: first[key] for key in OF_IMAGE},
+            "surprise": tally.surprise(first),
+            "shaky": max(row["shaky"] for row in rows),
+            "photo": photo,
+            "note": note,
+            "command": looking(self.manifest, first),
+            "maps": [self._map(row) for row in rows],
+        }
+
+    def _map(self, row: Row) -> dict[str, Any]:
+        heat, line = self._heat(row), command(self.manifest, row)
+        picture = None if heat else self._picture(row)
+        return {**{key: row[key] for key in OF_MAP}, "heat": heat, "picture": picture, "command": line}
+
+    def _photo(self, row: Row) -> tuple[str | None, str]:
+        """The thumbnail of the photo that the run saw, or why there is none."""
+        if row["error"] is not None:
+            return None, ""
+        try:
+            data = self.read(row["path"])
+            if hashlib.sha256(data).hexdigest() != row["sha256"]:
+                return None, "the photo has changed since the run"
+            return self._thumbnail(data, row["path"]), ""
+        except BadRequest as error:
+            return None, encodable(str(error))
+        except OnnxlensError:
+            return None, "the photo is not there any more"
+
+    def _heat(self, row: Row) -> str | None:
+        """The map that the run wrote, on the pixels of the photo's thumbnail, as the run's picture has it:
+        black where there is no heat or the model did not look, white at the hottest.
+        """
+        sides = row["height"], row["width"]
+        if not row["map"] or row["problem"] is not None or None in sides or min(sides) < 1:
+            return None
+        try:
+            map_ = read_map(self.files.read(row["map"]))
+            box = Preprocess.from_dict(part(self.manifest, "preprocess")).box(*sides)
+        except (OnnxlensError, OSError):
+            return None
+        share = min(1, self.side / max(sides))
+        height, width = (max(1, round(side * share)) for side in sides)
+        down, across = height / sides[0], width / sides[1]
+        box = box[0] * down, box[1] * across, box[2] * down, box[3] * across
+        map_ = tones.scaled(map_) if row["method"] in METHODS else map_
+        heat = upsample(map_[None], height, width, box, np.nan)
+        heat = heat if row["method"] in METHODS else normalise(heat)
+        return address("jpeg", encode_jpeg(np.rint(255 * np.nan_to_num(heat[0])).astype(np.uint8), QUALITY))
+
+    def _picture(self, row: Row) -> str | None:
+        """The thumbnail of the picture that the run wrote of a map, if it did."""
+        name = row["picture"]
+        try:
+            return name and self._thumbnail(self.files.read(name), name)
+        except (OnnxlensError, OSError):
+            return None
+
+    def _thumbnail(self, data: bytes, name: str) -> str:
+        return address("jpeg", encode_jpeg(shrunk(decode(data, name), self.side), QUALITY))

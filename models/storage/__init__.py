@@ -1,0 +1,1 @@
+"""Where photos and results lie: disks and addresses."""
