@@ -131,7 +131,7 @@ def test_an_entry_is_for_one_model_one_question_and_these_versions(model, home, 
 
 
 def test_weights_in_a_large_file_count_by_what_they_are(tmp_path, home, monkeypatch, rewritten):
-    from onnxlens.engine.graph.graph import file
+    from onnxlens.engine.graph import file
 
     monkeypatch.setattr(file, "FILE", 0)
     body = """(float[N,64,8,8] x) => (float[N,512] y) {
