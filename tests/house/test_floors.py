@@ -53,7 +53,7 @@ def test_imports_go_down(path):
 
 @pytest.mark.parametrize("floor", ["engine", "models"])
 def test_rooms_are_written_down_in_the_order_of_their_imports(floor):
-    text = (ROOT / "docs/how-it-works.md").read_text()
+    text = (ROOT / "docs/design.md").read_text()
     table = re.findall(rf"^\| room of the {floor} \|.*?\n\n", text, re.MULTILINE | re.DOTALL)[0]
     rows = [re.findall(r"`(\w+)(?:\.py|/)`", row.split("|")[1]) for row in table.strip().splitlines()]
     row_of = {name: i for i, row in enumerate(rows) for name in row}
