@@ -35,3 +35,4 @@ figures:
 docs:
 	$(BIN)/python tests/oracles/operators_page.py
 	$(BIN)/python tests/oracles/sources_page.py
+	$(BIN)/python tests/oracles/commands_page.py

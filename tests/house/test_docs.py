@@ -19,7 +19,7 @@ from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 ROOT = Path(__file__).parents[2]
 PAGES = [
     *(ROOT / n for n in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 README = (ROOT / "README.md").read_text()
 
