@@ -21,6 +21,7 @@ from onnx import (
 )
 
 from ..errors import BadModel
+from .decoders import cut_decoders, lacking_nodes
 from .external import POINTER, attach, beginning, is_attached, is_pointer
 from .light import FILE, light_model
 from .nodes import bodies, every_node, key_of
@@ -36,8 +37,8 @@ def read_model(source: Source) -> ModelProto:
 
     Large weights of large files, and those in files of their own, stay there for `types.array_of` to map:
     the model is not to be written out as it is. Nodes out of order, sizes below zero and sparse weights are
-    put right, in a copy of a ModelProto. Raises BadModel for a file that is missing, not ONNX, truncated or
-    without a graph, and for nodes that no order can compute.
+    put right, and decoders of pictures cut off, in a copy of a ModelProto. Raises BadModel for a file that is
+    missing, not ONNX, truncated or without a graph, and for nodes that no order can compute.
     """
     if isinstance(source, ModelProto):
         model, where = source, "the model"
@@ -87,7 +88,7 @@ def read_model(source: Source) -> ModelProto:
 def _mended(model: ModelProto, given: bool) -> ModelProto:
     """The model as the specification wants it; what was given is not changed."""
     parts = list(_parts(model))
-    if all(_is_plain(part) for part in parts):
+    if all(_is_plain(part) for part in parts) and not lacking_nodes(model):
         return model
     if given:
         copy = ModelProto()
@@ -104,6 +105,7 @@ def _mended(model: ModelProto, given: bool) -> ModelProto:
         nodes = ordered(part.node)
         del part.node[:]
         part.node.extend(nodes)
+    cut_decoders(model)
     return model
 
 

@@ -10,6 +10,8 @@ from onnx import ModelProto
 
 from ...engine.canonical.given import given_sizes
 from ...engine.errors import BadModel, BadRequest
+from ...engine.graph.decoders import cuts, obstacle
+from ...engine.graph.graph import Graph
 from ...engine.graph.nodes import describe, reads
 from ...engine.graph.types import dtype_of, is_float, shape_of
 from ..photos.layout import infer_layout
@@ -20,7 +22,6 @@ from .sidecar import Sidecar
 NOWHERE = "how photos go into this model stands nowhere in or beside it"
 
 PIXELS = "raw"  # the preset of a model that takes pixels as they are: whole numbers can be nothing else
-EXTENSIONS = {"ai.onnx.contrib", "com.microsoft.extensions"}
 TONES = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
 
 
@@ -38,7 +39,7 @@ def image_input(model: ModelProto) -> tuple[str, tuple[Any, ...], np.dtype]:
     if not images:
         shown = ", ".join(f"{v.name} ({dtype_of(v.type)}, {list(shape_of(v.type) or ())})" for v in needed)
         raise BadModel(
-            _decoder(model) or f"the model has no image input of four axes; it has: {shown or 'no input'}"
+            _lacking(model) or f"the model has no image input of four axes; it has: {shown or 'no input'}"
         )
     if len(needed) > 1:
         others = ", ".join(v.name for v in needed if v is not images[0])
@@ -55,16 +56,23 @@ def _is_of_numbers(dtype: np.dtype | None) -> bool:
     return dtype is not None and (is_float(dtype) or dtype.kind in "iu")
 
 
-def _decoder(model: ModelProto) -> str:
-    """That a model decodes pictures by operators that are not ONNX Runtime's own, if it does."""
-    for node in model.graph.node:
-        if node.domain in EXTENSIONS:
-            return (
-                f"the model decodes pictures itself: its {describe(node)} needs ONNX Runtime extensions, "
-                f"which onnxlens does not load; cut it off behind {node.output[0]!r} with "
-                "onnx.utils.extract_model"
-            )
-    return ""
+def _lacking(model: ModelProto) -> str:
+    """That all that a model answers needs an operator that ONNX Runtime lacks, if it does."""
+    node = obstacle(model)
+    if node is None:
+        return ""
+    return (
+        f"every answer of the model needs its {describe(node)}, which ONNX Runtime lacks without its "
+        "extensions, and onnxlens does not load them; cut the model with onnx.utils.extract_model"
+    )
+
+
+def cut_inside(graph: Graph) -> str:
+    """That a model which decodes pictures takes parts of them, or adds to them, if it does; with a "; "."""
+    node = cuts(graph)
+    if node is None:
+        return ""
+    return f"maps of layers are laid over the whole photo, though {describe(node)} cuts or pads it; "
 
 
 def check_whole(preprocess: Preprocess, dtype: np.dtype) -> None:
@@ -93,13 +101,18 @@ def preprocess_for(
     for it. Raises BadRequest, with a question, where all that leaves open how photos go in.
     """
     if isinstance(said, Preprocess):
-        return checked(shape, said), "preprocessing as given"
+        return _undisturbed(checked(shape, said), beside), "preprocessing as given"
     found = PRESETS[usual] if usual and beside.facts is None else beside.facts
     facts = facts_of(said, found)
     shape = _known(shape, facts, layout, beside.is_enough and not has_preset(said))
     is_open = not all(isinstance(d, int) and d > 0 for d in shape[1:])
     is_said = isinstance(said, Mapping) and "size" in said
     wanted = size or (facts.get("size") if is_open or is_said else None)
+    if beside.decoded and is_open and wanted is None:
+        raise BadRequest(
+            "the model decodes pictures itself and takes each at its own size: say --size HEIGHTxWIDTH, the "
+            "photo's own for the answer that the file gives"
+        )
     order, channels, extent = infer_layout(shape, wanted, layout or facts.get("layout"))
     if not facts.keys() >= ENOUGH:
         asked = beside.told("preprocessing") or NOWHERE
@@ -116,7 +129,19 @@ def preprocess_for(
         )
     where = f"preset {usual}" if found is not beside.facts else beside.told("preprocessing")
     sources = [told(said), "" if has_preset(said) else where]
-    return completed(facts, extent, order, channels), ", ".join(s for s in sources if s)
+    preprocess = _undisturbed(completed(facts, extent, order, channels), beside)
+    return preprocess, ", ".join(s for s in sources if s)
+
+
+def _undisturbed(preprocess: Preprocess, beside: Sidecar) -> Preprocess:
+    """The preprocessing, if it makes pixels as the model's decoder gave them. Raises BadRequest otherwise."""
+    p = preprocess
+    if beside.decoded and (p.channels, p.scale, *set(p.mean), *set(p.std)) != (beside.decoded, 1, 0, 1):
+        raise BadRequest(
+            f"the model decodes pictures itself, to {beside.decoded} pixels of 0 to 255: leave --preset, "
+            "--channel-order, --scale, --mean and --std away"
+        )
+    return preprocess
 
 
 def checked(shape: tuple[Any, ...], preprocess: Preprocess) -> Preprocess:

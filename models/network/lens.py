@@ -21,7 +21,7 @@ from ..maps.heatmap import HeatMap, Prediction, ranked
 from ..photos.preprocess import Box, Preprocess
 from ..photos.presets import Said
 from . import zoo
-from .intake import PIXELS, bound, check_whole, image_input, preprocess_for
+from .intake import PIXELS, bound, check_whole, cut_inside, image_input, preprocess_for
 from .labels import class_named, read_labels
 from .sidecar import Sidecar, find
 
@@ -72,7 +72,8 @@ class Lens:
         self._explainers: dict[tuple[str, str | tuple[str, ...] | None], Explainer] = {}
         self._unread: BadRequest | None = None
         self.labels, named = self._named(labels, beside, metadata, record, output, readout)
-        self.source = f"{source}; {named}"
+        inside = cut_inside(self.network.graph) if beside.decoded else ""
+        self.source = f"{source}; {inside}{named}"
 
     def _named(
         self,

@@ -54,6 +54,8 @@ def open_network(
     record = zoo.records().get(str(model))
     beside = find(path, {p.key: p.value for p in proto.metadata_props})
     usual = record.preset if record else None
+    if beside.decoded and size is None:
+        size = (SIDE, SIDE)  # the network behind the decoder has its own
     if preset or usual or beside.is_enough:
         preprocess, told = preprocess_for(shape, preset, size, layout, beside, usual)
         check_whole(preprocess, dtype)

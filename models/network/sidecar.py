@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ...engine.errors import BadRequest
-from ..photos.preprocess import Preprocess, known_fields
-from ..photos.presets import ENOUGH, RELATIVE
+from ...engine.graph.decoders import DECODED
+from ..photos.preprocess import CHANNELS, Preprocess, known_fields
+from ..photos.presets import ENOUGH, PRESETS, RELATIVE
 from .labels import find_label_file, parse_json, read_labels, read_text, to_labels
 from .producers import bitmap, huggingface, lobe, paddle, roboflow, timm, ultralytics
 
@@ -35,13 +36,15 @@ _T = TypeVar("_T")
 class Sidecar(NamedTuple):
     """What was found, None for what was not, and a line that tells a person where, or why not.
 
-    `readout`: what the answers are, one of KINDS (engine/anatomy/readouts.py).
+    `readout`: what the answers are, one of KINDS (engine/anatomy/readouts.py). `decoded`: the colours of the
+    pixels of a model that decoded pictures itself.
     """
 
     facts: dict[str, Any] | None  # fields of a Preprocess, as many as are said
     labels: list[str] | None
     source: str
     readout: str | None = None
+    decoded: str | None = None
 
     @property
     def is_enough(self) -> bool:
@@ -56,16 +59,22 @@ class Sidecar(NamedTuple):
 def find(path: Path, metadata: Mapping[str, str], classes: int | None = None) -> Sidecar:
     """Look for preprocessing and labels of the model at `path`, whose metadata is `metadata`.
 
-    In this order: onnxlens's own metadata, that of producers, producers' files in the model's folder (or
-    above it, where that is called onnx), a label file beside the model. Labels count only if there are
-    `classes` of them, where that is known. Nothing here is an error: contents that cannot be used are
-    passed over, and `source` says why.
+    In this order: the decoder that the model had, onnxlens's own metadata, that of producers, producers'
+    files in the model's folder (or above it, where that is called onnx), a label file beside the model.
+    Labels count only if there are `classes` of them, where that is known. Nothing here is an error: contents
+    that cannot be used are passed over, and `source` says why.
     """
     notes: list[str] = []
     facts = _first(_preprocesses(path, metadata), "preprocessing", notes, lambda f: f.keys() >= ENOUGH)
     labels = _first(_labels(path, metadata, classes), "labels", notes)
     readout = _first(_readouts(path), "readout", notes)
-    return Sidecar(facts, labels, "; ".join(notes), readout)
+    return Sidecar(facts, labels, "; ".join(notes), readout, decoded(metadata))
+
+
+def decoded(metadata: Mapping[str, str]) -> str | None:
+    """The colours that the model's own decoder gave, where it had one (engine/graph/decoders.py)."""
+    colours = metadata.get(DECODED)
+    return colours if colours in CHANNELS else None
 
 
 _Source = tuple[str, Callable[[], _T | None]]
@@ -105,6 +114,8 @@ def _preprocesses(path: Path, metadata: Mapping[str, str]) -> Iterator[_Source[d
         Preprocess(**{"size": (1, 1), **fields})  # which raises for what is out of range
         return fields | relative
 
+    if colours := decoded(metadata):  # what else was written is about the network behind it
+        yield "the model's decoder", lambda: PRESETS["raw"] | {"channels": colours}
     if text := metadata.get(PREPROCESS_KEY):
         yield "the model's metadata", lambda: usable(Preprocess.from_dict(parse_json(text)).to_dict())
     yield "the model's image metadata", lambda: usable(bitmap.facts(metadata))

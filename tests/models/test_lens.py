@@ -494,20 +494,3 @@ def test_inputs_that_need_nothing_are_no_obstacle(lens, lens_of):
     model.graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, None))
     with pytest.raises(BadModel, match=r"besides the image .* the model needs"):
         lens_of(model)
-
-
-@pytest.mark.parametrize("domain", ["ai.onnx.contrib", "com.microsoft.extensions"])
-def test_a_decoder_inside_is_named(domain, tmp_path):
-    model = build(
-        [
-            helper.make_node("DecodeImage", ["bytes"], ["pixels"], "decode", domain=domain),
-            helper.make_node("Cast", ["pixels"], ["y"], to=TensorProto.FLOAT),
-        ],
-        {"bytes": ("n",)},
-        {"y": ("h", "w", 3)},
-    )
-    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
-    model.opset_import.append(helper.make_opsetid(domain, 1))
-    onnx.save(model, tmp_path / "model.onnx")
-    with pytest.raises(BadModel, match=r"DecodeImage node 'decode' needs ONNX Runtime extensions.*'pixels'"):
-        Lens(tmp_path / "model.onnx", preset="unit")

@@ -102,3 +102,44 @@ def blob(
     strength = np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / (2 * radius**2))[..., None]
     pure = 255 * np.eye(3)[colour]
     return np.rint(110 * (1 - strength) + pure * strength).astype(np.uint8)
+
+
+MS, CONTRIB = "com.microsoft.extensions", "ai.onnx.contrib"
+
+
+def decoding(
+    domain: str = MS,
+    op: str = "DecodeImage",
+    attributes: dict[str, Any] | None = None,
+    order: str = "bgr",
+    opset: int = 20,
+    steps: Sequence[Any] = (),
+) -> ModelProto:
+    """The classifier of colours, of any size, for the bytes of a picture, which it decodes.
+
+    `order`: of the colours that the decoder gives. `steps` are nodes between "pixels" (H, W, 3) and "used",
+    which is the same without any.
+    """
+    model = colours(("h", "w"), batch=1, labels=None)
+    old = [helper.make_node("Unsqueeze", ["turned"], ["image"], axes=[0])]
+    nodes = [
+        helper.make_node(op, ["bytes"], ["pixels"], "decode", domain=domain, **(attributes or {})),
+        *steps,
+        helper.make_node("Gather", ["used" if steps else "pixels", "order"], ["rgb"], axis=2),
+        helper.make_node("Cast", ["rgb"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["floats", "step"], ["scaled"]),
+        helper.make_node("Transpose", ["scaled"], ["turned"], perm=[2, 0, 1]),
+        *(old if opset < 13 else [helper.make_node("Unsqueeze", ["turned", "zero"], ["image"])]),
+        *model.graph.node,
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("bytes", TensorProto.UINT8, ["n"]))
+    model.graph.value_info.append(model.graph.input[0])  # as those tools do
+    for name, array in {"order": [2, 1, 0] if order == "bgr" else [0, 1, 2], "zero": [0]}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(array), name))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(1 / 255, np.float32), "step"))
+    del model.opset_import[:]
+    opsets = {"": opset, MS: 1, CONTRIB: 1}
+    model.opset_import.extend(helper.make_opsetid(d, v) for d, v in opsets.items())
+    return model
