@@ -2,7 +2,7 @@ ENV ?= ../onnxlens-env
 BIN = $(ENV)/bin
 FLOORS ?= ../onnxlens-floors
 
-.PHONY: test test-all test-floors lint bench figures docs
+.PHONY: test test-all test-floors lint bench figures docs site
 
 test:
 	$(BIN)/python -m pytest
@@ -36,3 +36,6 @@ docs:
 	$(BIN)/python tests/oracles/operators_page.py
 	$(BIN)/python tests/oracles/sources_page.py
 	$(BIN)/python tests/oracles/commands_page.py
+
+site:
+	$(BIN)/mkdocs build

@@ -14,6 +14,14 @@ class OnnxlensError(Exception):
     `exit_code` is what the command line ends with: 1 for input that cannot be worked with
     (a broken file, an operator without a gradient), 2 for a request that names something
     that is not there (a layer, a class, an option).
+
+    Examples
+    --------
+    >>> try:
+    ...     onnxlens.gradient("model.onnx", of="softmax")
+    ... except onnxlens.OnnxlensError as error:
+    ...     print(error)
+    the model has no value 'softmax'; there are: image, conv1, relu1, ...
     """
 
     exit_code = 1

@@ -55,18 +55,43 @@ def gradient(
 ) -> ModelProto:
     """The model's training graph: itself, and the gradient of `of` with respect to `wrt`.
 
-    `model`: a path or a ModelProto (not changed). `of`: names of values, by default the scores of the
-    classes before a final Softmax or Sigmoid, or the first output. `wrt`: names of values - inputs, weights
-    or anything between - by default the image: the first input of four axes, or else the first one. `rules`:
-    a table of rules, or the name of one of variants.TABLES ("gradient" by default).
-
-    Returns a model of plain ai.onnx operators (besides those that it had). Its inputs are the model's
-    own and then `seed/<of>` for each `of`, of that value's type and shape: the vector v of the product
-    vᵀJ. Its outputs are the model's own, unchanged, and then `grad/<wrt>` for each `wrt`, of the shape
-    of that value; zeros where `of` does not depend on it. A name that is taken gets "/2", "/3", ... behind.
     Models of 16-bit floats are differentiated in float32, and so are their seeds and gradients.
 
-    Raises BadModel, BadRequest for a name that is not there, NoRule for an operator without a gradient.
+    Parameters
+    ----------
+    model
+        A path or a ModelProto, which is not changed.
+    of
+        Names of values, by default the scores of the classes before a final Softmax or Sigmoid, or the first
+        output.
+    wrt
+        Names of values - inputs, weights or anything between - by default the image: the first input of four
+        axes, or else the first one.
+    rules
+        A table of rules, or the name of one of `variants.TABLES` ("gradient" by default).
+
+    Returns
+    -------
+    ModelProto
+        A model of plain ai.onnx operators (besides those that it had). Its inputs are the model's own and
+        then `seed/<of>` for each `of`, of that value's type and shape: the vector v of the product vᵀJ. Its
+        outputs are the model's own, unchanged, and then `grad/<wrt>` for each `wrt`, of the shape of that
+        value; zeros where `of` does not depend on it. A name that is taken gets "/2", "/3", ... behind.
+
+    Raises
+    ------
+    BadModel
+        For a file that is no usable model.
+    BadRequest
+        For a name that is not there.
+    NoRule
+        For an operator without a gradient.
+
+    Examples
+    --------
+    >>> graph = onnxlens.gradient("model.onnx").graph
+    >>> [value.name for value in graph.input], [value.name for value in graph.output]
+    (['image', 'seed/head'], ['probabilities', 'grad/image'])
     """
     return training_graph(model, of, wrt, rules).to_model()
 

@@ -25,11 +25,31 @@ KEPT = 8  # compiled sessions; each holds its own copy of the prepared weights
 class Network:
     """A model, its values by name, and its compiled graphs.
 
-    `source`: a path or a ModelProto, neither of which is changed. `provider`: "auto", "cpu", "cuda", ...
-    `threads`: how many ONNX Runtime uses; all cores by default. `shapes`: sizes to bind for inputs that
-    leave them open, by input name.
+    Parameters
+    ----------
+    source
+        A path or a ModelProto, neither of which is changed.
+    provider
+        "auto", "cpu", "cuda", ...
+    threads
+        How many ONNX Runtime uses; all cores by default.
+    shapes
+        Sizes to bind for inputs that leave them open, by input name.
 
-    Raises BadModel for what cannot be read or run, Unavailable for a provider that is not there.
+    Raises
+    ------
+    BadModel
+        For what cannot be read or run.
+    Unavailable
+        For a provider that is not there.
+
+    Examples
+    --------
+    >>> network = onnxlens.Network("model.onnx")
+    >>> network.inputs, network.outputs
+    ({'image': Tensor('image', float32, ('batch', 3, 96, 96))}, ['probabilities'])
+    >>> network.values[:3]
+    ['image', 'conv1', 'relu1']
     """
 
     def __init__(
@@ -66,9 +86,26 @@ class Network:
     ) -> dict[str, np.ndarray]:
         """The values called `outputs` (default: the model's own), by name, for these inputs.
 
-        Any value of the model may be named: inputs, weights, outputs and all between. Inside a model of
-        16-bit floats, values are float32. Raises BadRequest for a name that is not there, with the
-        nearest ones, and for inputs that are missing or do not fit.
+        Inside a model of 16-bit floats, values are float32.
+
+        Parameters
+        ----------
+        feeds
+            Arrays by input name.
+        outputs
+            Any values of the model: inputs, weights, outputs and all between.
+
+        Raises
+        ------
+        BadRequest
+            For a name that is not there, with the nearest ones; for inputs that are missing or do not fit.
+
+        Examples
+        --------
+        >>> network = onnxlens.Network("model.onnx")
+        >>> found = network.run({"image": np.zeros((2, 3, 96, 96), np.float32)}, ["relu4"])
+        >>> found["relu4"].shape
+        (2, 96, 12, 12)
         """
         wanted = list(self.graph.outputs if outputs is None else outputs)
         computed = [n for n in wanted if self.graph[n] and self.graph.producer(n) is not None]

@@ -37,10 +37,30 @@ PixelStep = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Ascent:
-    """Steps of ascent for a lens and an objective (engine/dreams/objective.py), compiled once for each size.
+    """Steps of ascent for a lens and an objective, compiled once for each size of picture.
 
-    `vectors`: what direction() and guide() name. Raises BadRequest for an objective
-    that the model does not have.
+    Parameters
+    ----------
+    lens
+        The model.
+    text
+        The objective, a sum of terms such as "channel(conv4, 12) + 0.2*class(cat)"
+        (engine/dreams/objective.py).
+    vectors
+        What direction() and guide() name, arrays by name.
+    priors
+        A blur of the gradient and a pull towards smooth pictures; none by default.
+
+    Raises
+    ------
+    BadRequest
+        For an objective that the model does not have.
+
+    Examples
+    --------
+    >>> lens = onnxlens.Lens("scenes")
+    >>> onnxlens.Ascent(lens, "channel(relu4, 12) + 0.2*class(cat)").text
+    'channel(relu4, 12) + 0.2*class(cat)'
     """
 
     def __init__(

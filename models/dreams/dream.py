@@ -93,14 +93,53 @@ def dream(
     seed: int | np.random.Generator = 0,
     watch: Watch | None = None,
 ) -> Dream:
-    """Make a photo (H, W, 3) uint8 more of what the objective says, at its own size.
+    """Make a photo more of what the objective says, at its own size.
 
-    The reference notebook's deepdream: `octaves` sizes, each `scale` times the last; at each, what was
-    dreamed so far is added to the photo, and `iterations` steps of `rate` levels (over the mean size of
-    the gradient) follow, each moved round by up to `most` pixels (jitter) and clipped to 0..255.
-    `count` pictures are dreamed together, from starts that differ by noise of one level.
+    The reference notebook's deepdream: at each of some sizes, what was dreamed so far is added to the photo,
+    and steps follow, each moved round at random (jitter) and clipped to 0..255.
 
-    Raises BadRequest for an objective that does not depend on the image, NoMap where it is not a number.
+    Parameters
+    ----------
+    ascent
+        The model and the objective.
+    photo
+        Pixels (H, W, 3) uint8, RGB.
+    count
+        So many pictures are dreamed together, from starts that differ by noise of one level.
+    iterations
+        Steps at each size.
+    octaves
+        How many sizes.
+    scale
+        By how much each is larger than the last.
+    rate
+        Levels of 255 by which a step moves, over the mean size of the gradient.
+    most
+        Pixels, at most, by which a step is moved round.
+    seed
+        Of all that is random.
+    watch
+        Called with the Moment after each step.
+
+    Returns
+    -------
+    Dream
+        The pictures, (N, H, W, 3) uint8, and the objective before and after each octave.
+
+    Raises
+    ------
+    BadRequest
+        For an objective that does not depend on the image.
+    NoMap
+        Where it is not a number.
+
+    Examples
+    --------
+    >>> ascent = onnxlens.Ascent(onnxlens.Lens("scenes"), "layer(relu4)")
+    >>> photo = onnxlens.read_photo("cat.jpg")[:96, :96]
+    >>> made = onnxlens.dream(ascent, photo, octaves=1, iterations=2)
+    >>> made.pictures.shape, bool(made.octaves[0].after > made.octaves[0].before)
+    ((1, 96, 96, 3), True)
     """
     rng = np.random.default_rng(seed)
     base = to_pixels(photo, count)
@@ -130,10 +169,35 @@ def dream(
 def film(
     ascent: Ascent, photo: np.ndarray, frames: int, *, zoom: float = ZOOM, seed: int = 0, **settings: Any
 ) -> Iterator[Dream]:
-    """Dreams of dreams: each starts from the last one, seen from nearer by a share `zoom` of its sides.
+    """Dreams of dreams: each starts from the last one, seen from nearer.
 
-    `photo` (H, W, 3) uint8; `settings` and errors as of `dream`. Each frame is one Dream; the photo itself is
-    not among them.
+    Parameters
+    ----------
+    ascent
+        The model and the objective.
+    photo
+        Where it begins, (H, W, 3) uint8 RGB; it is not among the frames.
+    frames
+        How many.
+    zoom
+        Share of its sides by which each is seen from nearer.
+    seed
+        Of all that is random.
+    settings
+        Of `dream`, which also says what is raised.
+
+    Returns
+    -------
+    Iterator of Dream
+        One for each frame, made as it is asked for.
+
+    Examples
+    --------
+    >>> ascent = onnxlens.Ascent(onnxlens.Lens("scenes"), "layer(relu4)")
+    >>> photo = onnxlens.read_photo("cat.jpg")[:96, :96]
+    >>> frames = onnxlens.film(ascent, photo, frames=2, octaves=1, iterations=1)
+    >>> [frame.picture().shape for frame in frames]
+    [(96, 96, 3), (96, 96, 3)]
     """
     rng = np.random.default_rng(seed)
     for _ in range(frames):

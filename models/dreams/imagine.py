@@ -33,12 +33,43 @@ def imagine(
 ) -> Dream:
     """Make a picture of what the objective says from noise, in decorrelated frequencies and colours.
 
-    Adam climbs the spectrum of an image of the network's input size (engine/dreams/) with steps of `rate`;
-    with `robust` the network sees it shifted, scaled and turned at random each time. `photo` (H, W, 3)
-    uint8, if given, is what it starts from, as the model sees it. `count` pictures are made together where
-    the model takes them together.
+    Adam climbs the spectrum of an image of the network's input size (engine/dreams/).
 
-    Raises BadRequest and NoMap as `dream` does.
+    Parameters
+    ----------
+    ascent
+        The model and the objective.
+    photo
+        What it starts from, (H, W, 3) uint8 RGB, as the model sees it; noise by default.
+    count
+        So many pictures, made together where the model takes them together.
+    iterations
+        Steps.
+    rate
+        Of Adam.
+    robust
+        Whether the network sees the picture shifted, scaled and turned at random each time.
+    seed
+        Of all that is random.
+    watch
+        Called with the Moment after each step.
+
+    Returns
+    -------
+    Dream
+        The pictures, (N, h, w, 3) uint8, and the objective before and after.
+
+    Raises
+    ------
+    BadRequest, NoMap
+        As `dream` does.
+
+    Examples
+    --------
+    >>> ascent = onnxlens.Ascent(onnxlens.Lens("scenes"), "odds(cat)")
+    >>> made = onnxlens.imagine(ascent, iterations=8)
+    >>> made.pictures.shape, bool(made.octaves[0].after > made.octaves[0].before)
+    ((1, 96, 96, 3), True)
     """
     rng = np.random.default_rng(seed)
     h, w = ascent.lens.preprocess.size

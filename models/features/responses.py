@@ -108,11 +108,35 @@ class Response(Shown):
 
 
 def responses(lens: Lens, photo: np.ndarray, layers: Sequence[str] | None = None) -> Iterator[Response]:
-    """The feature maps of some layers for a photo (H, W, 3) uint8 RGB, in the order of the network.
+    """The feature maps of some layers for a photo, in the order of the network.
 
-    `layers`: names, or globs such as "fire?/concat*"; None for the stages of the network, at most 8. They
-    are computed as they are asked for, a few at a time, so that all layers of a large network fit.
-    Raises BadRequest for a layer that is not there or no feature map, with the nearest names.
+    They are computed as they are asked for, a few at a time, so that all layers of a large network fit.
+
+    Parameters
+    ----------
+    lens
+        The model.
+    photo
+        Pixels (H, W, 3) uint8, RGB.
+    layers
+        Names, or globs such as "fire?/concat*"; None for the stages of the network, at most 8.
+
+    Returns
+    -------
+    Iterator of Response
+        Of each layer its maps (K, h, w) float32, their strengths, and pictures of them.
+
+    Raises
+    ------
+    BadRequest
+        For a layer that is not there or no feature map, with the nearest names.
+
+    Examples
+    --------
+    >>> lens = onnxlens.Lens("scenes")
+    >>> photo = onnxlens.read_photo("cat.jpg")
+    >>> [(r.layer, r.maps.shape) for r in onnxlens.responses(lens, photo, ["relu[12]"])]
+    [('relu1', (16, 96, 96)), ('relu2', (32, 48, 48))]
     """
     names = chosen(lens, layers)
     feeds, box = lens.feeds(photo)

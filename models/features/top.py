@@ -119,14 +119,44 @@ def top(
 ) -> Top:
     """Look through any number of photos once, and keep the `k` strongest responses of every channel.
 
-    `layers`: names or globs of feature maps, by default the last one before the head. `channels`: the ones
-    to look at in each layer, all by default. `batch` photos go through a model at a time that leaves that
-    open. `progress` is called with the number of photos that are done. `tally` is what
-    goes through the photos: with the cores of this machine, or as well of others.
-
     Each core takes photos from the file to the maxima of the channels, which is all that comes back; the
     memory that this takes does not depend on the number of photos. A photo that cannot be read is counted.
-    Raises BadRequest for a layer or channel that is not there, and where there was no photo at all.
+
+    Parameters
+    ----------
+    lens
+        The model.
+    paths
+        Files of photos.
+    layers
+        Names or globs of feature maps, by default the last one before the head.
+    channels
+        The ones to look at in each layer, all by default.
+    k
+        How many photos each channel keeps.
+    batch
+        So many photos go at a time through a model that leaves that open.
+    progress
+        Called with the number of photos that are done.
+    tally
+        What goes through the photos: with the cores of this machine, or as well of others.
+
+    Returns
+    -------
+    Top
+        The photos of each channel, strongest first; iterating gives every Hit.
+
+    Raises
+    ------
+    BadRequest
+        For a layer or channel that is not there, and where there was no photo at all.
+
+    Examples
+    --------
+    >>> lens = onnxlens.Lens("scenes")
+    >>> found = onnxlens.top(lens, ["photos/cat.jpg", "photos/moon.jpg"], channels=[24], k=1)
+    >>> [(hit.layer, hit.channel, hit.path) for hit in found]
+    [('relu5', 24, 'photos/moon.jpg')]
     """
     if k < 1 or batch < 1:
         raise BadRequest(f"k and batch are 1 or more, not {k} and {batch}")

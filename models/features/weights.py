@@ -144,9 +144,31 @@ def weights(
 ) -> Iterator[Weights]:
     """The weights of some layers, in the order of the network, one layer at a time.
 
-    `layers`: names or globs, of the value that a layer computes, of its stored weights or of a module of the
-    framework, for all layers inside it; None for all. Raises BadRequest for one that is not there, with the
-    nearest names.
+    Parameters
+    ----------
+    network
+        The model, without photos: `Lens.network`, or a Network of a file.
+    layers
+        Names or globs, of the value that a layer computes, of its stored weights or of a module of the
+        framework, for all layers inside it; None for all.
+    preprocess
+        Tells the order and scale of the colours that the first kernels read; None is RGB on one scale.
+
+    Returns
+    -------
+    Iterator of Weights
+        Of each layer its kernels, their norms, what is dead, and pictures of them.
+
+    Raises
+    ------
+    BadRequest
+        For a layer that is not there, with the nearest names.
+
+    Examples
+    --------
+    >>> network = onnxlens.Network("model.onnx")
+    >>> [(w.layer, w.kernels.values.shape) for w in onnxlens.weights(network, ["conv[12]"])]
+    [('conv1', (16, 3, 7, 7)), ('conv2', (32, 16, 3, 3))]
     """
     names = chosen(network, layers)
     graph = network.graph

@@ -39,7 +39,29 @@ _TURN = {
 
 
 def read_photo(path: str | Path) -> np.ndarray:
-    """A photo from its file, (H, W, 3) uint8 RGB, upright. Raises BadImage as `read_file` and `decode` do."""
+    """A photo from its file, upright, opaque, in eight bits.
+
+    Parameters
+    ----------
+    path
+        A JPEG, PNG, WebP, GIF, TIFF or BMP file.
+
+    Returns
+    -------
+    ndarray
+        Pixels (H, W, 3) uint8, RGB. EXIF orientation is applied, transparent pixels lie on white.
+
+    Raises
+    ------
+    BadImage
+        As `read_file` and `decode` do: no such file, no picture, a damaged or an oversized one.
+
+    Examples
+    --------
+    >>> photo = onnxlens.read_photo("cat.jpg")
+    >>> photo.shape, photo.dtype
+    ((288, 288, 3), dtype('uint8'))
+    """
     return decode(read_file(path), str(path))
 
 

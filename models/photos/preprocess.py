@@ -49,7 +49,48 @@ class Preprocess:
     linear, cubic and lanczos leave out what lies between, as OpenCV does. `fill`, `mean` and `std` have one
     number, or one for each channel in the order of `channels`.
 
-    Raises BadRequest for a value that is out of range or of the wrong type.
+    Parameters
+    ----------
+    size
+        Height and width of the model's input.
+    fit
+        "crop", "letterbox" or "stretch".
+    resize
+        Size to which the photo is resized before the window is taken, that of the input by default.
+    interpolation
+        A filter of Pillow's.
+    antialias
+        Whether it averages where a photo shrinks.
+    channels
+        "rgb", "bgr" or "grey".
+    layout
+        "nchw" or "nhwc", the order of the input's axes.
+    scale
+        What pixels of 0 to 255 are multiplied by.
+    mean
+        What is then taken off.
+    std
+        What is then divided by.
+    fill
+        Tone of what lies beyond the photo.
+    anchor
+        "centre" or "top-left".
+    crop_first
+        Whether a crop is cut out before resizing.
+    rounding
+        "down" or "nearest".
+
+    Raises
+    ------
+    BadRequest
+        For a value that is out of range or of the wrong type.
+
+    Examples
+    --------
+    >>> preprocess = onnxlens.Preprocess(size=(224, 224), resize=256, scale=1 / 255)
+    >>> x, box = preprocess(onnxlens.read_photo("cat.jpg"))
+    >>> x.shape, x.dtype, box
+    ((1, 3, 224, 224), dtype('float32'), (18.0, 18.0, 270.0, 270.0))
     """
 
     size: tuple[int, int]
@@ -93,14 +134,28 @@ class Preprocess:
         _check(all(n > 0 for n in self.std), "std", self.std)
 
     def __call__(self, photo: np.ndarray, out: np.ndarray | None = None) -> tuple[np.ndarray, Box]:
-        """Make a model input from a photo (H, W, 3) uint8 RGB.
+        """Make a model input from a photo.
 
-        Returns a float32 array (1, C, h, w), or (1, h, w, C) for "nhwc" - `out` where that is given, so
-        that many photos need no memory of their own - and the box (y0, x0, y1, x1) that it covers, in
-        photo pixels; a letterbox reaches beyond the photo. The box is exact:
-        it holds whatever the rounding of sizes and offsets did. Raises ValueError for what is no such
-        photo, and BadImage for one so long and thin that a crop would have to enlarge it beyond 64
-        million pixels.
+        Parameters
+        ----------
+        photo
+            Pixels (H, W, 3) uint8, RGB.
+        out
+            Where the input is written, so that many photos need no memory of their own.
+
+        Returns
+        -------
+        tuple
+            A float32 array (1, C, h, w), or (1, h, w, C) for "nhwc", and the box (y0, x0, y1, x1) that it
+            covers, in photo pixels; a letterbox reaches beyond the photo. The box is exact: it holds whatever
+            the rounding of sizes and offsets did.
+
+        Raises
+        ------
+        ValueError
+            For what is no such photo.
+        BadImage
+            For one so long and thin that a crop would have to enlarge it beyond 64 million pixels.
         """
         shape = getattr(photo, "shape", None)
         if shape is None or len(shape) != 3 or shape[2] != 3 or photo.dtype != np.uint8:

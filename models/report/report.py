@@ -75,11 +75,36 @@ def report(
     progress: Callable[[int, int], object] = lambda done, count: None,
     photos: str | os.PathLike[str] | None = None,
 ) -> Report:
-    """The report of a run in a folder or at an address; of its images the `limit` most worth a look, or all.
+    """The report of a run: first the wrong predictions, the surest of them first, then the shakiest maps.
 
-    First come the wrong predictions, the surest of them first, then the shakiest maps. `progress`: images
-    done, and how many there are. `photos`: where they are now, if not where the run says. Raises BadRequest
-    where the folder holds no run, and where the page would have more than MOST bytes.
+    Parameters
+    ----------
+    folder
+        Where the run lies, a folder or an address.
+    limit
+        So many images, those most worth a look; all by default.
+    progress
+        Called with the images done, and how many there are.
+    photos
+        Where they are now, if not where the run says.
+
+    Returns
+    -------
+    Report
+        The content of one HTML page, which in a notebook shows itself.
+
+    Raises
+    ------
+    BadRequest
+        Where the folder holds no run, and where the page would have more than MOST bytes.
+
+    Examples
+    --------
+    >>> page = onnxlens.report("run", limit=10)
+    >>> page.title
+    'scenes.onnx looks at 2 images'
+    >>> page.html()[:15]
+    '<!DOCTYPE html>'
     """
     files = files_at(folder)
     manifest, rows = read_run(files)

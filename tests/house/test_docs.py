@@ -63,6 +63,14 @@ def test_links_and_pictures_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_every_page_is_linked(page):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text())
+    linked = {((ROOT / page).parent / target).resolve() for target in links}
+    top = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*/index.md")]
+    assert {p.relative_to(ROOT).as_posix() for p in set(top) - linked - {ROOT / page}} == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_that_are_named_exist(page):
     from onnxlens.cli import COMMANDS as NAMES

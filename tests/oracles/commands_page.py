@@ -80,7 +80,7 @@ def paragraphs(help: str) -> list[str]:
 def plain(text: str) -> str:
     """Text in which only what stands in backticks means something to Markdown."""
     parts = re.split(r"(`[^`]*`)", text.strip())
-    return "".join(p if p.startswith("`") else re.sub(r"([*_<])", r"\\\1", p) for p in parts)
+    return "".join(p if p.startswith("`") else re.sub(r"([*_<\[])", r"\\\1", p) for p in parts)
 
 
 def cell(text: str) -> str:

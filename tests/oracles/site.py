@@ -1,0 +1,49 @@
+"""How docs/ becomes a site, as hooks of mkdocs: `make site`.
+
+https://www.mkdocs.org/user-guide/configuration/#hooks
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parents[2] / "docs"
+LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def on_config(config: Any) -> Any:
+    """The menu is the one page that lists the others, docs/index.md."""
+    config.nav = menu((DOCS / "index.md").read_text("utf-8"))
+    return config
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Links to files of the repository that are no pages become text."""
+    folder = (DOCS / page.file.src_uri).parent
+    return LINK.sub(lambda m: m[0] if is_page(folder, m[2]) else m[1], markdown)
+
+
+def menu(index: str) -> list[Any]:
+    """A section for each heading of the index, in it the pages that it links, a folder with all its pages."""
+    sections = re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", index, re.DOTALL | re.MULTILINE)
+    entries = [(title, LINK.findall(text)) for title, text in sections]
+    return ["index.md"] + [
+        {title: [entry(text, target) for text, target in links if is_page(DOCS, target)]}
+        for title, links in entries
+    ]
+
+
+def entry(text: str, target: str) -> dict[str, Any]:
+    """A page of the menu; the index of a folder stands before all pages of that."""
+    folder = (DOCS / target).parent
+    if folder == DOCS:
+        return {text: target}
+    others = sorted(p.relative_to(DOCS).as_posix() for p in folder.glob("*.md"))
+    return {text: [target, *(other for other in others if other != target)]}
+
+
+def is_page(folder: Path, target: str) -> bool:
+    """True for an address of another server, and for a file in docs/."""
+    return "://" in target or (folder / target).resolve().is_relative_to(DOCS.resolve())
