@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from .models.features.responses import responses
     from .models.features.top import top
     from .models.features.weights import weights
-    from .models.maps.heatmap import HeatMap, Prediction
+    from .models.maps.attribution import Attribution, HeatMap
+    from .models.maps.prediction import Prediction
     from .models.network.lens import Lens
     from .models.photos.photo import read_photo
     from .models.photos.preprocess import Preprocess
@@ -37,13 +38,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Ascent": "models.dreams.ascent",
+    "Attribution": "models.maps.attribution",
     "Explainer": "engine.attribution.explainer",
     "Explanation": "engine.attribution.explainer",
-    "HeatMap": "models.maps.heatmap",
+    "HeatMap": "models.maps.attribution",
     "Lens": "models.network.lens",
     "Network": "engine.runtime.network",
     "OnnxlensError": "engine.errors",
-    "Prediction": "models.maps.heatmap",
+    "Prediction": "models.maps.prediction",
     "Preprocess": "models.photos.preprocess",
     "dream": "models.dreams.dream",
     "film": "models.dreams.dream",
@@ -61,6 +63,7 @@ _HOMES = {
 
 __all__ = [
     "Ascent",
+    "Attribution",
     "Explainer",
     "Explanation",
     "HeatMap",

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 NAME = "{task.description}"  # of a bar: as it is, brackets in a name are no markup
-SCHEMA = 1  # of the JSON Lines; raised when a field changes its meaning or goes
+SCHEMA = 2  # of the JSON Lines and of manifests; raised when a field changes its meaning or goes
 
 
 def printable(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from ...engine.attribution.explainers import EXPLAINERS
 from ...engine.attribution.projection import METHODS
 from ...engine.attribution.projector import Projector
 from ...engine.errors import BadRequest, nearest
-from ..maps.heatmap import HeatMap, Prediction, prediction
-from ..maps.row import Found
+from ..maps.attribution import Attribution
+from ..maps.placement import Placement
+from ..maps.prediction import Prediction, prediction
 from ..network.lens import Lens, Target
 from ..photos.preprocess import Box
 from .occlusion import check_places, occlusions
@@ -22,8 +22,8 @@ from .projection import project
 
 NAMES = (*EXPLAINERS, "occlusion", *METHODS)
 # A photo, what it is for the model, and where that lies on it, to what is found: one by one, or many at once.
-Single = Callable[[np.ndarray], list[Found]]
-Batched = Callable[[Sequence[np.ndarray], np.ndarray, Sequence[Box]], list[list[Found]]]
+Single = Callable[[np.ndarray], list[Attribution]]
+Batched = Callable[[Sequence[np.ndarray], np.ndarray, Sequence[Box]], list[list[Attribution]]]
 
 
 def batched(lens: Lens, method: str, targets: Sequence[Target], layer: str | None) -> Batched:
@@ -35,12 +35,12 @@ def batched(lens: Lens, method: str, targets: Sequence[Target], layer: str | Non
     wishes = [lens.wish(t) for t in targets]
     most = max(1, -min(wishes))
 
-    def find(photos: Sequence[np.ndarray], x: np.ndarray, boxes: Sequence[Box]) -> list[list[Found]]:
+    def find(photos: Sequence[np.ndarray], x: np.ndarray, boxes: Sequence[Box]) -> list[list[Attribution]]:
         first = _explained(lens, explainer, x, None)
         chances = [lens.readout.answers(np.ravel(e.output)) for e in first]
         orders = [_order(p, most) for p in chances]
         wanted = [_classes(wishes, order) for order in orders]
-        found: list[list[Found]] = [[] for _ in photos]
+        found: list[list[Attribution]] = [[] for _ in photos]
         for rank in range(max(map(len, wanted))):
             classes = [own[min(rank, len(own) - 1)] for own in wanted]
             is_first = classes == [e.target for e in first]
@@ -75,11 +75,6 @@ def single(lens: Lens, method: str, targets: Sequence[Target], layer: str | None
     return lambda photo: list(project(lens, photo, projector, targets))
 
 
-def laid_on(found: Found, photo: np.ndarray) -> Found:
-    """What was found, laid on its photo in another size."""
-    return replace(found, photo=photo, box=scaled(found.box, found.photo, photo))
-
-
 def scaled(box: Box, photo: np.ndarray, other: np.ndarray) -> Box:
     """A box on a photo, as it is on the same photo in another size."""
     down, across = (other.shape[axis] / photo.shape[axis] for axis in (0, 1))
@@ -112,5 +107,7 @@ def _classes(wishes: Sequence[int], order: list[int]) -> list[int]:
 
 def _heat(
     photo: np.ndarray, box: Box, e: Explanation, target: Prediction, best: list[Prediction], method: str
-) -> HeatMap:
-    return HeatMap(photo, e.map, box, target, e.score, best, method, e.layer, e.problem)
+) -> Attribution:
+    return Attribution(
+        photo, e.map, Placement(box), e.layer, method, target, e.score, best, e.layer, problem=e.problem
+    )

@@ -12,8 +12,9 @@ from ...engine.attribution.perturbation.coarse import coarse_to_fine
 from ...engine.attribution.perturbation.occlusion import Ask, Hiding, asking, how, plainly, watched
 from ...engine.attribution.perturbation.places import Places, places
 from ...engine.errors import BadRequest, NoMap
-from ..maps.heatmap import ranked
 from ..maps.occluded import Approximation, Occlusion
+from ..maps.placement import Placement
+from ..maps.prediction import ranked
 from ..network.lens import Lens, Target
 from ..photos.fill import fill_named, filler
 
@@ -122,7 +123,8 @@ def _hidden(
     return [
         Occlusion(
             photo=photo,
-            box=box,
+            input=lens.input,
+            place=Placement(box),
             places=spots,
             hidden=lens.preprocess.inverse(under)[0],
             target=by_index[index],

@@ -107,11 +107,11 @@ def _shrunk(occlusion: Occlusion) -> Occlusion:
     """The same on a photo whose longer side is that of a sheet's cell."""
     height, width = occlusion.photo.shape[:2]
     factor = CELL / max(height, width)
-    size = max(1, round(width * factor)), max(1, round(height * factor))
+    down, across = max(1, round(height * factor)), max(1, round(width * factor))
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    down, across = size[1] / height, size[0] / width
-    box = tuple(edge * by for edge, by in zip(occlusion.box, (down, across) * 2, strict=True))
-    return replace(occlusion, photo=cv2.resize(occlusion.photo, size, interpolation=how), box=box)
+    place = occlusion.place.scaled((height, width), (down, across))
+    photo = cv2.resize(occlusion.photo, (across, down), interpolation=how)
+    return replace(occlusion, photo=photo, place=place)
 
 
 def _worst(occlusion: Occlusion) -> np.ndarray:

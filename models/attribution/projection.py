@@ -8,8 +8,9 @@ import numpy as np
 
 from ...engine.attribution.averages import AVERAGES, STEPS, Averaged
 from ...engine.attribution.projector import Projector, Signal
-from ..maps.heatmap import Prediction, ranked
-from ..maps.projected import Projection
+from ..maps.attribution import Attribution, Unit
+from ..maps.placement import Placement
+from ..maps.prediction import Prediction, ranked
 from ..network.lens import Lens, Target
 from ..photos.fill import filler
 from ..photos.preprocess import Box, Preprocess
@@ -30,7 +31,7 @@ def projector_for(lens: Lens, method: str, layer: str | None = None, steps: int 
 
 def project(
     lens: Lens, photo: np.ndarray, method: str | Projector = "deconvnet", targets: Sequence[Target] = (None,)
-) -> list[Projection]:
+) -> list[Attribution]:
     """One projection of a photo (H, W, 3) uint8 RGB for each target: a class index, a label, None for the
     predicted class, or "top3" for the three most probable ones.
 
@@ -55,7 +56,7 @@ def project_layer(
     channels: Sequence[int] = (),
     position: tuple[int, int] | None = None,
     top: int = 9,
-) -> list[Projection]:
+) -> list[Attribution]:
     """One projection of a photo (H, W, 3) uint8 RGB for each of `channels` of a layer.
 
     Without channels, the `top` ones of the greatest values in this photo, strongest first, those that are not
@@ -95,24 +96,26 @@ def _signals(
 
 def _projection(
     lens: Lens, photo: np.ndarray, box: Box, projector: Projector, signal: Signal, order: list[Prediction]
-) -> Projection:
+) -> Attribution:
     """The signal of a unit on a photo; `order` holds every class, of a model that has any."""
     of_class = projector.layer is None
-    return Projection(
+    extras = {}
+    if signal.rise is not None and signal.gap is not None:
+        extras["completeness"] = {"sum": signal.rise + signal.gap, "rise": signal.rise}
+    return Attribution(
         photo=photo,
-        signal=in_colours(signal.array, lens.preprocess),
-        box=box,
+        values=in_colours(signal.array, lens.preprocess),
+        place=Placement(box),
+        at=lens.input,
         method=projector.method,
-        layer=projector.layer,
-        channel=signal.channel,
-        position=signal.position,
-        value=signal.value,
         target=next(p for p in order if p.index == signal.channel) if of_class else None,
+        score=signal.value,
         predictions=order[:5],
+        layer=projector.layer,
+        unit=None if of_class else Unit(signal.channel, signal.position),
         problem=signal.problem,
-        rise=signal.rise,
-        gap=signal.gap,
         note=projector.note,
+        extras=extras,
     )
 
 

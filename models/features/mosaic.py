@@ -13,9 +13,8 @@ from ...engine.attribution.projector import Projector
 from ...engine.errors import BadImage
 from ...engine.picture import blank, grid
 from ..attribution.projection import in_colours
-from ..maps.projected import cut
 from ..network.lens import Lens
-from ..photos.crop import Window
+from ..photos.crop import Window, cut
 from ..photos.photo import read_photo
 from ..photos.preprocess import Box
 from .top import Hit, Top

@@ -16,7 +16,7 @@ from ...engine.features import responses as engine
 from ...engine.features.responses import Statistics
 from ...kernels.photos.normalise import normalise
 from ...kernels.photos.upsample import upsample
-from ..maps.heatmap import Prediction
+from ..maps.prediction import Prediction
 from ..maps.shown import Shown
 from ..network.lens import Lens
 from ..photos.preprocess import Box

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...engine.attribution.perturbation.places import Places
 from ..photos.preprocess import Box
-from .heatmap import HeatMap, Prediction
+from .attribution import Attribution
+from .placement import Placement
+from .prediction import Prediction
 from .shown import Shown
 
 
@@ -31,12 +33,13 @@ class Occlusion(Shown):
     model that gives none the values that it gives),
     `activations`, the total of feature map `channel` of `layer`, all float32, and `classes` (int64), the most
     probable one. `channel` is the map of the largest total on the photo as it is, and None where the
-    model has no feature maps. `hidden` (h, w, 3) uint8 is what lies under the patches, `box` (y0, x0, y1, x1)
-    the part of the photo that the input covers, in photo pixels. `how` says how the answers were computed.
+    model has no feature maps. `hidden` (h, w, 3) uint8 is what lies under the patches, `input` the name of
+    the model's input and `place` where it lies in the photo. `how` says how the answers were computed.
     """
 
     photo: np.ndarray
-    box: Box
+    input: str
+    place: Placement
     places: Places
     hidden: np.ndarray
     target: Prediction
@@ -53,6 +56,11 @@ class Occlusion(Shown):
     approximation: Approximation | None = None
 
     @property
+    def box(self) -> Box:
+        """The part (y0, x0, y1, x1) of the photo that the input covers, in photo pixels."""
+        return self.place.box
+
+    @property
     def worst(self) -> tuple[int, int]:
         """Where hiding costs the score most: the patch's upper left pixel (y, x) on the model's input."""
         row, column = np.unravel_index(self.scores.argmin(), self.scores.shape)
@@ -62,7 +70,7 @@ class Occlusion(Shown):
         """What hiding costs, over the photo, for notebooks."""
         return self.heat().overlay()
 
-    def heat(self, exact: bool = False) -> HeatMap:
+    def heat(self, exact: bool = False) -> Attribution:
         """What hiding costs: by how much the score drops with a patch centred at a pixel, and at least 0.
 
         In the resolution of the model's input; `exact` as in Places.at. `problem` says why there is none.
@@ -79,26 +87,40 @@ class Occlusion(Shown):
             )
         elif not map_.any():
             problem = f"wherever a patch of {patch} lies the score of {name!r} rises: nothing speaks for it"
-        return HeatMap(
+        return Attribution(
             photo=self.photo,
-            map=map_,
-            box=self.box,
+            values=map_,
+            place=self.place,
+            at=self.input,
+            method="occlusion",
             target=self.target,
             score=self.score,
             predictions=self.predictions,
-            method="occlusion",
-            layer=self.layer or "",
+            layer=self.layer,
             problem=problem,
+            extras=self._extras(),
         )
+
+    def _extras(self) -> dict[str, Any]:
+        """What an attribution is to know of this: all of it, and in plain words where the patch was."""
+        near = self.approximation
+        return {
+            "occlusion": self,
+            "patch": self.places.patch,
+            "tops": self.places.tops.tolist(),
+            "lefts": self.places.lefts.tolist(),
+            "channel": self.channel,
+            "worst": {"corner": self.worst, "score": float(self.scores.min())},
+            **({"approximation": near._asdict()} if near else {}),
+        }
 
     def at_photo(self, values: np.ndarray, exact: bool = False) -> np.ndarray:
         """Values (rows, columns) on the pixels of the photo, (H, W) float32, as Places.at gives them.
 
         The value at a pixel is that of the patch centred there. NaN where the model did not look.
         """
-        (height, width), (y0, x0, y1, x1) = self.places.size, self.box
-        ys = (np.arange(self.photo.shape[0]) + 0.5 - y0) / (y1 - y0) * height
-        xs = (np.arange(self.photo.shape[1]) + 0.5 - x0) / (x1 - x0) * width
+        height, width = self.places.size
+        ys, xs = self.place.of_pixels(self.photo.shape[:2], self.places.size)
         out = self.places.at(values, ys, xs, exact)
         out[(ys < 0) | (ys > height)] = np.nan
         out[:, (xs < 0) | (xs > width)] = np.nan

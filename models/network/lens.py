@@ -17,7 +17,9 @@ from ...engine.graph.file import read_model
 from ...engine.graph.types import is_float
 from ...engine.runtime.ahead import BATCH
 from ...engine.runtime.network import Network
-from ..maps.heatmap import HeatMap, Prediction, ranked
+from ..maps.attribution import Attribution
+from ..maps.placement import Placement
+from ..maps.prediction import Prediction, ranked
 from ..photos.preprocess import Box, Preprocess
 from ..photos.presets import Said
 from . import zoo
@@ -152,7 +154,7 @@ class Lens:
             raise NoMap(f"output {name!r} is not a number (NaN); `onnxlens gradcam` finds where that begins")
         return best
 
-    def gradcam(self, photo: np.ndarray, target: Target = None, layer: str | None = None) -> HeatMap:
+    def gradcam(self, photo: np.ndarray, target: Target = None, layer: str | None = None) -> Attribution:
         """Grad-CAM of a photo (H, W, 3) uint8 for a class: index, label or None for the predicted one."""
         return self.explain(photo, [target], layer=layer)[0]
 
@@ -162,7 +164,7 @@ class Lens:
         targets: Sequence[Target] = (None,),
         method: str = "gradcam",
         layer: str | Sequence[str] | None = None,
-    ) -> list[HeatMap]:
+    ) -> list[Attribution]:
         """One map of a photo for each target: a class index, a label, None for the predicted class, or
         "top3" for the three most probable ones. For several layers, a map of each layer for each target.
 
@@ -203,11 +205,12 @@ class Lens:
         target: Prediction,
         predictions: list[Prediction],
         method: str,
-    ) -> HeatMap:
-        return HeatMap(
+    ) -> Attribution:
+        return Attribution(
             photo=photo,
-            map=explanation.map,
-            box=box,
+            values=explanation.map,
+            place=Placement(box),
+            at=explanation.layer,
             target=target,
             score=explanation.score,
             predictions=predictions,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from ...kernels.photos.resample import FILTERS
@@ -53,3 +54,27 @@ def _crop_along(start: int, end: int, first: float, scale: float, reach: float) 
     low, high = first + (start + 0.5) * scale - reach, first + (end - 0.5) * scale + reach
     # Rounded a little: a box holds quotients, and an edge at 12.0000001 is at 12.
     return int(np.floor(round(low + 0.5, 6))), int(np.ceil(round(high - 0.5, 6)))
+
+
+def cut(photo: np.ndarray, box: Box, side: int) -> np.ndarray:
+    """The part of a photo in a box, in photo pixels, as (side, side, 3); grey beyond the photo."""
+    y0, x0, y1, x1 = box
+    height, width = photo.shape[:2]
+    top, left = max(0, int(np.floor(y0))), max(0, int(np.floor(x0)))
+    bottom, right = min(height, int(np.ceil(y1))), min(width, int(np.ceil(x1)))
+    page = np.full((side, side, 3), 127, np.uint8)
+    if top >= bottom or left >= right:
+        return page
+    down, across = side / (y1 - y0), side / (x1 - x0)
+    # Where the whole pixels that hold the box would lie on the page; what is beyond it is cut off.
+    rows, columns = (
+        [round((edge - start) * scale) for edge in edges]
+        for edges, start, scale in (((top, bottom), y0, down), ((left, right), x0, across))
+    )
+    size = max(1, columns[1] - columns[0]), max(1, rows[1] - rows[0])
+    way = cv2.INTER_AREA if size[0] < right - left else cv2.INTER_LINEAR
+    part = cv2.resize(photo[top:bottom, left:right], size, interpolation=way)
+    y, x = max(rows[0], 0), max(columns[0], 0)
+    part = part[y - rows[0] :, x - columns[0] :][: side - y, : side - x]
+    page[y : y + part.shape[0], x : x + part.shape[1]] = part
+    return page

@@ -23,8 +23,9 @@ from ...engine.attribution.explainers import EXPLAINERS
 from ...engine.errors import BadImage, BadRequest, OnnxlensError
 from ...engine.picture import encode_jpeg, encode_png, shrunk
 from ...engine.runtime.ahead import ahead
-from ..attribution.methods import batched, laid_on, scaled, single
-from ..maps.row import Found, Row, failed, row_of, strength
+from ..attribution.methods import batched, scaled, single
+from ..maps.attribution import Attribution
+from ..maps.row import Row, failed, row_of
 from ..network.digest import sha256
 from ..network.labels import label_by_name
 from ..network.lens import Lens
@@ -76,7 +77,7 @@ class Shot(NamedTuple):
     box: Box
     photo: np.ndarray  # made small enough for a picture
     within: Box
-    found: list[Found]
+    found: list[Attribution]
 
 
 class Job:
@@ -177,12 +178,12 @@ class Job:
         photo = decode(data, name)
         _, box = self.lens.preprocess(photo, out)
         small = shrunk(photo, self.spec.side)
-        found = [laid_on(f, small) for find in self._single.values() for f in find(photo)]
+        found = [f.on(small) for find in self._single.values() for f in find(photo)]
         size = photo.shape[0], photo.shape[1]
         mark = hashlib.sha256(data).hexdigest()
         return Shot(name, mark, size, box, small, scaled(box, photo, small), found)
 
-    def _explained(self, shots: Sequence[Shot], x: np.ndarray) -> list[list[Found] | OnnxlensError]:
+    def _explained(self, shots: Sequence[Shot], x: np.ndarray) -> list[list[Attribution] | OnnxlensError]:
         """What the methods find in each photo; where a batch fails, each photo has its own chance."""
         try:
             photos, boxes = [s.photo for s in shots], [s.within for s in shots]
@@ -193,7 +194,7 @@ class Job:
             return [r for i, s in enumerate(shots) for r in self._explained([s], x[i : i + 1])]
         return [[*(f for part in parts for f in part[i]), *s.found] for i, s in enumerate(shots)]
 
-    def _written(self, shot: Shot, found: Found) -> Row:
+    def _written(self, shot: Shot, found: Attribution) -> Row:
         """Write what there is to see of one map, and say all in a row."""
         index = "none" if found.target is None else found.target.index
         name = f"{safe(shot.name)}-{index}-{found.method}"
@@ -204,7 +205,7 @@ class Job:
             self.write(files["picture"], encode(found.overlay(self.spec.colour, self.spec.alpha)))
         if self.spec.maps and not found.problem:
             files["map"] = f"maps/{name}.npy"
-            self.write(files["map"], _npy(strength(found)))
+            self.write(files["map"], _npy(found.map))
         folder = PurePosixPath(shot.name).parent.name or self.spec.folder
         truth = self._truths.get(folder.lower())
         known = {"path": text(shot.name), "sha256": shot.sha256, "truth": truth, **files}

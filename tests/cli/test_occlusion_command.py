@@ -90,7 +90,7 @@ def test_a_model_without_feature_maps(place, run):
     ]
     onnx.save(build(nodes, {"x": (1, 3, SIDE, SIDE)}, {"y": (1, 5)}, {"w": weight}), "linear.onnx")
     (record,) = run("occlusion", "linear.onnx", "red.png", "--preset", "unit", "--json").records
-    assert (record["layer"], record["channel"]) == ("", None)
+    assert (record["layer"], record["channel"]) == (None, None)
     assert not any("activation" in key for key in record["files"])
     assert "not_drawn" not in record
     assert read_photo(f"onnxlens-out/{record['files']['sheet']}").ndim == 3

@@ -39,7 +39,7 @@ def test_a_class_gives_a_picture_and_its_signal(name, place, run):
     np.testing.assert_array_equal(read_photo(f"onnxlens-out/blue-2-{name}.png"), expected.picture(style))
     first, second = manifest()["results"]
     assert (first["image"], first["target"]["label"], second["target"]["index"]) == ("red.png", "red", 2)
-    assert first["signal_size"] == [32, 32]
+    assert first["map_size"] == [32, 32]
     assert done.out.splitlines()[0].startswith("red.png: 0 red (1.000) -> ")
 
 

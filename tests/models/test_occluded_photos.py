@@ -11,6 +11,7 @@ from onnxlens.models.attribution.occlusion import occlusion, occlusions
 from onnxlens.models.attribution.panels import PANELS, class_colours, panel, sheet
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.maps.occluded import moves
+from onnxlens.models.maps.placement import Placement
 from onnxlens.models.network.lens import Lens
 from onnxlens.models.photos.preprocess import Preprocess
 
@@ -149,7 +150,7 @@ def slow_at_photo(found, values, exact):
 @pytest.mark.parametrize("exact", [False, True])
 def test_maps_on_the_photo_agree_with_the_slow_twin(lens, box, exact):
     found = occlusion(lens, blob(20, 31, at=(8, 9)), patch=(7, 9), stride=(5, 4))
-    found = replace(found, box=box)
+    found = replace(found, place=Placement(box))
     got = found.at_photo(found.scores, exact)
     assert got.shape == (20, 31)
     np.testing.assert_allclose(got, slow_at_photo(found, found.scores.astype(float), exact), rtol=1e-5)
@@ -225,7 +226,7 @@ def test_panels_lie_on_the_photo(lens):
     shown = panel(found, "score").astype(int)
     assert shown[20, 30, 2] > shown[20, 30, 0]  # cold where hiding costs
     assert shown[50, 80, 0] > shown[50, 80, 2]
-    part = panel(replace(found, box=(0, 30, 60, 60)), "probability")
+    part = panel(replace(found, place=Placement((0, 30, 60, 60))), "probability")
     np.testing.assert_array_equal(part[:, :30], part[:, :30, :1].repeat(3, 2))  # grey where it did not look
 
 

@@ -12,9 +12,9 @@ from onnxlens.models.maps.shown import LONGEST
 
 PHOTO = scene(3).image
 RESULTS = {
-    "HeatMap": lambda lens: lens.gradcam(PHOTO),
+    "Attribution of a map": lambda lens: lens.gradcam(PHOTO),
     "Occlusion": lambda lens: onnxlens.occlusion(lens, PHOTO, patch=24, stride=24),
-    "Projection": lambda lens: onnxlens.project(lens, PHOTO, "guided")[0],
+    "Attribution of a signal": lambda lens: onnxlens.project(lens, PHOTO, "guided")[0],
     "Response": lambda lens: next(onnxlens.responses(lens, PHOTO)),
     "Weights": lambda lens: next(onnxlens.weights(lens.network)),
     "Dream": lambda lens: onnxlens.dream(onnxlens.Ascent(lens, "class(0)"), PHOTO, octaves=1, iterations=1),
@@ -34,7 +34,7 @@ def test_a_result_is_its_picture_and_one_short_line(lens, kind):
     if max(result.shown().shape) <= LONGEST:
         np.testing.assert_array_equal(drawn, result.shown())
     line = repr(result)
-    assert line.startswith(f"{kind}(")
+    assert line.startswith(f"{kind.split()[0]}(")
     assert "\n" not in line
     assert "array(" not in line
     assert len(line) < 1500

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ....engine.errors import BadRequest
+from ....models.maps.numbers import finite
 from ... import options
 from ...console import counting, say
 from ...folder import Folder
-from ...manifest import finite, prediction, said
+from ...manifest import said
 from ...results import Record, finish, records
 from .dreaming import aims, ascent, climber, climbs
 
@@ -140,7 +141,7 @@ def _written(folder: Folder, lens: Lens, stem: str, dream: Dream) -> dict[str, A
         }
         for o in dream.octaves
     ]
-    seen = [prediction(lens.predict(p, top=1)[0]) for p in dream.pictures] if lens.has_classes else []
+    seen = [lens.predict(p, top=1)[0].record() for p in dream.pictures] if lens.has_classes else []
     return {"octaves": octaves, "seen_as": seen, "files": files}
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from ....engine.errors import NoMap
+from ....models.maps.numbers import finite
 from ... import options
 from ...console import note, say, table
 from ...folder import Folder
-from ...manifest import finite
 from ...results import Record, finish, records
 from ...sources import photos_too
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ....models.features.responses import Response
-    from ....models.maps.heatmap import Prediction
+    from ....models.maps.prediction import Prediction
     from ....models.network.lens import Lens
 
 LAID_OVER = 8  # channels over the photo
@@ -116,7 +116,6 @@ def _written(
     """Write the pictures and values of one photo, layer by layer; the record of them."""
     from ....engine.picture import encode_png
     from ....models.features.responses import strip
-    from ...manifest import prediction
 
     layers = []
 
@@ -128,7 +127,7 @@ def _written(
     whole = encode_png(strip(each(), predictions))
     name = folder.unique(stem, "-network")
     return {
-        "predictions": [prediction(p) for p in predictions],
+        "predictions": [p.record() for p in predictions],
         "layers": layers,
         "files": {"network": folder.write(f"{name}.png", whole)},
     }

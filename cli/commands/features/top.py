@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ....engine.errors import BadRequest
+from ....models.maps.numbers import finite
 from ....models.network.digest import sha256
 from ... import options
 from ...console import counted, emit, note, say
 from ...folder import Folder
-from ...manifest import finite
 from ...options import taken
 from ...sources import Choice, Part, argument, choice, read_bytes
 

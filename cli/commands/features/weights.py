@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ....engine.errors import OnnxlensError
+from ....models.maps.numbers import finite
 from ... import options
 from ...console import download, emit, note, say, table
 from ...folder import Folder
-from ...manifest import finite
 
 if TYPE_CHECKING:
     from ....engine.runtime.network import Network

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ....engine.errors import NoMap
+from ....models.maps.numbers import finite
 from ... import options
 from ...console import download, emit, note, say, table
-from ...manifest import finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,11 +142,9 @@ def _losses(lens: Lens, finding: Finding) -> Callable[[np.ndarray], str] | None:
 
 def _answer(lens: Lens, photo: np.ndarray) -> dict[str, Any]:
     """The best classes of a photo, or of a model without classes the range of each output."""
-    from ...manifest import prediction
-
     if lens.has_classes:
         try:
-            return {"predictions": [prediction(p) for p in lens.predict(photo)]}
+            return {"predictions": [p.record() for p in lens.predict(photo)]}
         except NoMap as error:
             return {"error": str(error)}
     outputs = lens.network.run(lens.feeds(photo)[0])

@@ -15,7 +15,7 @@ from .look import line, look
 from .ways import View
 
 if TYPE_CHECKING:
-    from ....models.maps.heatmap import HeatMap
+    from ....models.maps.attribution import Attribution
     from ....models.network.lens import Lens
 
 SIDE = 288  # pixels of a drawn scene; the model sees 96
@@ -49,7 +49,7 @@ def command(out: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
     """
     from ....engine.picture import encode_png, grid
     from ....models.embedded.scenes import CLASSES, TEST_SEEDS, scene
-    from ...manifest import heat_map, manifest
+    from ...manifest import manifest
 
     folder = Folder(out, overwrite=True)
     lens = options.open_lens("scenes", quiet, **settings)
@@ -62,17 +62,17 @@ def command(out: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
         files = {"scene": folder.write(f"{name}.png", encode_png(drawn.image))}
         if not heat.problem:
             files["overlay"] = folder.write(f"{name}-gradcam.png", encode_png(heat.overlay()))
-        results.append({"image": f"{name}.png", "truth": label, **heat_map(heat), "files": files})
+        results.append({"image": f"{name}.png", "truth": label, **heat.record(), "files": files})
         rows.append(
             (
                 label,
-                heat.target.label,
-                heat.target.said,
+                heat.predictions[0].label,
+                heat.predictions[0].said,
                 heat.problem or f"{'on' if on_object(heat, drawn.mask) else 'off'} the object",
             )
         )
         pictures += [drawn.image, drawn.image if heat.problem else heat.overlay()]
-        captions += [label, f"{heat.target.label} {heat.target.said}"]
+        captions += [label, heat.title]
     sheet = folder.write("demo.png", encode_png(grid(pictures, 6, captions=captions)))
     page = look(folder, _view(lens, folder, results[SHOWN]["files"]["scene"]), "scenes", quiet)["files"][
         "page"
@@ -111,7 +111,7 @@ def _view(lens: Lens, folder: Folder, scene_file: str) -> View:
     return View(lens, read_photo(image), str(image), None, layer, [str(more.path)], command)
 
 
-def on_object(heat: HeatMap, mask: Any) -> bool:
+def on_object(heat: Attribution, mask: Any) -> bool:
     """Whether the peak of a map lies on the object that decides the class."""
     from ....engine.metrics import pointing
 

@@ -18,8 +18,7 @@ from ..runs.run import folders_too
 
 if TYPE_CHECKING:
     from ....engine.attribution.projector import Projector
-    from ....models.maps.heatmap import HeatMap
-    from ....models.maps.projected import Projection
+    from ....models.maps.attribution import Attribution
     from ....models.network.lens import Lens
 
 
@@ -76,7 +75,6 @@ def command(
     """
     from ....engine.anatomy.anatomy import matching
     from ....engine.attribution.projector import Projector
-    from ...manifest import heat_map
 
     if layer is not None and layers:
         raise BadRequest("--layer is for one feature map, --layers for several: say one of them")
@@ -89,18 +87,18 @@ def command(
     for wish in wishes:
         lens.wish(wish)
 
-    def look(photo: Any) -> tuple[list[HeatMap], dict[int, Projection]]:
+    def look(photo: Any) -> tuple[list[Attribution], dict[int | None, Attribution]]:
         heats = lens.explain(photo, wishes, layer=where)
         return heats, {} if projector is None else _guided(lens, photo, projector, heats)
 
     several = bool(layers)
 
-    def written(stem: str, found: tuple[list[HeatMap], dict[int, Projection]]) -> list[Record]:
+    def written(stem: str, found: tuple[list[Attribution], dict[int | None, Attribution]]) -> list[Record]:
         heats, pixels = found
         made = [_written(folder, stem, h, colour, alpha, several, pixels) for h in heats]
         if several:
             _write_sheets(folder, stem, heats, made, colour, alpha)
-        return [{**heat_map(h), **m} for h, m in zip(heats, made, strict=True)]
+        return [{**h.record(), **m} for h, m in zip(heats, made, strict=True)]
 
     results = records(images, look, written)
     arguments = {"targets": list(targets), "layer": layer, "colour": colour, "alpha": alpha}
@@ -109,38 +107,40 @@ def command(
     return finish(folder, lens, "gradcam", arguments, results, tell, as_json)
 
 
-def _guided(lens: Lens, photo: Any, projector: Projector, heats: Sequence[HeatMap]) -> dict[int, Projection]:
+def _guided(
+    lens: Lens, photo: Any, projector: Projector, heats: Sequence[Attribution]
+) -> dict[int | None, Attribution]:
     """The guided backpropagation of each class, by its index."""
     from ....models.attribution.projection import project
 
-    classes = list(dict.fromkeys(h.target.index for h in heats))
+    classes = list(dict.fromkeys(h.channel for h in heats))
     return {p.channel: p for p in project(lens, photo, projector, classes)}
 
 
 def _written(
     folder: Folder,
     stem: str,
-    heat: HeatMap,
+    heat: Attribution,
     colour: str,
     alpha: float,
     several: bool,
-    pixels: dict[int, Projection],
+    pixels: dict[int | None, Attribution],
 ) -> dict[str, Any]:
     """Write one map; a map with a problem gives the problem, and no picture."""
     from ....engine.picture import encode_png
-    from ....models.maps.projected import guided_gradcam
+    from ....models.maps.attribution import guided_gradcam
 
     if heat.problem:
         return {"problem": heat.problem}
     stem = f"{stem}-{heat.layer}" if several else stem
-    name = folder.unique(stem, f"-{heat.target.index}-{heat.method}")
+    name = folder.unique(stem, f"-{heat.channel}-{heat.method}")
     files = {
         "overlay": folder.write(f"{name}.png", encode_png(heat.overlay(colour, alpha))),
         "photo_map": folder.write_array(f"{name}.npy", heat.at_photo()),
         "layer_map": folder.write_array(f"{name}-map.npy", heat.map),
     }
-    if heat.target.index in pixels:
-        fine = guided_gradcam(pixels[heat.target.index], heat)
+    if heat.channel in pixels:
+        fine = guided_gradcam(pixels[heat.channel], heat)
         if not fine.problem:
             files["guided"] = folder.write(f"{name}-guided.png", encode_png(fine.picture()))
             files["guided_signal"] = folder.write_array(f"{name}-guided.npy", fine.signal)
@@ -150,19 +150,17 @@ def _written(
 def _write_sheets(
     folder: Folder,
     stem: str,
-    heats: Sequence[HeatMap],
+    heats: Sequence[Attribution],
     written: Sequence[dict[str, Any]],
     colour: str,
     alpha: float,
 ) -> None:
     """Write one picture for each class, of its maps of all layers, and enter it into `written`."""
     from ....engine.picture import encode_png
-    from ....models.maps.heatmap import side_by_side
+    from ....models.maps.sheets import side_by_side
 
-    for index in dict.fromkeys(h.target.index for h in heats):
-        shown = [
-            (h, w) for h, w in zip(heats, written, strict=True) if h.target.index == index and "files" in w
-        ]
+    for index in dict.fromkeys(h.channel for h in heats):
+        shown = [(h, w) for h, w in zip(heats, written, strict=True) if h.channel == index and "files" in w]
         if shown:
             name = folder.unique(stem, f"-{index}-{shown[0][0].method}-layers")
             sheet = encode_png(side_by_side([h for h, _ in shown], colour, alpha))

@@ -86,8 +86,6 @@ def command(
 
 def look(folder: Folder, view: View, model: str, quiet: bool) -> dict[str, Any]:
     """Make the page of a view and write it; the record of it, with what this model does not allow."""
-    from ...manifest import prediction
-
     predictions = view.lens.predict(view.photo, PREDICTIONS) if view.lens.has_classes else []
     with counting("looking", quiet) as progress:
         made = panels(view, progress)
@@ -103,7 +101,7 @@ def look(folder: Folder, view: View, model: str, quiet: bool) -> dict[str, Any]:
     )
     return {
         "image": view.image,
-        "predictions": [prediction(p) for p in predictions],
+        "predictions": [p.record() for p in predictions],
         "files": {"page": folder.write(PAGE, text.encode())},
         "missing": {p.key: p.note for p in made if not p.figures},
     }

@@ -11,7 +11,7 @@ from ....engine.errors import NoMap
 from ... import options
 from ...console import counting, note, say
 from ...folder import Folder
-from ...manifest import finite, said
+from ...manifest import said
 from ...results import finish, records
 from ..runs.run import folders_too
 
@@ -137,24 +137,9 @@ def _written(folder: Folder, stem: str, found: list[Occlusion], exact: bool) -> 
     files = {}
     if shown := [o for o in found if moves(o.scores)]:
         files["sheet"] = folder.write(f"{folder.unique(stem, '-sheet')}.png", encode_png(sheet(shown, exact)))
-    return [_record(o) | (_drawn(folder, stem, o, exact, files) if moves(o.scores) else {}) for o in found]
-
-
-def _record(found: Occlusion) -> dict[str, Any]:
-    """Where the patch was and what that did, in numbers."""
-    from ...manifest import heat_map
-
-    places, heat = found.places, found.heat()
-    return {
-        **heat_map(heat),
-        "patch": list(places.patch),
-        "tops": places.tops.tolist(),
-        "lefts": places.lefts.tolist(),
-        "channel": found.channel,
-        "worst": {"corner": list(found.worst), "score": finite(found.scores.min())},
-        **({"approximation": found.approximation._asdict()} if found.approximation else {}),
-        **({"problem": heat.problem} if heat.problem else {}),
-    }
+    return [
+        o.heat().record() | (_drawn(folder, stem, o, exact, files) if moves(o.scores) else {}) for o in found
+    ]
 
 
 def _drawn(folder: Folder, stem: str, found: Occlusion, exact: bool, files: dict[str, str]) -> dict[str, Any]:

@@ -35,8 +35,6 @@ def command(
     onnxlens predict model.onnx cat.jpg --preset imagenet
     onnxlens predict squeezenet1.1-7 photos --top 3 --json
     """
-    from ...manifest import prediction
-
     lens = options.open_lens(model, quiet, **settings)
     failed = 0
     for image, ranked, error in each(images, lambda photo: lens.predict(photo, top)):
@@ -45,7 +43,7 @@ def command(
             emit(
                 {
                     "image": image,
-                    **({"predictions": [prediction(p) for p in ranked]} if ranked else {"error": error}),
+                    **({"predictions": [p.record() for p in ranked]} if ranked else {"error": error}),
                 }
             )
         elif ranked:

@@ -17,7 +17,7 @@ from ...results import finish, records
 from ..runs.run import folders_too
 
 if TYPE_CHECKING:
-    from ....models.maps.projected import Projection
+    from ....models.maps.attribution import Attribution
 
 STYLES = ("signed", "absolute", "diverging", "overlay")
 
@@ -125,7 +125,7 @@ def run(
     for target in targets:
         lens.wish(target)
 
-    def look(photo: Any) -> list[Projection]:
+    def look(photo: Any) -> list[Attribution]:
         if layer is None:
             return project(lens, photo, projector, targets or (None,))
         return project_layer(lens, photo, projector, layer, channels or (), position, top or 9)
@@ -167,26 +167,24 @@ def _refuse(
 
 
 def _written(
-    folder: Folder, stem: str, found: list[Projection], style: str, colour: str, alpha: float
+    folder: Folder, stem: str, found: list[Attribution], style: str, colour: str, alpha: float
 ) -> list[dict[str, Any]]:
     """Write the projections of one photo, and one sheet of those of several channels; the records of them."""
     from ....engine.picture import encode_png
-    from ....models.maps.projected import sheet
-    from ...manifest import projection
+    from ....models.maps.sheets import sheet
 
-    made = [projection(p) for p in found]
+    made = [p.record() for p in found]
     for p, record in zip(found, made, strict=True):
         if p.problem:
-            record["problem"] = p.problem
             continue
-        unit = str(p.channel) if p.layer is None else f"{p.layer}-{p.channel}"
+        unit = str(p.channel) if p.unit is None else f"{p.layer}-{p.channel}"
         name = folder.unique(f"{stem}-{unit}", f"-{p.method}")
         drawn = p.overlay(colour, alpha) if style == "overlay" else p.picture(style)
         record["files"] = {
             "picture": folder.write(f"{name}.png", encode_png(drawn)),
             "signal": folder.write_array(f"{name}.npy", p.signal),
         }
-    shown = [p for p in found if p.layer is not None and not p.problem]
+    shown = [p for p in found if p.unit and not p.problem]
     if len(shown) > 1:
         name = folder.unique(f"{stem}-{shown[0].layer}", f"-{shown[0].method}")
         drawn = sheet(shown, "signed" if style == "overlay" else style)
@@ -198,7 +196,7 @@ def _written(
 
 
 def _line(result: dict[str, Any], folder: Path) -> str:
-    if "target" in result:
+    if result["target"]:
         target = result["target"]
         what = f"{target['index']} {target['label']} ({said(target)})"
     else:

@@ -144,7 +144,8 @@ def occlusion(view: View) -> Panel:
 def projections(view: View) -> Panel:
     """(5) Back to the pixels: deconvnet, guided backpropagation, the gradient."""
     from ....models.attribution.projection import project, project_layer
-    from ....models.maps.projected import guided_gradcam, sheet
+    from ....models.maps.attribution import guided_gradcam
+    from ....models.maps.sheets import sheet
 
     titles, name, either = {}, "", ""
     if view.lens.has_classes:
@@ -157,7 +158,7 @@ def projections(view: View) -> Panel:
             "Guided backpropagation": guided,
             "Guided Grad-CAM": guided_gradcam(guided, heat),
         }
-        name = heat.target.label
+        name = heat.name
         either = f"{name}, or "
     figures = [Figure(p.picture(), f"{title} of {name}") for title, p in titles.items() if not p.problem]
     units = project_layer(view.lens, view.photo, "deconvnet", view.layer, top=9)
@@ -206,7 +207,7 @@ def gradcam(view: View) -> Panel:
     """(7) Grad-CAM."""
     heats = view.lens.explain(view.photo, [view.target or "top3"], layer=view.layer)
     shown = [h for h in heats if not h.problem]
-    which = heats[0].target.label if view.target else "the most probable classes"
+    which = heats[0].name if view.target else "the most probable classes"
     return Panel(
         "gradcam",
         "Grad-CAM",
@@ -215,8 +216,8 @@ def gradcam(view: View) -> Panel:
         f"sum is "
         "positive (Selvaraju et al. 2017).",
         view.command("gradcam", *(_target(view) or ["--target", "top3"]), "--layer", view.layer),
-        [Figure(h.overlay(), f"{h.target.label} {h.target.said}") for h in shown],
-        " ".join(f"{h.target.label}: {h.problem}." for h in heats if h.problem),
+        [Figure(h.overlay(), h.title) for h in shown],
+        " ".join(f"{h.name}: {h.problem}." for h in heats if h.problem),
     )
 
 
