@@ -7,8 +7,8 @@ FLOORS ?= ../onnxlens-floors
 test:
 	$(BIN)/python -m pytest
 
-test-all:
-	$(BIN)/python -m pytest -m ""
+test-all: test
+	ENV="$(ENV)" .ci/slow
 
 test-floors:
 	python3 -m venv --clear $(FLOORS)

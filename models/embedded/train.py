@@ -3,6 +3,8 @@
 The only module that needs PyTorch, the extra `reference`. The ONNX file is written from the weights, node by
 node: readable names, BatchNormalization folded into its convolution, nothing of the framework left in it.
 """
+# Only who trains has torch; the linter runs before that is installed.
+# pyright: reportMissingImports=false
 
 import argparse
 import json

@@ -86,7 +86,13 @@ def test_files_that_are_named_exist():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
-def test_ci_runs_the_command_that_the_readme_says():
+@pytest.mark.parametrize("name", ["run", "slow"])
+def test_scripts_are_well_formed(name):
+    assert subprocess.run(["bash", "-n", ROOT / ".ci" / name]).returncode == 0
+
+
+def test_ci_lints_and_then_runs_the_command_that_the_readme_says():
     script = (ROOT / ".ci/run").read_text()
-    assert "README.md" in script
-    assert subprocess.run(["bash", "-n", ROOT / ".ci/run"]).returncode == 0
+    steps = [script.index(step) for step in ("README.md", 'eval "$install"', "make lint", 'eval "$tests"')]
+    assert steps == sorted(steps)
+    assert ".ci/slow" in (ROOT / "Makefile").read_text()
