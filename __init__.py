@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from .models.features.responses import responses
     from .models.features.top import top
     from .models.features.weights import weights
+    from .models.lens import Lens
     from .models.maps.attribution import Attribution, HeatMap
     from .models.maps.prediction import Prediction
-    from .models.network.lens import Lens
     from .models.photos.photo import read_photo
     from .models.photos.preprocess import Preprocess
     from .models.report.report import report
@@ -42,7 +42,7 @@ _HOMES = {
     "Explainer": "engine.attribution.explainer",
     "Explanation": "engine.attribution.explainer",
     "HeatMap": "models.maps.attribution",
-    "Lens": "models.network.lens",
+    "Lens": "models.lens",
     "Network": "engine.runtime.network",
     "OnnxlensError": "engine.errors",
     "Prediction": "models.maps.prediction",

@@ -12,8 +12,8 @@ from ..models.network.digest import sha256
 from .console import SCHEMA
 
 if TYPE_CHECKING:
-    from ..models.network.lens import Lens
     from ..models.network.opened import Opened
+    from ..models.network.vision_model import VisionModel
 
 PACKAGES = (
     "onnxlens",
@@ -43,13 +43,13 @@ def versions() -> dict[str, str]:
 
 
 def manifest(
-    lens: Lens | Opened, command: str, arguments: dict[str, Any], results: list[dict[str, Any]]
+    lens: VisionModel | Opened, command: str, arguments: dict[str, Any], results: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The record of a run of `command` over images."""
     return {**about(lens, command, arguments), "results": results}
 
 
-def about(lens: Lens | Opened, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def about(lens: VisionModel | Opened, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """What was run with what: all of the record but the results."""
     return {
         "schema": SCHEMA,

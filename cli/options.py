@@ -14,7 +14,7 @@ from ..engine.errors import BadImage, BadRequest, NoMap, nearest
 from .console import download, note
 
 if TYPE_CHECKING:
-    from ..models.network.lens import Lens
+    from ..models.lens import Lens
 
 LENS = (
     "preset",
@@ -212,7 +212,7 @@ photos = stacked(
 
 def open_lens(model: str, quiet: bool = False, **options: Any) -> Lens:
     """The lens for a model argument, with what it runs on and where its settings come from said once."""
-    from ..models.network.lens import Lens
+    from ..models.lens import Lens
 
     with download(model) as progress:
         lens = Lens(model, progress=progress, **options)

@@ -11,7 +11,7 @@ from ..engine.errors import BadImage, NoMap
 from .console import emit, note, say
 
 if TYPE_CHECKING:
-    from ..models.network.lens import Lens
+    from ..models.lens import Lens
     from .folder import Folder
 
 T = TypeVar("T")

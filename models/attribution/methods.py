@@ -15,7 +15,7 @@ from ...engine.errors import BadRequest, nearest
 from ..maps.attribution import Attribution
 from ..maps.placement import Placement
 from ..maps.prediction import Prediction, prediction
-from ..network.lens import Lens, Target
+from ..network.vision_model import Target, VisionModel
 from ..photos.preprocess import Box
 from .occlusion import check_places, occlusions
 from .projection import project
@@ -26,7 +26,7 @@ Single = Callable[[np.ndarray], list[Attribution]]
 Batched = Callable[[Sequence[np.ndarray], np.ndarray, Sequence[Box]], list[list[Attribution]]]
 
 
-def batched(lens: Lens, method: str, targets: Sequence[Target], layer: str | None) -> Batched:
+def batched(lens: VisionModel, method: str, targets: Sequence[Target], layer: str | None) -> Batched:
     """One of EXPLAINERS for photos, inputs (N, ...) and boxes: for each photo, a map of each target.
 
     Raises BadRequest for a target or layer that is not there, before there is a photo.
@@ -56,7 +56,9 @@ def batched(lens: Lens, method: str, targets: Sequence[Target], layer: str | Non
     return find
 
 
-def single(lens: Lens, method: str, targets: Sequence[Target], layer: str | None, **patch: Any) -> Single:
+def single(
+    lens: VisionModel, method: str, targets: Sequence[Target], layer: str | None, **patch: Any
+) -> Single:
     """`occlusion` or one of the projections for one photo: what it finds for each target.
 
     `patch`: patch, stride and fill of an occlusion. Raises BadRequest as `batched` does, for a layer in a
@@ -82,7 +84,7 @@ def scaled(box: Box, photo: np.ndarray, other: np.ndarray) -> Box:
 
 
 def _explained(
-    lens: Lens, explainer: Explainer, x: np.ndarray, classes: Sequence[int] | None
+    lens: VisionModel, explainer: Explainer, x: np.ndarray, classes: Sequence[int] | None
 ) -> list[Explanation]:
     """One explanation for each input, of the predicted class or of `classes`; a fixed batch is filled up."""
     size, found = lens.together(len(x)), list[Explanation]()

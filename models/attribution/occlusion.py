@@ -15,7 +15,7 @@ from ...engine.errors import BadRequest, NoMap
 from ..maps.occluded import Approximation, Occlusion
 from ..maps.placement import Placement
 from ..maps.prediction import ranked
-from ..network.lens import Lens, Target
+from ..network.vision_model import Target, VisionModel
 from ..photos.fill import fill_named, filler
 
 PATCHES = 7  # of the default size, side by side along the input's shorter side
@@ -25,7 +25,7 @@ CHECKED = 16  # places at which an approximation is compared with the exact answ
 Pair = int | tuple[int, int]
 
 
-def places_for(lens: Lens, patch: Pair | None = None, stride: Pair | None = None) -> Places:
+def places_for(lens: VisionModel, patch: Pair | None = None, stride: Pair | None = None) -> Places:
     """Where a patch goes on a model's input; `patch` and `stride`, one number or two, in pixels of it.
 
     By default a seventh of the input's shorter side, in steps of half a patch. Raises BadRequest as
@@ -38,7 +38,7 @@ def places_for(lens: Lens, patch: Pair | None = None, stride: Pair | None = None
 
 
 def occlusion(
-    lens: Lens,
+    lens: VisionModel,
     photo: np.ndarray,
     target: Target = None,
     patch: Pair | None = None,
@@ -68,7 +68,7 @@ def occlusion(
 
 
 def occlusions(
-    lens: Lens,
+    lens: VisionModel,
     photo: np.ndarray,
     targets: Sequence[Target] = (None,),
     patch: Pair | None = None,
@@ -87,7 +87,7 @@ def occlusions(
 
 
 def _hidden(
-    lens: Lens,
+    lens: VisionModel,
     photo: np.ndarray,
     wishes: Sequence[int],
     spots: Places,
@@ -189,7 +189,7 @@ def _checked(
 
 
 def check(
-    lens: Lens, target: Target, patch: Pair | None, stride: Pair | None, fill: str, layer: str | None
+    lens: VisionModel, target: Target, patch: Pair | None, stride: Pair | None, fill: str, layer: str | None
 ) -> tuple[int, Places]:
     """The class (-1 for the predicted one) and the places that arguments of `occlusion` mean.
 
@@ -201,7 +201,9 @@ def check(
     return wish, check_places(lens, patch, stride, fill, layer)
 
 
-def check_places(lens: Lens, patch: Pair | None, stride: Pair | None, fill: str, layer: str | None) -> Places:
+def check_places(
+    lens: VisionModel, patch: Pair | None, stride: Pair | None, fill: str, layer: str | None
+) -> Places:
     """The places that arguments of `occlusion` mean. Raises BadRequest as `check` does."""
     spots = places_for(lens, patch, stride)
     fill_named(fill)

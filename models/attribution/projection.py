@@ -11,12 +11,12 @@ from ...engine.attribution.projector import Projector, Signal
 from ..maps.attribution import Attribution, Unit
 from ..maps.placement import Placement
 from ..maps.prediction import Prediction, ranked
-from ..network.lens import Lens, Target
+from ..network.vision_model import Target, VisionModel
 from ..photos.fill import filler
 from ..photos.preprocess import Box, Preprocess
 
 
-def projector_for(lens: Lens, method: str, layer: str | None = None, steps: int = STEPS) -> Projector:
+def projector_for(lens: VisionModel, method: str, layer: str | None = None, steps: int = STEPS) -> Projector:
     """A method of engine.signals, of projection.METHODS or averages.AVERAGES, compiled for a lens.
 
     The ways of integrated gradients begin at the mean image of the preprocessing; `steps` is how many inputs
@@ -30,7 +30,10 @@ def projector_for(lens: Lens, method: str, layer: str | None = None, steps: int 
 
 
 def project(
-    lens: Lens, photo: np.ndarray, method: str | Projector = "deconvnet", targets: Sequence[Target] = (None,)
+    lens: VisionModel,
+    photo: np.ndarray,
+    method: str | Projector = "deconvnet",
+    targets: Sequence[Target] = (None,),
 ) -> list[Attribution]:
     """One projection of a photo (H, W, 3) uint8 RGB for each target: a class index, a label, None for the
     predicted class, or "top3" for the three most probable ones.
@@ -49,7 +52,7 @@ def project(
 
 
 def project_layer(
-    lens: Lens,
+    lens: VisionModel,
     photo: np.ndarray,
     method: str | Projector,
     layer: str,
@@ -77,7 +80,7 @@ def project_layer(
     return [_projection(lens, photo, box, projector, s, order) for s in signals]
 
 
-def _ranked(lens: Lens, signal: Signal) -> list[Prediction]:
+def _ranked(lens: VisionModel, signal: Signal) -> list[Prediction]:
     """Every class of a model that has any, the most probable first."""
     return [] if signal.output is None else ranked(lens.readout, signal.output, lens.labels)
 
@@ -95,7 +98,12 @@ def _signals(
 
 
 def _projection(
-    lens: Lens, photo: np.ndarray, box: Box, projector: Projector, signal: Signal, order: list[Prediction]
+    lens: VisionModel,
+    photo: np.ndarray,
+    box: Box,
+    projector: Projector,
+    signal: Signal,
+    order: list[Prediction],
 ) -> Attribution:
     """The signal of a unit on a photo; `order` holds every class, of a model that has any."""
     of_class = projector.layer is None

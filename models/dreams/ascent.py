@@ -27,7 +27,7 @@ from ...engine.graph.graph import Graph, Tensor, op
 from ...engine.graph.types import is_float
 from ...engine.runtime.session import Session
 from ...kernels.climb import climb
-from ..network.lens import Lens
+from ..network.vision_model import VisionModel
 from ..photos.preprocess import Preprocess
 
 WHOLE = 2**20  # pixels of a batch that go through a network at once; beyond that, windows bound the memory
@@ -65,7 +65,7 @@ class Ascent:
 
     def __init__(
         self,
-        lens: Lens,
+        lens: VisionModel,
         text: str,
         vectors: Mapping[str, np.ndarray] | None = None,
         priors: Priors | None = None,

@@ -19,7 +19,7 @@ from ...engine.errors import NoMap
 from ...engine.picture import grid
 from ..features.top import looked_at
 from ..maps.shown import Shown
-from ..network.lens import Lens
+from ..network.vision_model import VisionModel
 from .ascent import Ascent
 from .octaves import closer, octave_sizes, resize, to_pictures, to_pixels
 
@@ -212,7 +212,7 @@ def grain(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.clip(rng.normal(GREY, GRAIN, (height, width, 3)), 0, 255).astype(np.uint8)
 
 
-def guide_features(lens: Lens, photo: np.ndarray, layer: str) -> np.ndarray:
+def guide_features(lens: VisionModel, photo: np.ndarray, layer: str) -> np.ndarray:
     """The feature vectors of a photo at every position of a layer, (K, positions) float32, for guide()."""
     graph = lens.network.graph.copy()
     name = feature_map(graph, layer).name
@@ -221,7 +221,7 @@ def guide_features(lens: Lens, photo: np.ndarray, layer: str) -> np.ndarray:
     return found.reshape(len(found), -1)
 
 
-def default_layer(lens: Lens) -> str:
+def default_layer(lens: VisionModel) -> str:
     """The feature map two thirds of the way from the image to the head: there are parts of things.
 
     Raises BadRequest where the model has no feature map.

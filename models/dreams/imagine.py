@@ -12,7 +12,7 @@ import numpy as np
 from ...engine.dreams.parameterisation import noise, to_spectrum
 from ...engine.dreams.transforms import still, wobble
 from ...engine.runtime.session import Session
-from ..network.lens import Lens
+from ..network.vision_model import VisionModel
 from .ascent import Ascent
 from .dream import Dream, Moment, Octave, Watch, number
 from .octaves import to_pictures, to_pixels
@@ -105,6 +105,6 @@ def _climb(
         state = {name: found[f"{name}/next"] for name in state}
 
 
-def as_seen(lens: Lens, photo: np.ndarray) -> np.ndarray:
+def as_seen(lens: VisionModel, photo: np.ndarray) -> np.ndarray:
     """A photo as the model sees it: the part and the size of its input, (h, w, 3) uint8."""
     return lens.preprocess.inverse(lens.preprocess(photo)[0])[0]

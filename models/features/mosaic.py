@@ -13,7 +13,7 @@ from ...engine.attribution.projector import Projector
 from ...engine.errors import BadImage
 from ...engine.picture import blank, grid
 from ..attribution.projection import in_colours
-from ..network.lens import Lens
+from ..network.vision_model import VisionModel
 from ..photos.crop import Window, cut
 from ..photos.photo import read_photo
 from ..photos.preprocess import Box
@@ -24,7 +24,7 @@ GREY = 127
 
 
 def mosaics(
-    lens: Lens,
+    lens: VisionModel,
     found: Top,
     layer: str,
     channels: Sequence[int],
@@ -54,7 +54,7 @@ def mosaics(
 
 
 def _tiles(
-    lens: Lens, projector: Projector | None, hits: Sequence[Hit], side: int
+    lens: VisionModel, projector: Projector | None, hits: Sequence[Hit], side: int
 ) -> list[tuple[np.ndarray, ...]]:
     """The tiles of some hits in one photo: its projection, if there is one, and its crop."""
     try:
@@ -79,7 +79,7 @@ def _seen(photo: np.ndarray, box: Box) -> np.ndarray:
 
 
 def _projected(
-    lens: Lens, projector: Projector, feeds: dict[str, np.ndarray], hit: Hit, side: int
+    lens: VisionModel, projector: Projector, feeds: dict[str, np.ndarray], hit: Hit, side: int
 ) -> np.ndarray:
     """What comes back from the unit of a hit to the part of the input that it sees."""
     signal = in_colours(projector(feeds, hit.channel, hit.position)[0].array, lens.preprocess)

@@ -18,7 +18,7 @@ from ...kernels.photos.normalise import normalise
 from ...kernels.photos.upsample import upsample
 from ..maps.prediction import Prediction
 from ..maps.shown import Shown
-from ..network.lens import Lens
+from ..network.vision_model import VisionModel
 from ..photos.preprocess import Box
 
 TILE = 112  # pixels of a map in a grid
@@ -107,7 +107,9 @@ class Response(Shown):
         ]
 
 
-def responses(lens: Lens, photo: np.ndarray, layers: Sequence[str] | None = None) -> Iterator[Response]:
+def responses(
+    lens: VisionModel, photo: np.ndarray, layers: Sequence[str] | None = None
+) -> Iterator[Response]:
     """The feature maps of some layers for a photo, in the order of the network.
 
     They are computed as they are asked for, a few at a time, so that all layers of a large network fit.
@@ -147,7 +149,7 @@ def responses(lens: Lens, photo: np.ndarray, layers: Sequence[str] | None = None
     )
 
 
-def chosen(lens: Lens, layers: Sequence[str] | None) -> list[str]:
+def chosen(lens: VisionModel, layers: Sequence[str] | None) -> list[str]:
     """The names of the layers that are meant, in the order of the network. Raises as `responses` does."""
     graph = lens.network.graph
     if layers:
@@ -158,7 +160,7 @@ def chosen(lens: Lens, layers: Sequence[str] | None) -> list[str]:
     return names
 
 
-def check_channels(lens: Lens, layers: Sequence[str], channels: Sequence[int] | None) -> None:
+def check_channels(lens: VisionModel, layers: Sequence[str], channels: Sequence[int] | None) -> None:
     """Raise BadRequest for a channel that one of the layers does not have."""
     known = views(lens.network.graph)
     for layer in layers:

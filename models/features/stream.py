@@ -14,7 +14,7 @@ from ...engine.errors import BadImage
 from ...engine.features.peaks import Peaks
 from ...engine.features.strongest import Strongest
 from ...engine.runtime.ahead import ahead, cores
-from ..network.lens import Lens
+from ..network.vision_model import VisionModel
 from ..photos.photo import read_photo
 from ..photos.preprocess import Box
 
@@ -24,7 +24,7 @@ Tally = Callable[..., tuple[Strongest, list[str], int]]  # as `tallied`
 
 
 def tallied(
-    lens: Lens,
+    lens: VisionModel,
     peaks: Peaks,
     paths: Iterable[str | os.PathLike[str]],
     k: int,
@@ -61,7 +61,7 @@ class Seen:
     errors: list[str]
 
     @classmethod
-    def of(cls, lens: Lens, peaks: Peaks, group: Sequence[str], buffers: deque[np.ndarray]) -> Seen:
+    def of(cls, lens: VisionModel, peaks: Peaks, group: Sequence[str], buffers: deque[np.ndarray]) -> Seen:
         """Read these photos and run them through the model; on the way they lie in one of the buffers."""
         paths, boxes, errors, batch = [], [], [], buffers.pop()
         try:
@@ -80,7 +80,7 @@ class Seen:
         return cls(paths, boxes, scores, places, errors)
 
 
-def _batches(buffer: np.ndarray, count: int, lens: Lens) -> Iterator[np.ndarray]:
+def _batches(buffer: np.ndarray, count: int, lens: VisionModel) -> Iterator[np.ndarray]:
     """The first inputs of a buffer as the model takes them; a fixed batch is filled with what lies behind."""
     size = max(1, lens.together(count))
     return (buffer[i : i + size] for i in range(0, count, size))

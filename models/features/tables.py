@@ -12,7 +12,7 @@ import numpy as np
 from ...engine.errors import BadRequest
 from ...engine.features.peaks import Peaks
 from ...engine.features.strongest import NOBODY, Strongest, merged
-from ..network.lens import Lens
+from ..network.vision_model import VisionModel
 from ..photos.preprocess import Preprocess
 from .stream import NAMED, Tally
 from .top import Top
@@ -59,7 +59,7 @@ def joined(
     """
 
     def both(
-        lens: Lens, peaks: Peaks, paths: Iterable[str], k: int, *more: Any
+        lens: VisionModel, peaks: Peaks, paths: Iterable[str], k: int, *more: Any
     ) -> tuple[Strongest, list[str], int]:
         ours = identity(lens.preprocess, peaks.rows, k)
         parts = [_decoded(name, data, ours) for name, data in files.items()]

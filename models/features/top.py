@@ -14,7 +14,7 @@ from ...engine.errors import BadRequest
 from ...engine.features.peaks import Peaks
 from ...engine.features.receptive import receptive_fields
 from ...engine.features.strongest import NOBODY, Strongest
-from ..network.lens import Lens
+from ..network.vision_model import VisionModel
 from ..photos.crop import Window, crop_of, uncut
 from ..photos.preprocess import Preprocess
 from .stream import BATCH, Tally, tallied
@@ -108,7 +108,7 @@ class Top:
 
 
 def top(
-    lens: Lens,
+    lens: VisionModel,
     paths: Iterable[str | os.PathLike[str]],
     layers: Sequence[str] = (),
     channels: Sequence[int] | None = None,
@@ -171,12 +171,12 @@ def top(
     return Top(lens.preprocess, rows, seen, table, failed, errors)
 
 
-def chosen(lens: Lens, layers: Sequence[str] = ()) -> list[str]:
+def chosen(lens: VisionModel, layers: Sequence[str] = ()) -> list[str]:
     """The feature maps that names and globs mean, the last one before the head where there are none."""
     return matching(lens.network.graph, layers) if layers else [looked_at(lens)]
 
 
-def looked_at(lens: Lens, layer: str | None = None) -> str:
+def looked_at(lens: VisionModel, layer: str | None = None) -> str:
     """The feature map to look at: the named one, or else the last one before the head.
 
     Raises BadRequest where it is not there, or there is none.

@@ -22,7 +22,7 @@ SIDE = 224  # pixels that an input is given which leaves its size open
 
 @dataclass(frozen=True)
 class Opened:
-    """A model that may be for anything: what a Lens knows of it, as far as that is known."""
+    """A model that may be for anything: what a VisionModel knows of it, as far as that is known."""
 
     path: Path
     network: Network

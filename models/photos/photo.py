@@ -138,7 +138,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
     premultiplied = header.associated or (header.kind == "TIFF" and pixels.dtype == np.uint8)
     if pixels.dtype == np.uint16:
         pixels = ((pixels + np.uint32(128)) // 257).astype(np.uint8)
-    photo = _opaque_rgb(pixels, premultiplied)
+    photo = opaque_rgb(pixels, premultiplied)
     return np.ascontiguousarray(_TURN.get(header.orientation, lambda x: x)(photo))
 
 
@@ -177,7 +177,7 @@ def _silence() -> Iterator[None]:
                 logging.setLogLevel(_silent.pop())
 
 
-def _opaque_rgb(pixels: np.ndarray, premultiplied: bool) -> np.ndarray:
+def opaque_rgb(pixels: np.ndarray, premultiplied: bool) -> np.ndarray:
     """Grey, BGR or BGRA, uint8, to RGB on white."""
     if pixels.ndim == 2:
         return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)

@@ -28,7 +28,7 @@ from ..maps.attribution import Attribution
 from ..maps.row import Row, failed, row_of
 from ..network.digest import sha256
 from ..network.labels import label_by_name
-from ..network.lens import Lens
+from ..network.vision_model import VisionModel
 from ..photos.photo import decode
 from ..photos.preprocess import Box
 from ..storage.album import safe, text
@@ -83,17 +83,17 @@ class Shot(NamedTuple):
 class Job:
     """Names of photos to rows, with the files that the rows name written before.
 
-    It holds one Lens, which several threads may use at once unless a method looks at places in turn (see
-    `serial`). `at_once` of them compute at a time; the others read, draw and write meanwhile. Of a batch
+    It holds one VisionModel, which several threads may use at once unless a method looks at places in turn
+    (see `serial`). `at_once` of them compute at a time; the others read, draw and write meanwhile. Of a batch
     `reading` photos are asked for at once: a store takes long for one, and no longer for several. Raises what
-    Lens does, and BadRequest for methods, layers and targets that are not there and for a model that is not
+    that does, and BadRequest for methods, layers and targets that are not there and for a model that is not
     the one of the spec any more.
     """
 
     def __init__(self, spec: Spec, read: Read, write: Write, at_once: int = 1, reading: int = 1):
         self.spec, self.read, self.write, self._reading = spec, read, write, reading
         self._computing = Semaphore(at_once)
-        self.lens = Lens(spec.model, provider=spec.provider, threads=spec.threads, **spec.settings)
+        self.lens = VisionModel(spec.model, provider=spec.provider, threads=spec.threads, **spec.settings)
         if sha256(self.lens.path) != spec.sha256:
             raise BadRequest(f"{spec.model} is not the model that this run was begun with")
         about = (spec.targets, spec.layer)

@@ -24,8 +24,8 @@ from onnxlens.engine.attribution.perturbation.plans import entry
 from onnxlens.engine.autodiff.gradient import backpropagate, inside
 from onnxlens.kernels.tile import tile
 from onnxlens.models.attribution.occlusion import occlusion, places_for
+from onnxlens.models.lens import Lens
 from onnxlens.models.maps.occluded import Occlusion
-from onnxlens.models.network.lens import Lens
 from onnxlens.models.photos.fill import filler
 from onnxlens.models.photos.photo import read_photo
 

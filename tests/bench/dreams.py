@@ -18,7 +18,7 @@ from onnxlens.engine.dreams.dream import Priors
 from onnxlens.engine.picture import encode_png
 from onnxlens.models.dreams.ascent import Ascent
 from onnxlens.models.dreams.imagine import VARIATION, imagine
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 
 POST = "351", "647", "310", "327", "393", "954", "701", "783"
 SQUEEZENET = "models/squeezenet1.1-caffe2-fp16.onnx"

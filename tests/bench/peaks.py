@@ -26,7 +26,7 @@ from onnxlens.engine.dreams.objective import quoted
 from onnxlens.engine.runtime.network import Network
 from onnxlens.models.dreams.ascent import Ascent
 from onnxlens.models.dreams.dream import default_layer, dream
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 
 IMAGE = np.random.default_rng(0).standard_normal((1, 3, 224, 224), np.float32)
 

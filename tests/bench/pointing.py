@@ -21,8 +21,8 @@ from onnxlens.engine.metrics import pointing
 from onnxlens.models.attribution.occlusion import occlusion
 from onnxlens.models.attribution.projection import project, projector_for
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
+from onnxlens.models.lens import Lens
 from onnxlens.models.maps.attribution import guided_gradcam
-from onnxlens.models.network.lens import Lens
 
 Heat = Callable[[np.ndarray], np.ndarray]  # from a photo to the map of its predicted class, on its pixels
 

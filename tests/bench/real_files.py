@@ -40,7 +40,7 @@ from drawings import picture
 from packages import Packaged, fetched
 from page import ROOT, machine
 
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.photos.presets import OPTIONS
 
 LIST = Path(__file__).with_suffix(".toml")

@@ -30,7 +30,7 @@ from onnxlens.models.attribution.occlusion import occlusion as occlude
 from onnxlens.models.dreams.ascent import Ascent, entered
 from onnxlens.models.dreams.dream import default_layer
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 
 SIDE, PATCH, STRIDE = 224, 16, 8
 COARSE = 16  # the stride at which what takes the same time at every position is measured, and scaled up

@@ -33,8 +33,8 @@ from onnxlens.cli.commands.runs.running import perform
 from onnxlens.engine.picture import shrunk
 from onnxlens.engine.runtime.ahead import cores
 from onnxlens.models.attribution.methods import batched
+from onnxlens.models.lens import Lens
 from onnxlens.models.maps.row import row_of
-from onnxlens.models.network.lens import Lens
 from onnxlens.models.photos.photo import decode, read_file, read_photo
 from onnxlens.models.runs.job import PICTURES, Job
 from onnxlens.models.storage.album import album

@@ -31,7 +31,7 @@ from onnxlens.engine.runtime.ahead import cores
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.features.stream import BATCH, tallied
 from onnxlens.models.features.top import chosen, top
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.photos.photo import read_photo
 from onnxlens.models.storage.album import photos
 

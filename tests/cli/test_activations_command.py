@@ -9,7 +9,7 @@ import pytest
 from oracles.toys import HEAD, UNIT, build, colours
 
 from onnxlens.models.features.responses import responses, strip
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.photos.photo import read_photo
 
 

@@ -19,8 +19,8 @@ import pytest
 from oracles.toys import COLOURS, UNIT, blob, build, colours
 
 from onnxlens.cli import COMMANDS, group, options
+from onnxlens.models.lens import Lens
 from onnxlens.models.network import zoo
-from onnxlens.models.network.lens import Lens
 
 HEAVY = {"numpy", "onnx", "onnxruntime", "numba", "cv2", "torch", "rich", "requests"}
 

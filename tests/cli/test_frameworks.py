@@ -8,7 +8,7 @@ from oracles import frameworks
 
 from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.runtime.network import Network
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.photos.photo import read_photo
 
 pytestmark = pytest.mark.reference

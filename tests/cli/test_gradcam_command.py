@@ -11,7 +11,7 @@ import onnx
 import pytest
 from oracles.toys import SIDE, UNIT, blob, colours
 
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.photos.photo import read_photo
 from onnxlens.models.photos.preprocess import Preprocess
 

@@ -10,7 +10,7 @@ from oracles.toys import SIDE, build
 from onnxlens.models.attribution.occlusion import occlusion
 from onnxlens.models.attribution.panels import PANELS, panel, sheet
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.photos.photo import read_photo
 
 

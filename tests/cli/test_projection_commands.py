@@ -9,7 +9,7 @@ import pytest
 from oracles.toys import colours
 
 from onnxlens.models.attribution.projection import project, project_layer, projector_for
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.photos.photo import read_photo
 from onnxlens.models.photos.preprocess import Preprocess
 

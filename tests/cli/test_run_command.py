@@ -15,7 +15,7 @@ import pytest
 from oracles.runs import bomb, manifest, rows, table, tree
 from oracles.toys import blob
 
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.photos.photo import read_photo
 
 

@@ -23,7 +23,7 @@ from onnxlens.engine.errors import BadModel
 from onnxlens.engine.runtime.network import Network
 from onnxlens.models import embedded
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.photos.photo import read_photo
 
 tool = pytest.importorskip("onnxruntime.quantization")

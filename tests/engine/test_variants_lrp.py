@@ -21,7 +21,7 @@ from onnxlens.engine.autodiff.variants import (
 )
 from onnxlens.models import embedded
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.photos.photo import read_photo
 
 RNG = np.random.default_rng(11)

@@ -39,8 +39,8 @@ def test_the_reader_of_imports_reads_them():
     found = names(ROOT / "engine/attribution/gradcam.py")
     assert {"onnxlens.engine.autodiff.gradient", "onnxlens.engine.graph.graph"} <= found
     assert "onnxlens.cli.options" in names(ROOT / "cli/commands/photos/gradcam.py")
-    assert "onnxlens.models.network.lens" in names(ROOT / "cli/options.py")
-    assert "onnxlens.models.network.zoo" in names(ROOT / "models/network/lens.py")
+    assert "onnxlens.models.lens" in names(ROOT / "cli/options.py")
+    assert "onnxlens.models.network.zoo" in names(ROOT / "models/network/vision_model.py")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())

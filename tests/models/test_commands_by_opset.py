@@ -20,7 +20,7 @@ from onnxlens.models.dreams.imagine import imagine
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.features.responses import responses
 from onnxlens.models.features.top import top
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 
 PHOTO = scene(TEST_SEEDS[0]).image
 ARGUMENTS = {

@@ -13,7 +13,7 @@ from onnxlens.engine.errors import BadModel, BadRequest
 from onnxlens.engine.runtime.network import Network
 from onnxlens.models.attribution.occlusion import occlusion
 from onnxlens.models.dreams.ascent import Ascent
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.network.opened import SIDE, open_network
 from onnxlens.models.photos.preprocess import Preprocess
 

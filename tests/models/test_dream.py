@@ -18,7 +18,7 @@ from onnxlens.models.dreams.dream import Dream, default_layer, dream, film, grai
 from onnxlens.models.dreams.imagine import VARIATION, imagine
 from onnxlens.models.dreams.octaves import closer, octave_sizes, resize, to_pictures, within
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.photos.preprocess import Preprocess
 
 

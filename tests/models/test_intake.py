@@ -7,7 +7,7 @@ import pytest
 from oracles.toys import UNIT, colours, metadata_of
 
 from onnxlens.engine.errors import BadRequest
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.network.opened import open_network
 from onnxlens.models.photos.preprocess import Preprocess
 

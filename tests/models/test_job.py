@@ -15,10 +15,10 @@ from oracles.toys import UNIT, blob, colours
 
 from onnxlens.engine.errors import BadImage, BadRequest, NoMap
 from onnxlens.engine.runtime.ahead import BATCH
+from onnxlens.models.lens import Lens
 from onnxlens.models.maps.row import FIELDS, statistics
 from onnxlens.models.network.digest import sha256
 from onnxlens.models.network.labels import label_by_name
-from onnxlens.models.network.lens import Lens
 from onnxlens.models.runs.job import Job, Spec
 
 

@@ -14,7 +14,7 @@ from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.runtime.network import Network
 from onnxlens.models.features.responses import TILE, responses, strip
 from onnxlens.models.features.weights import Weights, chosen, weights
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.network.opened import open_network
 from onnxlens.models.photos.photo import read_photo
 from onnxlens.models.photos.preprocess import Preprocess

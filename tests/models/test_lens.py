@@ -14,8 +14,8 @@ from onnxlens.engine.errors import BadModel, BadRequest, NoMap, NoRule
 from onnxlens.models.attribution.occlusion import occlusion
 from onnxlens.models.dreams.ascent import Ascent
 from onnxlens.models.features.responses import responses
+from onnxlens.models.lens import Lens
 from onnxlens.models.network.labels import class_named
-from onnxlens.models.network.lens import Lens
 from onnxlens.models.network.sidecar import LABELS_KEY
 from onnxlens.models.network.zoo import EMBEDDED, resolve
 from onnxlens.models.photos.preprocess import Preprocess

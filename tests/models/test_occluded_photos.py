@@ -10,9 +10,9 @@ from onnxlens.engine.metrics import pointing
 from onnxlens.models.attribution.occlusion import occlusion, occlusions
 from onnxlens.models.attribution.panels import PANELS, class_colours, panel, sheet
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
+from onnxlens.models.lens import Lens
 from onnxlens.models.maps.occluded import moves
 from onnxlens.models.maps.placement import Placement
-from onnxlens.models.network.lens import Lens
 from onnxlens.models.photos.preprocess import Preprocess
 
 

@@ -15,8 +15,8 @@ from onnxlens.engine.attribution.projection import METHODS
 from onnxlens.engine.attribution.projector import Projector
 from onnxlens.engine.errors import BadRequest, NoMap
 from onnxlens.models.attribution.projection import project, project_layer
+from onnxlens.models.lens import Lens
 from onnxlens.models.maps.attribution import STYLES, guided_gradcam
-from onnxlens.models.network.lens import Lens
 from onnxlens.models.photos.crop import cut
 from onnxlens.models.photos.photo import read_photo
 from onnxlens.models.photos.preprocess import Preprocess

@@ -16,7 +16,7 @@ from onnxlens.engine.errors import BadRequest
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.features.mosaic import mosaics, window_of
 from onnxlens.models.features.top import top
-from onnxlens.models.network.lens import Lens
+from onnxlens.models.lens import Lens
 from onnxlens.models.photos.crop import crop_of, uncut
 from onnxlens.models.photos.photo import read_photo
 from onnxlens.models.storage.album import photos

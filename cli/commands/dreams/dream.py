@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ....models.dreams.dream import Dream, Moment
-    from ....models.network.lens import Lens
+    from ....models.lens import Lens
 
 THUMBNAIL = 384  # pixels of the longer side, where several starts are compared
 NOISE = "noise"  # what a dream is called that starts from no photo

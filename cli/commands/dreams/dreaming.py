@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ....models.dreams.ascent import Ascent
     from ....models.dreams.dream import Dream, Watch
-    from ....models.network.lens import Lens
+    from ....models.network.vision_model import VisionModel
 
 MOST_NUMBERS = 2**20  # of a vector in a file
 MOST_SIDE = 2048  # pixels, where nobody says how many
@@ -97,7 +97,7 @@ climbs = options.stacked(
 )
 
 
-def wished(lens: Lens, given: dict[str, Any]) -> str:
+def wished(lens: VisionModel, given: dict[str, Any]) -> str:
     """The objective that the options say, by default a layer's own. BadRequest where they say several."""
     from ....engine.dreams.objective import quoted
     from ....models.dreams.dream import default_layer
@@ -119,7 +119,7 @@ def wished(lens: Lens, given: dict[str, Any]) -> str:
     return f"guide({layer}, guide)" if given["guide"] else f"layer({layer})"
 
 
-def ascent(lens: Lens, given: dict[str, Any], fourier: bool) -> Ascent:
+def ascent(lens: VisionModel, given: dict[str, Any], fourier: bool) -> Ascent:
     """What is climbed; the vectors and the guide that the objective names are read for it."""
     from ....engine.dreams.dream import Priors
     from ....engine.dreams.objective import parse
@@ -164,7 +164,7 @@ def climber(given: dict[str, Any], fourier: bool) -> Callable[[Ascent, np.ndarra
     return climb
 
 
-def started(lens: Lens, photo: np.ndarray | None, given: dict[str, Any]) -> np.ndarray:
+def started(lens: VisionModel, photo: np.ndarray | None, given: dict[str, Any]) -> np.ndarray:
     """The photo, or grey noise, at the size at which it is climbed. BadRequest for too large a batch."""
     from ....models.dreams.dream import grain
     from ....models.dreams.octaves import within

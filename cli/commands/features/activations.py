@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ....models.features.responses import Response
+    from ....models.lens import Lens
     from ....models.maps.prediction import Prediction
-    from ....models.network.lens import Lens
 
 LAID_OVER = 8  # channels over the photo
 

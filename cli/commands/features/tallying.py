@@ -13,7 +13,7 @@ from ..runs.cluster import TOGETHER, Words, connected, found, names_in, needs_of
 if TYPE_CHECKING:
     from ....engine.features.peaks import Peaks
     from ....engine.features.strongest import Strongest
-    from ....models.network.lens import Lens
+    from ....models.lens import Lens
 
 
 class Looker:
@@ -23,7 +23,7 @@ class Looker:
         import cv2
 
         from ....engine.features.peaks import Peaks
-        from ....models.network.lens import Lens
+        from ....models.lens import Lens
 
         cv2.setNumThreads(1)
         with suppress(OSError):  # relative names are below the folder of who asks

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ....engine.attribution.projector import Projector
     from ....models.features.stream import Tally
     from ....models.features.top import Hit, Top
-    from ....models.network.lens import Lens
+    from ....models.lens import Lens
 
 TABLE = "top.npz"
 SHOWN = 16  # channels of a layer, where none are named, and on one page

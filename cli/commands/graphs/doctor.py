@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ....engine.autodiff.doctor import Finding
-    from ....models.network.lens import Lens
+    from ....models.lens import Lens
 
 SAID = {
     "open": "gradients lead from {of} to {wrt}",

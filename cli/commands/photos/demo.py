@@ -15,8 +15,8 @@ from .look import line, look
 from .ways import View
 
 if TYPE_CHECKING:
+    from ....models.lens import Lens
     from ....models.maps.attribution import Attribution
-    from ....models.network.lens import Lens
 
 SIDE = 288  # pixels of a drawn scene; the model sees 96
 SHOWN = 3  # of the scenes, the one that has a page

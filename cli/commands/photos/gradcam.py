@@ -18,8 +18,8 @@ from ..runs.run import folders_too
 
 if TYPE_CHECKING:
     from ....engine.attribution.projector import Projector
+    from ....models.lens import Lens
     from ....models.maps.attribution import Attribution
-    from ....models.network.lens import Lens
 
 
 @options.command("gradcam")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ....models.features.top import Top
-    from ....models.network.lens import Lens
+    from ....models.lens import Lens
 
 SHOWN = 12  # channels in a panel
 KERNELS = 64

@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 
 from ...engine.anatomy.readouts import Readout, readout
-from ...engine.attribution.explainer import Explainer, Explanation
+from ...engine.attribution.explainer import Explainer
 from ...engine.errors import BadRequest, NoMap, nearest
 from ...engine.graph.file import read_model
 from ...engine.graph.types import is_float
 from ...engine.runtime.ahead import BATCH
 from ...engine.runtime.network import Network
-from ..maps.attribution import Attribution
-from ..maps.placement import Placement
 from ..maps.prediction import Prediction, ranked
 from ..photos.preprocess import Box, Preprocess
 from ..photos.presets import Said
@@ -30,18 +28,12 @@ from .sidecar import Sidecar, find
 Target = int | str | None
 
 
-class Lens:
-    """A model that takes photos, the way they go into it, and what it says of them.
+class VisionModel:
+    """A model that takes photos, the way they go into it, and what it answers; arguments as of a Lens.
 
-    `model`: a path, a name of the zoo, or "scenes", the model of the package. How photos go in and what
-    the classes are called is read from inside or beside the file where it stands there; `preset` (a name
-    of PRESETS, fields of a Preprocess with such a name under "preset", or a whole Preprocess), `size` (h, w),
-    `layout` ("nchw", "nhwc") and `labels` (a list or a label file) say it otherwise. Which output holds the
-    classes, and whether one of them is right ("classes") or each by itself ("labels"), is read from the graph
-    (engine/anatomy/readouts.py); `output` and `readout` say it otherwise. `provider`, `threads`: see Network.
-
-    Raises BadModel for a file that takes no photos, and BadRequest with a question where the preprocessing
-    cannot be known. A model without classes opens as any other: only what needs a class refuses it.
+    How photos go in and what the classes are called is read from inside or beside the file where it stands
+    there, and which output holds the classes from the graph (engine/anatomy/readouts.py); what is given says
+    it otherwise. A model without classes opens as any other: only what needs a class refuses it.
     """
 
     def __init__(
@@ -138,8 +130,6 @@ class Lens:
         """How many of `count` inputs are best computed in one run: a fixed batch as it is, on a CPU few."""
         return self._fixed or (min(count, BATCH) if self.network.provider == "cpu" else count)
 
-    # -- looking ---------------------------------------------------------------------------------------
-
     def predict(self, photo: np.ndarray, top: int = 5) -> list[Prediction]:
         """The `top` most probable classes of a photo, (H, W, 3) uint8 RGB, best first.
 
@@ -154,41 +144,6 @@ class Lens:
             raise NoMap(f"output {name!r} is not a number (NaN); `onnxlens gradcam` finds where that begins")
         return best
 
-    def gradcam(self, photo: np.ndarray, target: Target = None, layer: str | None = None) -> Attribution:
-        """Grad-CAM of a photo (H, W, 3) uint8 for a class: index, label or None for the predicted one."""
-        return self.explain(photo, [target], layer=layer)[0]
-
-    def explain(
-        self,
-        photo: np.ndarray,
-        targets: Sequence[Target] = (None,),
-        method: str = "gradcam",
-        layer: str | Sequence[str] | None = None,
-    ) -> list[Attribution]:
-        """One map of a photo for each target: a class index, a label, None for the predicted class, or
-        "top3" for the three most probable ones. For several layers, a map of each layer for each target.
-
-        `photo` is (H, W, 3) uint8 RGB. Raises BadRequest for a class, method or layer that is not there, with
-        the nearest names.
-        """
-        explainer = self.explainer(method, layer)
-        feeds, box = self.feeds(photo)
-        wished = [self.wish(t) for t in targets]
-        count = len(explainer.layers)
-        first = explainer(feeds)[:count]
-        order = ranked(self.readout, first[0].output, self.labels)
-        classes = [c for w in wished for c in ([p.index for p in order[:-w]] if w < 0 else [w])]
-        found = {first[0].target: first}
-        for index in dict.fromkeys(classes):
-            if index not in found:
-                found[index] = explainer(feeds, index)[:count]
-        by_index = {p.index: p for p in order}
-        return [
-            self._heat_map(photo, box, explanation, by_index[c], order[:5], method)
-            for c in dict.fromkeys(classes)
-            for explanation in found[c]
-        ]
-
     def feeds(self, photo: np.ndarray) -> tuple[dict[str, np.ndarray], Box]:
         """A photo (H, W, 3) uint8 RGB as the model takes it, and the part of it that the input covers.
 
@@ -196,28 +151,6 @@ class Lens:
         """
         x, box = self.preprocess(photo)
         return {self.input: np.repeat(x, self.batch, 0)}, box
-
-    @staticmethod
-    def _heat_map(
-        photo: np.ndarray,
-        box: Box,
-        explanation: Explanation,
-        target: Prediction,
-        predictions: list[Prediction],
-        method: str,
-    ) -> Attribution:
-        return Attribution(
-            photo=photo,
-            values=explanation.map,
-            place=Placement(box),
-            at=explanation.layer,
-            target=target,
-            score=explanation.score,
-            predictions=predictions,
-            method=method,
-            layer=explanation.layer,
-            problem=explanation.problem,
-        )
 
     def explainer(self, method: str = "gradcam", layer: str | Sequence[str] | None = None) -> Explainer:
         """The compiled explainer for a layer, or for several; made once."""
