@@ -24,6 +24,7 @@ from onnxlens.engine.graph.graph import Graph, op
 from onnxlens.engine.runtime.chain import Chain
 from onnxlens.engine.runtime.network import Network
 from onnxlens.engine.runtime.optimise import optimised
+from onnxlens.engine.runtime.rewrites import REWRITES
 from onnxlens.engine.runtime.session import Session
 from onnxlens.models import embedded
 
@@ -127,6 +128,12 @@ def test_gradients_of_the_parameters_are_still_there():
     compare(training_graph(source, wrt=["x", "w", *parameters]))
 
 
+def test_products_of_weights_are_made_once():
+    body = "(float[1,4,6,6] x) => (float[1,8,6,6] y) { y = Conv<kernel_shape=[1,1]>(x, w) }"
+    graph = training_graph(model(body, w=drawn(8, 4, 1, 1)), rules="lrp-w-square")
+    assert operators(graph)["Mul"] > operators(compare(graph, exact="y"))["Mul"]
+
+
 # -- gates and pools ---------------------------------------------------------------------------------------
 
 
@@ -226,6 +233,18 @@ def test_a_joined_gradient_is_made_in_parts():
     assert count["Split"] == count["ConvTranspose"] == 0
 
 
+def test_a_sum_has_all_its_parts_in_blocks():
+    body = """(float[N,4,6,6] x) => (float[N,16,1,1] y) {
+        a = Conv(x, w)  b = Relu(a)  c = Conv(b, u)  d = Relu(c)
+        e = Add(b, d)  y = GlobalAveragePool(e)
+    }"""
+    graph = training_graph(model(body, w=drawn(16, 4, 1, 1), u=drawn(16, 16, 1, 1)))
+    count = operators(compare(graph, exact="y"))
+    assert (
+        operators(graph)["AveragePool"] == 0 < count["AveragePool"]
+    )  # of one pixel, which does nothing else
+
+
 # -- one class ---------------------------------------------------------------------------------------------
 
 
@@ -320,6 +339,31 @@ def test_grad_cam_before_dense_layers_has_no_map_of_gradients(dense, pool):
 
 
 # -- whole models ------------------------------------------------------------------------------------------
+
+
+def test_every_rewrite_applies_in_one_of_these(monkeypatch):
+    applied = set()
+
+    def seen(name, rewrite):
+        def run(graph, node):
+            if (found := rewrite(graph, node)) is not None:
+                applied.add(name)
+            return found
+
+        return run
+
+    for name, rewrite in list(REWRITES.items()):
+        monkeypatch.setitem(REWRITES, name, seen(name, rewrite))
+    test_the_factors_of_a_normalisation_go_into_the_kernel(1)
+    test_products_of_weights_are_made_once()
+    test_gates_are_exact("Relu(a)", "gradient")
+    test_pools_run_as_kernels("kernel_shape=[2,2], strides=[2,2]", False, True)
+    test_a_joined_gradient_is_made_in_parts()
+    for head in HEADS:
+        test_of_the_weights_of_the_classes_one_row_is_read(head, "joined")
+    test_grad_cam_behind_a_linear_head_has_no_map_of_gradients("gemm")
+    test_a_sum_has_all_its_parts_in_blocks()
+    assert REWRITES.keys() - applied == set()
 
 
 def test_the_models_own_nodes_stay():
