@@ -73,7 +73,7 @@ class Lens(VisionModel):
     --------
     >>> lens = onnxlens.Lens("scenes")
     >>> lens.predict("cat.jpg", top=1)[0].label
-    'apple'
+    'cat'
     >>> lens.gradcam("cat.jpg").map.shape
     (12, 12)
     """

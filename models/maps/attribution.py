@@ -44,6 +44,14 @@ class Attribution(Shown):
     one that the method looked at, if it did at one. `score` is the class's before a softmax, or the unit's
     value; `predictions` the most probable classes, best first. `problem` says why there is nothing to draw,
     `note` what is to be known of the method in this network, `extras` what only some methods give.
+
+    Examples
+    --------
+    >>> heat = onnxlens.Lens("scenes").gradcam(onnxlens.read_photo("cat.jpg"))
+    >>> heat.name, heat.at, heat.values.shape
+    ('cat', 'relu5', (12, 12))
+    >>> heat.at_photo().shape, heat.overlay().shape
+    ((288, 288), (288, 288, 3))
     """
 
     photo: np.ndarray

@@ -18,6 +18,12 @@ class Prediction:
 
     Where the model gives no probabilities (an embedding, a regression) that is None, and `value` is the
     number that it gives.
+
+    Examples
+    --------
+    >>> best = onnxlens.Lens("scenes").predict(onnxlens.read_photo("cat.jpg"))[0]
+    >>> best.index, best.label, best.said
+    (3, 'cat', '0.980')
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""How soon and how exactly occlusion's approximations answer, and why no other could be much sooner.
+"""How fast and how exact occlusion's approximations are, and why no other could be much faster.
 
 python tests/bench/approximations.py MODEL PHOTO... [--preset NAME] [--patch N] [--stride N] [--threads N]
 
@@ -50,7 +50,7 @@ def main(
     ways: dict[str, dict[str, float | bool]] = {f"narrow {share}": {"narrow": share} for share in SHARES}
     ways |= {"coarse": {"coarse": True}}
     off: dict[str, list[float]] = {}
-    sooner: dict[str, list[float]] = {}
+    faster: dict[str, list[float]] = {}
     for path in photos:
         photo = read_photo(path)
 
@@ -63,13 +63,13 @@ def main(
         for name, how in ways.items():
             near = look(**how)
             off.setdefault(name, []).append(float(np.abs(near.scores - exact.scores).max()) / spread)
-            sooner.setdefault(name, []).append(plain / seconds(lambda how=how: look(**how)))
+            faster.setdefault(name, []).append(plain / seconds(lambda how=how: look(**how)))
         every = filled(exact.scores) - exact.scores
         off.setdefault("every second place, filled in", []).append(float(np.abs(every).max()) / spread)
         for name, apart in straight(lens, photo, exact, spots).items():
             off.setdefault(f"a straight line from {name}", []).append(apart / spread)
     for name, found in off.items():
-        gain = f"{np.median(sooner[name]):.2f} times as soon, " if name in sooner else ""
+        gain = f"{np.median(faster[name]):.2f} times as fast, " if name in faster else ""
         print(f"{name}: {gain}off by {min(found):.1%} to {max(found):.1%} of the range")
 
 
