@@ -54,10 +54,14 @@ class Lens(VisionModel):
         "nchw" or "nhwc".
     labels
         Names of the classes, or a file of them.
-    output, readout
-        Which output holds the classes, and whether one of them is right ("classes"), each by itself
-        ("labels") or none ("values"); read from the graph by default.
-    provider, threads
+    output
+        Which output of the model holds the classes; read from the graph by default.
+    readout
+        Whether one of them is right ("classes"), each by itself ("labels") or none ("values"); read from the
+        graph by default.
+    provider
+        As of a Network.
+    threads
         As of a Network.
     progress
         Called with the bytes done and in all, where a model of the zoo has to be brought.
