@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-SKIPPED = {"seconds", "time", "versions"}  # what is another in every run, or in every version
+SKIPPED = {"seconds", "time", "versions", "schema"}  # another in every run, or in every version
 OWN = "ONNXLENS"  # stands for the folder of the version, wherever a text names it
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 PROGRESS = re.compile(r"^\d+ of \d+ .* left$")
@@ -141,8 +141,15 @@ def compare(here: Made, there: Made) -> Differences:
     code = here.values["exit code"]
     told = [f"both end with {code}"] if code == there.values["exit code"] != "0" else []
     told += [f"{name}: {_apart(there.folder / name, here.folder / name)}" for name in files.different]
-    told += [f"{place}: {there.values[place]} -> {here.values[place]}" for place in values.different]
+    for first, more in firsts(values.different):
+        told.append(f"{first}: {there.values[first]} -> {here.values[first]}{more}")
     return Differences(files, values, renamed, lines, changed, numbers, told)
+
+
+def firsts(places: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The first place of each field, and how often the field stands elsewhere, in words."""
+    for same in _fields(places, {place: place for place in places}).values():
+        yield same[0], f" (and {len(same) - 1} more)" if same[1:] else ""
 
 
 def _counted(here: Mapping[str, str], there: Mapping[str, str]) -> Count:

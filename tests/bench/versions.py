@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-from differences import Differences, Made, compare, read
+from differences import Differences, Made, compare, firsts, read
 from page import ROOT
 from top import draw
 from turns import COMMANDS, ENTRIES, in_turns, served, started
@@ -239,8 +239,8 @@ def told(found: Differences) -> Iterator[str]:
         "": found.told,
         "new file ": found.files.here,
         "lost file ": found.files.there,
-        "new ": list(dict.fromkeys(found.values.here)),
-        "lost ": list(dict.fromkeys(found.values.there)),
+        "new ": [place + more for place, more in firsts(found.values.here)],
+        "lost ": [place + more for place, more in firsts(found.values.there)],
         "renamed ": [f"{old} -> {new}" for new, old in found.renamed],
         "text ": found.changed,
     }
