@@ -12,6 +12,7 @@ from functools import cache
 import click
 
 from ..engine.errors import OnnxlensError
+from ..host import own_process
 from . import options
 from .completing import offering
 from .settings import dressed
@@ -92,6 +93,7 @@ def group() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code; errors are one line on stderr."""
+    own_process()
     args = list(sys.argv[1:] if args is None else args)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no error

@@ -85,16 +85,13 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def write_together(files: Mapping[Path, Iterable[bytes | memoryview]]) -> None:
     """Write files piece by piece under temporary names; when all are whole, rename them in this order."""
-    umask = os.umask(0)
-    os.umask(umask)
     unfinished: dict[Path, Path] = {}
     try:
         for path, pieces in files.items():
-            handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-            unfinished[path] = Path(name)
-            with os.fdopen(handle, "wb") as file:
+            name = path.with_name(f".{path.name[:40]}.{os.urandom(8).hex()}")
+            with name.open("xb") as file:  # with the rights that the process gives to its files
+                unfinished[path] = name
                 file.writelines(pieces)
-            Path(name).chmod(0o666 & ~umask)
         for path, name in unfinished.items():
             name.replace(path)
     except BaseException:

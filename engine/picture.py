@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
 
+from ..host import cv2
 from ..kernels.photos import overlay as kernel
 from ..kernels.photos.lay import lay
 from .errors import BadRequest, nearest

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from numba import njit, types
-from numba.core import config
 
-from .home import cache_folder
+from ..host import kernels_kept
 
 
 def compiled(*arguments: types.Type) -> Callable[[Callable[..., None]], Callable[..., Any]]:
@@ -23,28 +21,12 @@ def compiled(*arguments: types.Type) -> Callable[[Callable[..., None]], Callable
     def decorate(function: Callable[..., None]) -> Callable[..., Any]:
         signature = types.void(*arguments)
         try:
-            with _own_folder():
+            with kernels_kept():
                 return njit(signature, cache=True, nogil=True)(function)
         except RuntimeError:  # no folder for the cache can be written, as in a locked-down container
             return njit(signature, nogil=True)(function)
 
     return decorate
-
-
-@contextmanager
-def _own_folder() -> Iterator[None]:
-    """Kernels that are made here are kept in the user's cache folder (or in NUMBA_CACHE_DIR).
-
-    Beside the source, where numba would put them, they outlive `pip uninstall`: what is left of the package's
-    folder then hides an editable install of the same name.
-    """
-    settings = config.__dict__  # which numba fills in as it starts
-    before = settings["CACHE_DIR"]
-    settings["CACHE_DIR"] = before or str(cache_folder() / "kernels")
-    try:
-        yield
-    finally:
-        settings["CACHE_DIR"] = before
 
 
 def view(dtype: types.Type, axes: int) -> types.Array:

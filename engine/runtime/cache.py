@@ -27,23 +27,16 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, TensorProto, helper
 
-from ...kernels.home import cache_folder
+from ...host import cache_folder, cache_size
 from ..graph.external import is_external, place_of
 from ..graph.graph import Graph
 from ..graph.nodes import reads
 from .provider import RUNTIME
 
-SIZE = 1000  # MB that all entries may take
-SHARE = 4  # of which one takes at most this part
+SHARE = 4  # of the cache that one entry takes at most, one part in so many
 STALE = 3600  # seconds after which what another process left unfinished is removed
 CHUNK = 2**22
 GRAPH, SUMS = "graph.onnx", "sums.json"
-
-
-def room() -> int:
-    """The bytes that all entries may take: $ONNXLENS_CACHE_SIZE in MB. 0 turns the cache off."""
-    text = os.environ.get("ONNXLENS_CACHE_SIZE", "")
-    return 10**6 * (int(text) if text.isdecimal() else SIZE)
 
 
 def folder() -> Path:
@@ -62,7 +55,7 @@ def pays(graph: Graph, outputs: Sequence[str]) -> bool:
     sizes = {name: _length(t) for name, t in graph.constants.items() if name in used}
     kernels = {n.input[1] for n in nodes if n.op_type in ("Conv", "ConvTranspose")}
     held = sum(sizes.values())
-    return 2 * held * SHARE <= room() and 2 * sum(sizes.get(k, 0) for k in kernels) >= held
+    return 2 * held * SHARE <= cache_size() and 2 * sum(sizes.get(k, 0) for k in kernels) >= held
 
 
 def key_of_graph(graph: Graph, outputs: Sequence[str]) -> str:
@@ -140,7 +133,7 @@ def made(key: str, graph: Graph, outputs: Sequence[str]) -> Iterator[Path | None
                 (place / GRAPH).write_bytes(_light(graph, outputs).SerializeToString())
                 sums = {p.name: _sum(p) for p in sorted(place.iterdir())}
                 (place / SUMS).write_text(json.dumps(sums), encoding="utf-8")
-                if sum(size for size, _ in sums.values()) * SHARE <= room():
+                if sum(size for size, _ in sums.values()) * SHARE <= cache_size():
                     place.rename(folder() / key)
                     _bound()
     finally:
@@ -159,7 +152,7 @@ def _sum(path: Path) -> list[int]:
 
 def _bound() -> None:
     """Remove what has not been used for longest, until the rest has room."""
-    left, now = room(), time.time()
+    left, now = cache_size(), time.time()
     entries = sorted(((p.stat().st_mtime, p) for p in folder().iterdir()), reverse=True)
     for used, entry in entries:
         unfinished = entry.name.startswith("new-")

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import io
 import sys
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
-import onnxruntime
 from onnx import TensorProto, defs, helper
 
+from ...host import onnxruntime, unprinted
 from ..errors import BadRequest, Unavailable, nearest
 
 RUNTIME = f"{onnxruntime.__version__} {onnxruntime.get_build_info()}"
@@ -91,7 +90,7 @@ def _no_driver() -> str:
 
 def _no_library(provider: str) -> str:
     """Why the provider's shared library does not load; empty when it does."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    with unprinted():
         onnxruntime.preload_dlls()
     folder = Path(onnxruntime.__file__).parent / "capi"
     pattern = "onnxruntime_providers_{}.dll" if sys.platform == "win32" else "libonnxruntime_providers_{}.so"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from onnx import ModelProto, TensorProto, helper
 
+from ...host import onnxruntime, shared_memory, trim
 from ..errors import BadModel, BadRequest, CannotRun, OnnxlensError
 from ..graph.external import is_external, place_of, set_place, size_of
 from ..graph.graph import Graph, Tensor
@@ -34,7 +31,6 @@ _EFFORTS = [
     *_AS_IT_IS,
 ]
 _TWO_BITS = {TensorProto.INT2, TensorProto.UINT2}
-onnxruntime.set_default_logger_severity(4)  # what goes wrong is said by the exception
 
 
 class Session:
@@ -84,7 +80,7 @@ class Session:
             self._session = _loaded(source, options, names, efforts)
         except Exception as error:  # the binding raises kinds of its own
             raise BadModel(_why_not_loaded(graph, error)) from error
-        _trim()
+        trim()  # building it needed 40 MB for VGG
         if self._session.get_providers()[0] != names[0]:
             raise OnnxlensError(f"ONNX Runtime did not take {self.provider}; `onnxlens doctor` may say more")
 
@@ -170,7 +166,7 @@ def _options(provider: str, threads: int | None) -> onnxruntime.SessionOptions:
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if provider == "cpu":
-        _one_arena()
+        shared_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
     return options
 
@@ -221,26 +217,6 @@ def _weights_beside(
     if root:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", root)
     return held
-
-
-@cache
-def _one_arena() -> None:
-    """Have the sessions of this process work in the same memory, since one of them runs after the other.
-
-    Each would keep what its own largest run took: 200 MB more for the stages of ResNet-50's occlusion, 70 for
-    VGG's integrated gradients; it is no slower. Where the program has done so before, it is its memory.
-    """
-    place = onnxruntime.OrtMemoryInfo(
-        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
-    )
-    with suppress(Exception):  # there is one already
-        onnxruntime.create_and_register_allocator(place, onnxruntime.OrtArenaCfg(0, -1, -1, -1))
-
-
-def _trim() -> None:
-    """Give back to the system what building a session needed; 40 MB after VGG's. Only glibc keeps it."""
-    with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _leave_unpacked(model: ModelProto) -> None:

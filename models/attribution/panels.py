@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from ...engine import picture
 from ...engine.errors import NoMap
+from ...host import cv2
 from ..maps.occluded import Occlusion, moves
 
 PANELS = ("activation", "score", "probability", "class")

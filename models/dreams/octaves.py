@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
+
+from ...host import cv2
 
 LEAST = 8  # pixels; no octave has a shorter side
 

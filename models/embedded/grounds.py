@@ -3,9 +3,10 @@
 # pyright: reportArgumentType=false
 # OpenCV's stubs do not know NumPy's name for float32.
 
-import cv2
 import numpy as np
 from numpy.random import Generator
+
+from ...host import cv2
 
 _TO_LMS = np.array(
     [

@@ -9,10 +9,10 @@ one seed differ in the object, and only its form gives the class away.
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.random import Generator
 
+from ...host import cv2
 from .grounds import background, colours, pattern
 from .objects import BODY, DARK, INK, OBJECTS, TRIM, Part, piece, turn
 

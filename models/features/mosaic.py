@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isqrt
 
-import cv2
 import numpy as np
 
 from ...engine.attribution import tones
 from ...engine.attribution.projector import Projector
 from ...engine.errors import BadImage
 from ...engine.picture import blank, grid
+from ...host import cv2
 from ..attribution.projection import in_colours
 from ..network.vision_model import VisionModel
 from ..photos.crop import Window, cut

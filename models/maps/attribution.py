@@ -8,12 +8,12 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from ...engine import picture
 from ...engine.attribution import tones
 from ...engine.errors import BadRequest, NoMap, nearest
+from ...host import cv2
 from ...kernels.photos.upsample import upsample
 from ..photos.crop import cut
 from ..photos.preprocess import Box

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...engine.errors import BadRequest, Unavailable, nearest
-from ...kernels.home import cache_folder
+from ...host import cache_folder
 from .. import embedded
 from .digest import sha256
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
+from ...host import cv2
 from ...kernels.photos.resample import FILTERS
 from .preprocess import Box, Preprocess
 

@@ -6,10 +6,10 @@ import dataclasses
 import re
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
 from ...engine.errors import BadRequest, nearest
+from ...host import cv2
 from .preprocess import Preprocess
 
 COLOURS = {

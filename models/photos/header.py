@@ -68,6 +68,8 @@ def _jpeg(data: bytes) -> Header:
             raise ValueError("damaged")
         if mark == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
             orientation = _orientation(data[at + 10 : at + 2 + length])
+        elif mark == 0xE0 and data[at + 4 : at + 9] == b"JFIF\0" and data[at + 9] != 1:
+            data = data[: at + 9] + b"\1" + data[at + 10 :]  # decoders warn about others, and of nothing else
         elif 0xC0 <= mark <= 0xCF and mark not in (0xC4, 0xC8, 0xCC):
             size, frame = struct.unpack_from(">HH", data, at + 5), (mark, data[at + 9])
         elif mark == 0xDA:

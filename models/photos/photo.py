@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import struct
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
-import cv2
 import numpy as np
-from cv2.utils import logging  # pyright: ignore[reportMissingImports] (the stubs lack it)
 
 from ...engine.errors import BadImage
+from ...host import cv2, opencv_silent
 from .header import Header, read_header
-from .native import heard
+from .jpeg import decode_jpeg
 
 MAX_BYTES = 2**28
 MAX_PIXELS = 2**27
 # Beyond deflate's best on one-bit pixels: only a blank page, or a lie that costs gigabytes, is denser.
 _MAX_DENSITY = 2**14
-# What libjpeg calls corrupt though no pixel is: cameras leave a few bytes before the end.
-_PADDING = re.compile(r": [1-8] extraneous bytes before marker 0xd9")
-_COUNTING = threading.Lock()
-_silent: list[int] = []  # the level of OpenCV's log before, and once more for each thread that wants none
 _TURN = {
     2: lambda x: x[:, ::-1],
     3: lambda x: x[::-1, ::-1],
@@ -124,12 +116,28 @@ def decode(data: bytes, name: str) -> np.ndarray:
         raise BadImage(
             f"{name}: {len(data)} bytes cannot hold {header.width}x{header.height} pixels: damaged"
         )
-    pixels, damage = _pixels(header)
-    if damage:
-        raise BadImage(
-            f"{name}: the JPEG file is damaged ({damage[0].removeprefix('Corrupt JPEG data: ')}); "
-            "if it looks right in an image program, save it anew from there"
-        )
+    photo = _pixels(header, name)
+    return np.ascontiguousarray(_TURN.get(header.orientation, lambda x: x)(photo))
+
+
+def _pixels(header: Header, name: str) -> np.ndarray:
+    """What is stored, not turned: (H, W, 3) uint8, RGB, on white. Raises BadImage as `decode` does."""
+    if header.kind == "JPEG":
+        try:
+            return decode_jpeg(header.data)
+        except ValueError as error:
+            raise BadImage(
+                f"{name}: the JPEG file is damaged ({error}); "
+                "if it looks right in an image program, save it anew from there"
+            ) from None
+        except OSError as error:
+            why = error.strerror or error
+            raise BadImage(
+                f"{name}: a rare kind of JPEG, to read it takes a temporary file ({why})"
+            ) from None
+    pixels = None
+    with opencv_silent(), suppress(cv2.error):  # the error says what there is to say
+        pixels = cv2.imdecode(np.frombuffer(header.data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise BadImage(f"{name}: the {header.kind} file is damaged or cut short")
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -138,43 +146,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
     premultiplied = header.associated or (header.kind == "TIFF" and pixels.dtype == np.uint8)
     if pixels.dtype == np.uint16:
         pixels = ((pixels + np.uint32(128)) // 257).astype(np.uint8)
-    photo = opaque_rgb(pixels, premultiplied)
-    return np.ascontiguousarray(_TURN.get(header.orientation, lambda x: x)(photo))
-
-
-def _pixels(header: Header) -> tuple[np.ndarray | None, list[str]]:
-    """What OpenCV decodes, as it is stored: any depth, 1, 3 or 4 channels in BGR(A) order, not turned; and
-    what libjpeg found damaged in it.
-    """
-    data = np.frombuffer(header.data, np.uint8)
-
-    def decoded() -> np.ndarray | None:
-        try:
-            return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-        except cv2.error:
-            return None
-
-    with _silence():  # the error says what there is to say
-        if header.kind not in ("JPEG", "TIFF"):  # inside a TIFF there may be a JPEG
-            return decoded(), []
-        pixels, said = heard(decoded, "Corrupt JPEG data: ", "Premature end of JPEG file")
-    return pixels, [line for line in said if not _PADDING.search(line)]
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """OpenCV's log is switched off while any thread is in here."""
-    with _COUNTING:
-        if not _silent:
-            _silent.append(logging.setLogLevel(logging.LOG_LEVEL_SILENT))
-        _silent.append(_silent[0])
-    try:
-        yield
-    finally:
-        with _COUNTING:
-            _silent.pop()
-            if len(_silent) == 1:
-                logging.setLogLevel(_silent.pop())
+    return opaque_rgb(pixels, premultiplied)
 
 
 def opaque_rgb(pixels: np.ndarray, premultiplied: bool) -> np.ndarray:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ...engine.errors import BadImage, BadRequest, nearest
+from ...host import cv2
 from ...kernels.photos.planes import planes
 from ...kernels.photos.resample import FILTERS, resample
 

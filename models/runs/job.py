@@ -16,13 +16,13 @@ from pathlib import PurePosixPath
 from threading import Semaphore
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from ...engine.attribution.explainers import EXPLAINERS
 from ...engine.errors import BadImage, BadRequest, OnnxlensError
 from ...engine.picture import encode_jpeg, encode_png, shrunk
 from ...engine.runtime.ahead import ahead
+from ...host import cv2
 from ..attribution.methods import batched, scaled, single
 from ..maps.attribution import Attribution
 from ..maps.row import Row, failed, row_of

@@ -1,11 +1,9 @@
 import base64
 import os
 import struct
-import threading
 import zlib
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +14,6 @@ from hypothesis import strategies as st
 
 from onnxlens.engine.errors import BadImage
 from onnxlens.models.photos import photo
-from onnxlens.models.photos.native import heard, overheard
 from onnxlens.models.photos.photo import decode, read_photo
 
 # Files that OpenCV cannot write; made with Pillow.
@@ -24,6 +21,14 @@ CMYK_JPEG = base64.b64decode(
     "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwADAgIDAgIDAwMDBAMDBAUIBQUEBAUKBwcGCAwKDAwLCgsLDQ4SEA0OEQ4LCxAWEBETFBUV"
     "FQwPFxgWFBgSFBUU/8AAFAgAEAAQBEMRAE0RAFkRAEsRAP/EABYAAQEBAAAAAAAAAAAAAAAAAAAICf/EABQQAQAAAAAAAAAAAAAA"
     "AAAAAAD/2gAOBEMATQBZAEsAAD8A1TR4jxZoAAAD/9k="
+)
+# `quarters`, with colours in a fourth of the columns and half of the rows (4:1:0); from cjpeg -sample 4x2.
+QUARTER_COLOUR_JPEG = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkSEw8UHRofHh0aHBwgJC4nICIsIxwcKDcpLDAxNDQ0"
+    "Hyc5PTgyPC4zNDL/2wBDAQkJCQwLDBgNDRgyIRwhMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIy"
+    "MjL/wAARCAAgADADAUIAAhEBAxEB/8QAFgABAQEAAAAAAAAAAAAAAAAAAAYI/8QAFBABAAAAAAAAAAAAAAAAAAAAAP/EABgBAAMBAQAA"
+    "AAAAAAAAAAAAAAUGBwMI/8QAIBEAAQIFBQAAAAAAAAAAAAAAAAIDAQY1grIEMjNB8P/aAAwDAQACEQMRAD8AkQU6YBTg69o1TVSHrckg"
+    "AAYEbIAGnmYQaeUWeKC/bmkcNJzQ90AABz4GT//Z"
 )
 TWO_FRAME_GIF = base64.b64decode(
     "R0lGODlhBgAEAIEAAMgeKAAAAAAAAAAAACH5BAAKAAAALAAAAAAGAAQAAAgLAAEIHEiwoMGBAQEAIfkEAQoAAQAsAAAAAAYABACB"
@@ -215,6 +220,71 @@ def test_cmyk_jpeg():
     np.testing.assert_allclose(out, np.broadcast_to((205, 44, 44), out.shape), atol=4)
 
 
+@pytest.mark.parametrize("sampling", ["411", "420", "422", "440", "444"])
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_a_jpeg_of_any_sampling_is_what_opencv_makes_of_it(sampling, progressive):
+    noise = np.random.default_rng(1).integers(0, 256, (45, 61, 3), dtype=np.uint8)
+    factor = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{sampling}")
+    flags = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor, cv2.IMWRITE_JPEG_PROGRESSIVE, progressive]
+    data = encode(noise, ".jpg", *flags)
+    np.testing.assert_array_equal(decode(data, "x"), by_opencv(data))
+
+
+def by_opencv(data):
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+
+def test_a_cmyk_jpeg_is_what_opencv_makes_of_it():
+    np.testing.assert_array_equal(decode(CMYK_JPEG, "x"), by_opencv(CMYK_JPEG))
+
+
+def test_real_photos_are_what_opencv_makes_of_them():
+    photos = Path(os.environ.get("ONNXLENS_TEST_DATA", "nowhere"), "photos")
+    if not (found := sorted(photos.glob("*.jpg"))):
+        pytest.skip("needs ONNXLENS_TEST_DATA")
+    for path in found:
+        np.testing.assert_array_equal(read_photo(path), by_opencv(path.read_bytes()))
+
+
+def test_a_jpeg_of_a_sampling_that_has_no_name(capfd):
+    np.testing.assert_array_equal(decode(QUARTER_COLOUR_JPEG, "x"), by_opencv(QUARTER_COLOUR_JPEG))
+    assert np.abs(decode(QUARTER_COLOUR_JPEG, "x") - quarters().astype(int)).mean() < 3
+    damaged = QUARTER_COLOUR_JPEG[:-30] + bytes(20) + QUARTER_COLOUR_JPEG[-10:]
+    with pytest.raises(BadImage, match="x: the JPEG file is damaged"):
+        decode(damaged, "x")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("oddity", ["a later revision", "a broken profile"])
+def test_damage_is_found_all_the_same(oddity):
+    odd = ODD[oddity](encode(quarters(), ".jpg"))
+    with pytest.raises(BadImage, match="x: the JPEG file is damaged"):
+        decode(odd[:-60] + bytes(50) + odd[-10:], "x")
+
+
+def segment(kind, body):
+    return bytes([0xFF, kind]) + struct.pack(">H", len(body) + 2) + body
+
+
+ODD = {
+    "a later revision": lambda data: data.replace(b"JFIF\0\1", b"JFIF\0\2", 1),
+    "a colour transform without a name": lambda data: (
+        data[:2] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\7") + data[2:][18:]
+    ),
+    "a broken profile": lambda data: data[:2] + segment(0xE2, b"ICC_PROFILE\0\2\1" + bytes(9)) + data[2:],
+    "wrong limits of its scan": lambda data: data.replace(b"\x11\0\x3f\0", b"\x11\0\0\0", 1),
+}
+
+
+@pytest.mark.parametrize("oddity", ODD)
+def test_what_no_pixel_depends_on_does_no_harm(oddity, capfd):
+    data = encode(quarters(), ".jpg")
+    odd = ODD[oddity](data)
+    assert odd != data
+    np.testing.assert_array_equal(decode(odd, "x"), decode(data, "x"))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_gif_shows_its_first_frame_and_white_where_it_is_clear():
     np.testing.assert_array_equal(decode(TWO_FRAME_GIF, "x"), np.broadcast_to(RED, (4, 6, 3)))
     out = decode(HALF_CLEAR_GIF, "x")
@@ -386,19 +456,6 @@ def test_a_jpeg_with_padding_before_its_end_is_whole(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_others_print_meanwhile_is_passed_on(capfd):
-    with overheard("Corrupt") as said:
-        os.write(2, b"Corrupt one\nanother thread\nCorrupt two\n" + b"x" * 100)
-    assert said == ["Corrupt one", "Corrupt two"]
-    assert capfd.readouterr().err == "another thread\n" + "x" * 100
-    with suppress(ZeroDivisionError), overheard("") as said:
-        os.write(2, b"heard to the end\n")
-        raise ZeroDivisionError
-    assert said == ["heard to the end"]
-    os.write(2, b"open again")
-    assert capfd.readouterr().err == "open again"
-
-
 def test_threads_decode_together_and_each_damage_is_found_where_it_is(capfd):
     noise = np.random.default_rng(3).integers(0, 255, (60, 80, 3), np.uint8)
     whole, level = jpeg(noise), logging.getLogLevel()
@@ -417,34 +474,6 @@ def test_threads_decode_together_and_each_damage_is_found_where_it_is(capfd):
     assert found == [i % 7 == 3 for i in range(400)]
     assert logging.getLogLevel() == level
     assert capfd.readouterr() == ("", "")
-
-
-def test_of_several_that_listen_together_those_repeat_their_work_that_may_have_spoken(capfd):
-    meeting, calls = threading.Barrier(2), Counter()
-
-    def work(name):
-        calls[name] += 1
-        if calls[name] == 1:
-            meeting.wait(10)
-        os.write(2, b"Corrupt\n" if name == "loud" else b"another word\n")
-        if calls[name] == 1:
-            meeting.wait(10)
-        return name
-
-    with ThreadPoolExecutor(2) as pool:
-        loud, calm = pool.map(lambda n: heard(lambda: work(n), "Corrupt"), ("loud", "calm"))
-    assert (loud, calm) == (("loud", ["Corrupt"]), ("calm", []))
-    assert calls["loud"] == 2
-    assert set(capfd.readouterr().err.splitlines()) == {"another word"}
-
-
-@pytest.mark.skipif(os.name != "posix", reason="pipes block elsewhere")
-def test_more_than_anybody_listens_to_does_not_block():
-    with overheard("") as said:
-        for _ in range(100):
-            with suppress(BlockingIOError):
-                os.write(2, b"x" * 4000 + b"\n")
-    assert said
 
 
 @settings(max_examples=300, deadline=None)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from ....engine.errors import BadRequest, Unavailable
 from ....engine.picture import encode_png
+from ....host import cv2
 from ...folder import Folder
 from .dreaming import settings, started
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from ....engine.errors import Unavailable
-from ....kernels.home import cache_folder
+from ....host import cache_folder
 from ... import options
 from ...console import emit, say, table
 
