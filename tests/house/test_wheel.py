@@ -14,7 +14,7 @@ FLOORS = ("kernels", "engine", "models", "cli")
 
 def shipped() -> set[str]:
     """The files of the package, as they should lie in the wheel."""
-    files = [*ROOT.glob("*.py"), ROOT / "py.typed"]
+    files = [*ROOT.glob("*.py"), ROOT / "__init__.pyi", ROOT / "py.typed"]
     for floor in FLOORS:
         for ending in ("py", "json", "onnx", "html", "css", "js"):
             files += (ROOT / floor).rglob(f"*.{ending}")
