@@ -85,6 +85,14 @@ def test_files_that_are_named_exist():
             assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_names_that_are_said_to_be_in_a_file_are_there(page):
+    said = r"(?:`([\w.]+)`|\b([A-Z_]{3,})) (?:in|of)\s+`((?:engine|kernels|models|cli)/[\w/]+\.py)`"
+    for spelt, capital, path in re.findall(said, page.read_text()):
+        name = (spelt or capital).split(".")[-1]
+        assert re.search(rf"\b{name}\b", (ROOT / path).read_text()), f"{path} has no {name}"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
 @pytest.mark.parametrize("name", ["run", "slow"])
 def test_scripts_are_well_formed(name):
