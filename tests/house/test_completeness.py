@@ -62,7 +62,7 @@ REGISTRIES = {
     "fills": Registry(FILLS, "docs/occlusion.md", "tests/models/test_fill.py", "FILLS"),
     "files of producers": Registry(FILES, "docs/preprocessing.md", "tests/models/test_*.py"),
     "panels": Registry(WAYS, "docs/look.md", "tests/cli/test_look_command.py", "WAYS"),
-    "commands": Registry(COMMANDS, "docs/commands/index.md", "tests/cli/test_*.py", "COMMANDS"),
+    "commands": Registry(COMMANDS, "docs/commands.md", "tests/cli/test_*.py", "COMMANDS"),
 }
 ENTRIES = [pytest.param(r, n, id=f"{kind}-{n}") for kind, r in REGISTRIES.items() for n in r.names]
 

@@ -1,4 +1,7 @@
-"""docs/commands/, a page for each command, made from click: `python tests/oracles/commands_page.py`."""
+"""docs/commands.md and docs/commands/, a page for each command, made from click.
+
+python tests/oracles/commands_page.py
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 FOLDER = DOCS / "commands"
 MADE = "Made from the code by `make docs`; a test fails when it is out of date."
 INTRODUCTION = """Each page has what `--help` says. Every option can be set once for all in a file or a
-variable: [settings](../settings.md). Exit codes: 0 done, 1 failed, 2 a request that cannot be met as it
+variable: [settings](settings.md). Exit codes: 0 done, 1 failed, 2 a request that cannot be met as it
 stands, 130 interrupted."""
 PROGRAM = click.Context(group, info_name="onnxlens")
 
@@ -33,14 +36,14 @@ def inner(parent: click.Context, name: str) -> click.Context:
 
 
 def pages() -> dict[str, str]:
-    """The text of each page by its name in docs/commands/."""
+    """The text of each page by its name in docs/."""
     found = commands()
-    return {"index.md": index(found)} | {f"{name}.md": page(name, ctx) for name, ctx in found.items()}
+    return {"commands.md": index(found)} | {f"commands/{n}.md": page(n, ctx) for n, ctx in found.items()}
 
 
 def index(found: dict[str, click.Context]) -> str:
     """The page that lists the others."""
-    rows = [f"| [`{name}`]({name}.md) | {summary(ctx)} |" for name, ctx in found.items()]
+    rows = [f"| [`{name}`](commands/{name}.md) | {summary(ctx)} |" for name, ctx in found.items()]
     return (
         f"# Commands\n\n{INTRODUCTION}\n\n{MADE}\n\n| command | what it does |\n| --- | --- |\n"
         + "\n".join(rows)
@@ -118,4 +121,4 @@ if __name__ == "__main__":
     for old in FOLDER.glob("*.md"):
         old.unlink()
     for name, text in pages().items():
-        (FOLDER / name).write_text(text, encoding="utf-8")
+        (DOCS / name).write_text(text, encoding="utf-8")

@@ -26,7 +26,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def menu(index: str) -> list[Any]:
-    """A section for each heading of the index, in it the pages that it links, a folder with all its pages."""
+    """A section for each heading of the index, in it the pages that it links."""
     sections = re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", index, re.DOTALL | re.MULTILINE)
     entries = [(title, LINK.findall(text)) for title, text in sections]
     return ["index.md"] + [
@@ -36,12 +36,10 @@ def menu(index: str) -> list[Any]:
 
 
 def entry(text: str, target: str) -> dict[str, Any]:
-    """A page of the menu; the index of a folder stands before all pages of that."""
-    folder = (DOCS / target).parent
-    if folder == DOCS:
-        return {text: target}
+    """A page of the menu, and behind it those of the folder that is called like it."""
+    folder = (DOCS / target).with_suffix("")
     others = sorted(p.relative_to(DOCS).as_posix() for p in folder.glob("*.md"))
-    return {text: [target, *(other for other in others if other != target)]}
+    return {text: [target, *others] if others else target}
 
 
 def is_page(folder: Path, target: str) -> bool:
