@@ -8,10 +8,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import onnx
 import pytest
+from oracles import site
 
 from onnxlens.models import embedded
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
@@ -69,6 +71,21 @@ def test_every_page_is_linked(page):
     linked = {((ROOT / page).parent / target).resolve() for target in links}
     others = set((ROOT / "docs").glob("*.md")) - linked - {ROOT / page}
     assert {p.relative_to(ROOT).as_posix() for p in others} == set()
+
+
+def test_the_menu_of_the_site_has_every_page():
+    listed = str(site.menu((ROOT / "docs/index.md").read_text()))
+    for path in (ROOT / "docs").rglob("*.md"):
+        assert f"'{path.relative_to(ROOT / 'docs').as_posix()}'" in listed
+
+
+def test_links_out_of_the_site_become_text():
+    text = (
+        "[a](../README.md), [b](top.md#x), [c](https://onnx.ai), ![d](images/demo.jpg), [`e`](../tests/x.py)"
+    )
+    shown = "a, [b](top.md#x), [c](https://onnx.ai), ![d](images/demo.jpg), `e`"
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="look.md"))
+    assert site.on_page_markdown(text, page) == shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
