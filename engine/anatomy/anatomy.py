@@ -11,26 +11,15 @@ from ..errors import BadRequest, nearest
 from ..graph.graph import Graph
 from ..graph.nodes import attributes, captured, reads
 from ..graph.types import is_float
+from ..operators.traits import traits_of
 from .maps import View, layer_named, map_names, module_names, view_of, views
-
-# Operators that pass on every element as it is, in another shape or type at most.
-RESHAPING = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout"}
-QUANTISING = {"QuantizeLinear", "DequantizeLinear"}
-# Operators with weights: the last of them on the way to the score is the classifier.
-WEIGHTED = {
-    "Conv", "Gemm", "MatMul", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul",
-    "QLinearConv", "QGemm", "QLinearMatMul", "ConvInteger", "MatMulInteger",
-    "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "MatMulBnb4",
-}  # fmt: skip
-POOLING = {"MaxPool", "AveragePool", "LpPool", "NhwcMaxPool", "QLinearAveragePool"}
-ATTENTION = {"Softmax", "QLinearSoftmax", "Attention", "MultiHeadAttention", "QAttention"}
 
 
 def seeing(graph: Graph) -> set[str]:
     """The values that depend on what the inputs hold, and not on their sizes alone; the inputs included."""
     found = set(graph.inputs)
     for node in graph.nodes:
-        if node.op_type not in ("Shape", "Size") and not found.isdisjoint(reads(node)):
+        if not traits_of(node).reads_sizes and not found.isdisjoint(reads(node)):
             found.update(filter(None, node.output))
     return found
 
@@ -61,7 +50,7 @@ def last_features(graph: Graph, score: str) -> str:
     seen = views(graph)
     depending = seeing(graph)
     way = [n for n in graph.ancestors([score]) if not depending.isdisjoint(reads(n))]
-    weighted = [n for n in way if n.op_type in WEIGHTED]
+    weighted = [n for n in way if traits_of(n).weights]
     # Where a network ends in features, its last weights are inside a block, beside a skip connection.
     if weighted and weighted[-1].output[0] in {*bottlenecks(graph, score), score}:
         way = graph.ancestors(weighted[-1].input[:1])
@@ -74,13 +63,23 @@ def last_features(graph: Graph, score: str) -> str:
             "`onnxlens layers MODEL` lists what it has"
         )
     node = maps[-1]
-    while (maker := _maker(graph, node)).op_type in (*POOLING, *RESHAPING, "LRN"):
+    while _is_stepped_over(maker := _maker(graph, node)):
         before = graph.producer(maker.input[0])
         if before is None or before.output[0] not in seen:
             break
         node = before
     name = node.output[0]
     return _attended(graph, name, seen) if _only_extra_read(graph, way, name, seen[name]) else name
+
+
+def _is_stepped_over(node: NodeProto) -> bool:
+    """True for what shows the map before it once more: coarser, in another shape, its contrast normalised."""
+    return is_pooling(node) or traits_of(node).reshapes or node.op_type == "LRN"
+
+
+def is_pooling(node: NodeProto) -> bool:
+    """True for a pooling over windows, which leaves a map."""
+    return traits_of(node).pools and traits_of(node).window == "window"
 
 
 def _only_extra_read(graph: Graph, way: list[NodeProto], name: str, view: View) -> bool:
@@ -104,7 +103,7 @@ def _only_extra_read(graph: Graph, way: list[NodeProto], name: str, view: View) 
 
 def _attended(graph: Graph, name: str, seen: dict[str, View]) -> str:
     """What the last attention before a value reads: the last tokens like it that all of it comes from."""
-    attentions = [n for n in graph.ancestors([name]) if n.op_type in ATTENTION]
+    attentions = [n for n in graph.ancestors([name]) if traits_of(n).attends]
     if not attentions:
         return name
     (output,) = attentions[-1].output[:1]
@@ -122,7 +121,7 @@ def _width(graph: Graph, name: str, seen: dict[str, View]) -> tuple[int | str | 
 
 def _maker(graph: Graph, node: NodeProto) -> NodeProto:
     """The node that computes what a node quantises or dequantises, if it does; else the node itself."""
-    while node.op_type in QUANTISING and (before := graph.producer(node.input[0])) is not None:
+    while traits_of(node).quantises and (before := graph.producer(node.input[0])) is not None:
         node = before
     return node
 
@@ -171,7 +170,7 @@ def bottlenecks(graph: Graph, score: str) -> list[str]:
     They are where a network can be cut by one tensor: in a residual network the sums, not the branches. Sizes
     say nothing of the image, but positions do (ArgMax, TopK): what is read at them depends on both.
     """
-    way = [n for n in graph.ancestors([score]) if n.op_type not in ("Shape", "Size")]
+    way = [n for n in graph.ancestors([score]) if not traits_of(n).reads_sizes]
     felt, last_read = set(graph.inputs), dict.fromkeys(graph.inputs, -1)
     for i, node in enumerate(way):
         if felt.intersection(reads(node)):

@@ -13,25 +13,7 @@ from onnx import NodeProto
 from ..graph.graph import Graph
 from ..graph.nodes import attributes, reads
 from ..graph.sizes import Dim
-
-# Operators whose first input and first output have their channels on the second axis.
-CHANNELS_SECOND = {
-    "Conv", "FusedConv", "QLinearConv", "ConvInteger", "ConvTranspose", "DeformConv",
-    "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "MaxUnpool",
-    "QLinearAveragePool", "QLinearGlobalAveragePool", "BatchNormalization", "InstanceNormalization",
-    "GroupNormalization", "LRN", "GridSample", "DepthToSpace", "SpaceToDepth", "Upsample",
-}  # fmt: skip
-CHANNELS_LAST = {"NhwcMaxPool"}  # and those above of which an attribute says so
-NORMALISING = {
-    "LayerNormalization", "RMSNormalization", "SkipLayerNormalization", "SimplifiedLayerNormalization",
-}  # fmt: skip
-DENSE = {
-    "MatMul", "FusedMatMul", "QLinearMatMul", "MatMulInteger", "MatMulNBits", "MatMulBnb4",
-    "MatMulIntegerToFloat", "DynamicQuantizeMatMul",
-}  # fmt: skip
-MIXING = {
-    "Reshape", "Einsum", "Gather", "GatherND", "GatherElements", "Flatten", "OneHot", "TopK", "Shape", *DENSE,
-}  # fmt: skip
+from ..operators.traits import traits_of
 
 Learn = Callable[[str, int | None], None]
 Shape = tuple[Dim, ...]
@@ -65,16 +47,11 @@ def channel_axes(graph: Graph) -> dict[str, int]:
 
     for node in graph.nodes:
         for name in (*node.input[:1], *node.output[:1]):
-            if node.op_type in CHANNELS_LAST or attributes(node).get("channels_last"):
-                learn(name, len(shapes.get(name, ())) - 1)
-            elif node.op_type in CHANNELS_SECOND:
-                learn(name, 1)
-            elif node.op_type in NORMALISING:
-                learn(name, _normalised(node, len(shapes.get(name, ()))))
+            learn(name, _said(node, len(shapes.get(name, ()))))
     sweep()
     for node in graph.nodes:
         weights = [i for i in node.input if i in fixed and len(graph[i].shape or ()) == 2]
-        if node.op_type in DENSE and weights:
+        if traits_of(node).mixes == "last" and weights:
             for name in (*node.input[:1], *node.output[:1]):
                 learn(name, len(shapes.get(name, ())) - 1)
     sweep()
@@ -110,9 +87,10 @@ def _moved(node: NodeProto, axis: int, rank: int, back: bool) -> int | None:
     if node.op_type == "Transpose":
         perm = list(attributes(node).get("perm", range(rank)[::-1]))
         return perm[axis] if back else perm.index(axis)
-    if node.op_type in DENSE and not back and axis != rank - 1:
+    mixes = traits_of(node).mixes
+    if mixes == "last" and not back and axis != rank - 1:
         return axis  # the last axis was mixed, and it is not the one of the channels
-    return None if node.op_type in MIXING else axis
+    return None if mixes in ("last", "any") else axis
 
 
 def _kept(before: Shape, axis: int, after: Shape) -> int | None:
@@ -120,6 +98,16 @@ def _kept(before: Shape, axis: int, after: Shape) -> int | None:
     if axis == len(before) - 1 and before[-1:] == after[-1:]:
         return len(after) - 1
     return 1 if axis == 1 and before[:2] == after[:2] else None
+
+
+def _said(node: NodeProto, rank: int) -> int | None:
+    """The axis of the channels that an operator works on, by what it is."""
+    traits = traits_of(node)
+    if traits.normalises and traits.channels == -1:
+        return _normalised(node, rank)
+    if traits.channels == -1 or attributes(node).get("channels_last"):
+        return rank - 1
+    return traits.channels
 
 
 def _normalised(node: NodeProto, rank: int) -> int | None:

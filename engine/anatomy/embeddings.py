@@ -7,23 +7,8 @@ from math import prod
 from onnx import NodeProto
 
 from ..graph.graph import Graph
-from .anatomy import WEIGHTED
-from .squashing import PASSING
-
-# What makes features of scores: hardly any model has one behind its layer of classes.
-_GATING = {
-    "Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "HardSwish", "Mish", "Softplus", "Softsign",
-    "Tanh", "Exp", "Abs", "Softmax", "Sigmoid",
-}  # fmt: skip
-_NORMALISING = {
-    "LpNormalization", "LayerNormalization", "BatchNormalization", "InstanceNormalization",
-    "GroupNormalization", "RMSNormalization", "SimplifiedLayerNormalization", "SkipLayerNormalization",
-}  # fmt: skip
-_POOLING = {
-    "GlobalAveragePool", "GlobalMaxPool", "QLinearGlobalAveragePool", "AveragePool", "MaxPool", "ReduceMean",
-    "ReduceMax", "ReduceSum", "LpPool", "GlobalLpPool", "NhwcMaxPool", "QLinearAveragePool",
-    "QLinearReduceMean",
-}  # fmt: skip
+from ..operators.traits import traits_of
+from .squashing import passes
 
 
 def is_embedding(graph: Graph, name: str, depending: set[str]) -> bool:
@@ -34,23 +19,33 @@ def is_embedding(graph: Graph, name: str, depending: set[str]) -> bool:
     """
     pooled = gated = False
     while (node := graph.producer(name)) is not None:
-        sources = [i for i in node.input if i in depending]
-        if node.op_type in _NORMALISING or _is_norm(graph, node):
+        traits, sources = traits_of(node), [i for i in node.input if i in depending]
+        if traits.normalises or _is_norm(graph, node):
             return True
-        if node.op_type in WEIGHTED:
+        if traits.weights:
             is_map = _places(graph, node) > 1
             return (
                 (gated and _is_wide(graph, node)) if is_map and pooled else is_map or (gated and not pooled)
             )
         if len(sources) != 1:
             return pooled or gated
-        if node.op_type in _POOLING:
+        if traits.pools:
             pooled = True
-        elif pooled and node.op_type not in PASSING - {"Clip"} | {"Relu"}:
+        elif pooled and node.op_type != "Relu" and (node.op_type == "Clip" or not passes(node)):
             return True
-        gated = gated or node.op_type in _GATING
+        gated = gated or _gates(node)
         name = sources[0]
     return False
+
+
+def _gates(node: NodeProto) -> bool:
+    """Whether a node makes features of scores: hardly any model has such a one behind its layer of classes.
+
+    A Clip may be as wide as it likes.
+    """
+    traits = traits_of(node)
+    bounded = traits.range is not None and (traits.elementwise or traits.squashes) and not traits.truth
+    return bool((traits.activates or bounded) and node.op_type != "Clip")
 
 
 def _places(graph: Graph, node: NodeProto) -> int:
@@ -67,10 +62,15 @@ def _is_wide(graph: Graph, node: NodeProto) -> bool:
 
 def _is_norm(graph: Graph, node: NodeProto) -> bool:
     """Whether a node divides a vector by its own length, or multiplies it with what is 1 over that."""
-    ways = {"Div": [node.input], "Mul": [node.input, node.input[::-1]]}.get(node.op_type, [])
-    of_length = {"ReduceL2", "Mul", "Pow", "ReduceSumSquare", "Abs"}
-    for vector, other in ways:
-        length = [n.op_type for n in graph.ancestors([other]) if vector in n.input]
-        if length and of_length.issuperset(length):
+    if traits_of(node).linear != "product" or not traits_of(node).elementwise:
+        return False
+    for vector, other in [node.input] + [node.input[::-1]] * (node.op_type == "Mul"):
+        readers = [n for n in graph.ancestors([other]) if vector in n.input]
+        if readers and all(_is_square(n, vector) for n in readers):
             return True
     return False
+
+
+def _is_square(node: NodeProto, vector: str) -> bool:
+    """Whether a node makes the same of a vector and its opposite, as a length does; a power counts."""
+    return traits_of(node).even or node.op_type == "Pow" or list(node.input).count(vector) == 2

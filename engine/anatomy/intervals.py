@@ -14,8 +14,9 @@ import numpy as np
 from onnx import NodeProto
 
 from ..graph.graph import SMALL, Graph
-from ..graph.nodes import attributes, bodies
+from ..graph.nodes import attributes, bodies, key_of
 from ..graph.types import is_float
+from ..operators.traits import TRAITS, Traits
 
 
 class Interval(NamedTuple):
@@ -30,7 +31,6 @@ class Interval(NamedTuple):
 
 
 ANYTHING = Interval()
-_UNIT, _POSITIVE = Interval(0, 1), Interval(0, inf)
 
 
 def _hull(*given: Interval) -> Interval:
@@ -57,26 +57,30 @@ def _clip(x: Interval, low: Interval = ANYTHING, high: Interval = ANYTHING) -> I
     return Interval(min(max(x.low, low.low), high.high), min(max(x.high, low.low), high.high))
 
 
-_FIRST: Callable[..., Interval] = lambda x, *_: x
-# What an operator makes of the intervals of its inputs, by its name in any domain.
+def _told(traits: Traits) -> Callable[..., Interval] | None:
+    """What the table of traits says of an operator: bounds of its own, or those of what it is given."""
+    if (bounds := traits.range) is not None:
+        return lambda *_: Interval(*bounds)
+    if traits.hull and (traits.elementwise == "together" or traits.moves == "joins"):
+        return _hull
+    first = traits.hull or traits.reshapes or (traits.quantises and traits.elementwise)
+    return (lambda x, *_: x) if first else None
+
+
+def _rounded(x: Interval) -> Interval:
+    return Interval(float(np.floor(x.low)), float(np.ceil(x.high)))
+
+
+# What an operator makes of the intervals of its inputs: as the table of traits says, or by arithmetic of its
+# own, which nothing else does.
 INTERVALS: dict[str, Callable[..., Interval]] = {
-    **dict.fromkeys(
-        (
-            *("Softmax", "Sigmoid", "HardSigmoid", "QLinearSoftmax", "QLinearSigmoid", "Hardmax"),
-            *("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Not", "And", "Or", "Xor"),
-        ),
-        lambda *_: _UNIT,
-    ),
-    "LogSoftmax": lambda *_: Interval(-inf, 0),
-    "Tanh": lambda *_: Interval(-1, 1),
+    **{key: rule for key, traits in TRAITS.items() if (rule := _told(traits))},
     "Relu": lambda x: _clip(x, Interval(0, 0)),
-    "Softplus": lambda *_: _POSITIVE,
-    "Abs": lambda *_: _POSITIVE,
     "Exp": lambda x: Interval(exp(min(x.low, 700)), exp(x.high) if x.high < 700 else inf),
     "Log": lambda x: Interval(*(log(v) if 0 < v < inf else -inf if v <= 0 else inf for v in x)),
-    **dict.fromkeys(
-        ("Round", "Floor", "Ceil"), lambda x: Interval(float(np.floor(x.low)), float(np.ceil(x.high)))
-    ),
+    "Round": _rounded,
+    "Floor": _rounded,
+    "Ceil": _rounded,
     "Neg": lambda x: Interval(-x.high, -x.low),
     "Reciprocal": lambda x: _quotient(Interval(1, 1), x),
     "Clip": _clip,
@@ -85,19 +89,9 @@ INTERVALS: dict[str, Callable[..., Interval]] = {
     "Mul": lambda a, b: _corners(_product, a, b),
     "Div": _quotient,
     "Sum": lambda *given: Interval(sum(i.low for i in given), sum(i.high for i in given)),
-    **dict.fromkeys(("Concat", "Max", "Min", "Mean"), _hull),
     "Where": lambda _, a, b: _hull(a, b),
     "AveragePool": lambda x: _hull(x, Interval(0, 0)),
-    **dict.fromkeys(
-        (
-            *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout", "Transpose"),
-            *("Expand", "Slice", "Gather", "GatherND", "GatherElements", "Split", "Tile", "QuantizeLinear"),
-            *("DequantizeLinear", "ReduceMean", "ReduceMax", "ReduceMin", "MaxPool", "GlobalAveragePool"),
-            *("GlobalMaxPool", "DepthToSpace", "SpaceToDepth"),
-        ),
-        _FIRST,
-    ),
-}  # fmt: skip
+}
 
 
 def interval(graph: Graph, name: str) -> Interval:
@@ -113,7 +107,7 @@ def interval(graph: Graph, name: str) -> Interval:
 def _follow(graph: Graph, nodes: Iterable[NodeProto], found: dict[str, Interval]) -> None:
     """Adds the bounds of what the nodes compute to those that were found before."""
     for node in nodes:
-        rule = INTERVALS.get(node.op_type)
+        rule = INTERVALS.get(key_of(node))
         if rule and node.input:
             result = rule(*(_of(graph, i, found) for i in node.input))
             found.update((o, result) for o in node.output)
@@ -133,10 +127,11 @@ def _of_bodies(graph: Graph, node: NodeProto, found: dict[str, Interval], index:
         _follow(graph, body.node, inner)
         first = int(node.op_type == "Loop")  # says whether to go on
         given.append(_of(graph, body.output[first + index].name, inner))
-    carried = {
-        "Loop": node.input[2:],
-        "Scan": node.input[: len(node.input) - attributes(node).get("num_scan_inputs", 0)],
-    }.get(node.op_type, [])
+    if node.op_type == "Loop":
+        carried = node.input[2:]
+    else:  # of an If nothing is carried on
+        scanned = attributes(node).get("num_scan_inputs", len(node.input))
+        carried = node.input[: len(node.input) - scanned]
     given += [_of(graph, name, found) for name in carried[index : index + 1]]
     return _hull(*given) if given else ANYTHING
 

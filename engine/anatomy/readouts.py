@@ -25,15 +25,13 @@ from ..graph.graph import Graph
 from ..graph.nodes import attributes, reads
 from ..graph.sizes import Dim
 from ..graph.types import is_float
-from .anatomy import RESHAPING, WEIGHTED, default_input, seeing
+from ..operators.traits import traits_of
+from .anatomy import default_input, seeing
 from .embeddings import is_embedding
 from .intervals import interval
 from .squashing import SQUASHED, squashing
 
 KINDS = ("classes", "labels", "values")
-# What has an entry for each thing that was found, or for each rank, and not for each class.
-_FINDING = {"NonMaxSuppression", "NonZero", "RoiAlign", "MultiClassNMS", "EfficientNMS_TRT", "BatchedNMS_TRT"}
-_RANKING = {"TopK", "Unique"}
 # Producers call outputs by what they hold; parts of such names of outputs that hold no class scores.
 _OTHERWISE = re.compile(
     r"box|bbox|landmark|keypoint|kpt|coord|offset|anchor|delta|embed|feature|hidden|pooler|vector|depth|mask|"
@@ -236,7 +234,7 @@ def _judged(graph: Graph, output: str, value: str, count: int, depending: set[st
 def _of_image(graph: Graph, value: str) -> str:
     """A value, or where it lost the axis of a single image to a Squeeze or Reshape, the one that has it."""
     name = value
-    while (node := graph.producer(name)) is not None and node.op_type in RESHAPING:
+    while (node := graph.producer(name)) is not None and traits_of(node).reshapes:
         name = node.input[0]
         shape = graph[name].shape or ()
         if len(graph[value].shape or ()) < 2 and len(shape) > 1 and shape[0] == 1:
@@ -271,11 +269,13 @@ def _is_found(graph: Graph, value: str, depending: set[str], is_whole: bool) -> 
 
     Where it has a row for each image (`is_whole`), that is where no layer with weights comes in between.
     """
-    wanted, finding = {value}, _FINDING | _RANKING if is_whole else _FINDING
+    wanted = {value}
     for node in reversed(graph.nodes):
-        if wanted.isdisjoint(node.output) or (is_whole and node.op_type in WEIGHTED):
+        traits = traits_of(node)
+        if wanted.isdisjoint(node.output) or (is_whole and traits.weights):
             continue
-        if node.op_type in finding and not depending.isdisjoint(reads(node)):
+        found = traits.finds if is_whole else traits.finds == "things"
+        if found and not depending.isdisjoint(reads(node)):
             return True
         wanted.update(reads(node))
     return False

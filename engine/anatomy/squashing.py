@@ -15,21 +15,12 @@ from onnx.reference import ReferenceEvaluator
 
 from ..graph.graph import SMALL, Graph
 from ..graph.nodes import OURS, attributes, reads
-from .anatomy import QUANTISING, RESHAPING, seeing
+from ..operators.traits import traits_of
+from .anatomy import seeing
 
 Squashing = tuple[str, str, str, str]  # what it makes (classes, labels), its form, the scores, and why
 
-PASSING = RESHAPING | QUANTISING | {"Transpose", "Clip"}
 SQUASHED = ("given", "logarithms")  # the forms of what is squashed in the model
-_OPERATORS = {
-    **dict.fromkeys(("Softmax", "LogSoftmax", "QLinearSoftmax"), "classes"),
-    **dict.fromkeys(("Sigmoid", "QLinearSigmoid", "HardSigmoid"), "labels"),
-}
-_ELEMENTARY = RESHAPING | {
-    "Exp", "Log", "Neg", "Reciprocal", "Add", "Sub", "Mul", "Div", "Sum", "Max", "Pow", "Tanh", "Softplus",
-    "Sigmoid", "Softmax", "ReduceMax", "ReduceSum", "ReduceLogSumExp", "ReduceLogSum", "Expand", "Tile",
-    "Shape", "Transpose", "Clip",
-}  # fmt: skip
 _LONGEST = 16  # operators that one is written in
 _TRIED = np.array([0.3, -1.7, 2.6, -0.4, 1.1, 4.9, -3.2])  # numbers of both signs, over and over
 
@@ -58,11 +49,11 @@ def squashing(graph: Graph, name: str, count: int) -> Squashing | None:
     None where there is none whose numbers are passed on as they are, or as their logarithms.
     """
     logarithms, value = 0, name
-    while (node := graph.producer(value)) is not None and node.op_type in (*PASSING, "Log", "Exp"):
-        logarithms += {"Log": 1, "Exp": -1}.get(node.op_type, 0)
+    while (node := graph.producer(value)) is not None and (passes(node) or _logarithm(node)):
+        logarithms += _logarithm(node)
         value = node.input[0]
-    kind = None if node is None else _OPERATORS.get(node.op_type)
-    if node is None or kind is None:
+    kind = "" if node is None else traits_of(node).squashes
+    if node is None or not kind:
         return _written_out(graph, _passed(graph, name), count)
     logarithms += node.op_type == "LogSoftmax"
     scores = node.input[0]
@@ -75,17 +66,29 @@ def squashing(graph: Graph, name: str, count: int) -> Squashing | None:
     return kind, SQUASHED[logarithms], _before(graph, scores), why
 
 
+def passes(node: NodeProto) -> bool:
+    """Whether a node passes numbers on as they are, between bounds at most."""
+    traits = traits_of(node)
+    return bool(traits.reshapes or traits.quantises or traits.moves == "axes" or node.op_type == "Clip")
+
+
+def _logarithm(node: NodeProto) -> int:
+    """1 for a logarithm, -1 for its inverse, else 0."""
+    return (node.op_type == "Log") - (node.op_type == "Exp")
+
+
 def _passed(graph: Graph, name: str) -> str:
     """The value whose numbers another one passes on."""
-    while (node := graph.producer(name)) is not None and node.op_type in PASSING:
+    while (node := graph.producer(name)) is not None and passes(node):
         name = node.input[0]
     return name
 
 
 def _before(graph: Graph, name: str) -> str:
     """The model's own value that is passed on to a squashing by what the converter put before it."""
-    passing = RESHAPING | QUANTISING
-    while name.startswith(OURS) and (node := graph.producer(name)) is not None and node.op_type in passing:
+    while name.startswith(OURS) and (node := graph.producer(name)) is not None:
+        if not (traits_of(node).reshapes or traits_of(node).quantises):
+            break
         name = node.input[0]
     return name
 
@@ -104,13 +107,22 @@ def _written_out(graph: Graph, name: str, count: int) -> Squashing | None:
     return found
 
 
+def _is_elementary(node: NodeProto) -> bool:
+    """Whether a squashing may be written with an operator: on elements, in rows, in another shape."""
+    traits = traits_of(node)
+    bends = traits.activates and (traits.rectifies or not traits.range)  # as layers of features do
+    on_elements = traits.elementwise and not bends and not traits.quantises
+    in_rows = traits.squashes or traits.mixes == "reduced" or traits.moves in ("axes", "copies")
+    return bool(on_elements or in_rows or traits.reshapes or traits.reads_sizes or node.op_type == "Clip")
+
+
 def _cuts(graph: Graph, name: str) -> Iterator[tuple[str, list[NodeProto]]]:
     """The values from which elementary operators alone make another one, the nearest first, and these."""
     depending, nodes, needed = seeing(graph), [], {name}
     for node in reversed(graph.ancestors([name])):
         if needed.isdisjoint(node.output):
             continue
-        if node.domain or node.op_type not in _ELEMENTARY or len(nodes) == _LONGEST:
+        if node.domain or not _is_elementary(node) or len(nodes) == _LONGEST:
             return
         nodes.insert(0, node)
         needed = needed.difference(node.output).union(i for i in reads(node) if i not in graph.constants)

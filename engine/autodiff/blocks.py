@@ -12,29 +12,15 @@ from ..errors import NoRule
 from ..graph.graph import Graph, Tensor
 from ..graph.nodes import captured, describe, key_of, reads, schema_of
 from ..graph.types import is_float, is_real
+from ..operators.traits import having, traits_of
 
-_POSITIONS = "gives positions, which do not change by a little"
-REASONS = {
-    "ArgMax": _POSITIONS,
-    "ArgMin": _POSITIONS,
-    "NonZero": _POSITIONS,
-    "NonMaxSuppression": "gives the numbers of the boxes that it keeps",
-    "Floor": "is a step: its gradient is zero",
-    "Ceil": "is a step: its gradient is zero",
-    "Round": "is a step: its gradient is zero",
-    "Sign": "is a step: its gradient is zero",
-    "Hardmax": "is a step: its gradient is zero",
-    "Loop": "runs a graph of its own, as often as it finds right",
-    "Scan": "runs a graph of its own, once for each element",
-    "If": "runs one of two graphs of its own",
-}
-STEPS = {"Floor", "Ceil", "Round", "Sign", "Hardmax"}
+STEPS = having(lambda t: t.step)
 
 
 def why(graph: Graph, node: NodeProto) -> str:
     """Why no gradient leads through a node, as what its operator does."""
-    if node.op_type in REASONS and not node.domain:
-        return REASONS[node.op_type]
+    if stops := traits_of(node).stops:
+        return stops
     dtype = Tensor(graph, node.output[0]).dtype if node.output and node.output[0] in graph else None
     if dtype is not None and not is_float(dtype):
         return f"gives {dtype}, and only real numbers have gradients"
@@ -50,7 +36,7 @@ def no_rule(graph: Graph, node: NodeProto, reason: str | None = None) -> str:
     """
     before = value_before(graph, node)
     ways = [f"ask for a value before it (of={before!r})" if before else "ask for a value behind it by `wrt`"]
-    if node.op_type in STEPS - {"Hardmax"}:
+    if traits_of(node).step and traits_of(node).elementwise:
         ways.append('take steps for the identity (rules="straight-through")')
     elif not captured(node):  # which a rule is not given
         ways.append("give a rule for it in `rules`")
@@ -101,7 +87,7 @@ def value_behind(graph: Graph, name: str) -> str | None:
     """The first real value that is computed from another which is none, as a Cast makes it of pixels."""
     reached = {name}
     for node in graph.nodes:
-        if node.op_type not in ("Shape", "Size") and not reached.isdisjoint(reads(node)):
+        if not traits_of(node).reads_sizes and not reached.isdisjoint(reads(node)):
             reached.update(filter(None, node.output))
             real = next((o for o in node.output if o and _is_real(graph, o)), None)
             if real is not None:

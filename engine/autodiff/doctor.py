@@ -19,6 +19,7 @@ from ..graph.graph import Graph
 from ..graph.nodes import OURS, key_of, reads
 from ..graph.types import is_real
 from ..operators.bodies import BODIES
+from ..operators.traits import Traits, traits_of
 from ..runtime.network import Network
 from .blocks import STEPS, no_rule, not_real, value_before, value_behind, why
 from .expansion import specified_function
@@ -26,8 +27,6 @@ from .gradient import VJP, depending, differentiate, leading, refusal
 
 SHOWN = 20  # values that are not finite, at most
 CLOSE = 1e-4  # to an end of its range: there is hardly any gradient left
-RECTIFIERS = ("Relu", "Clip", "ThresholdedRelu")
-RANGES = {"Sigmoid": (0, 1), "HardSigmoid": (0, 1), "Tanh": (-1, 1), "Softmax": (0, 1)}
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ def find(graph: Graph, of: Sequence[str], wrt: Sequence[str]) -> Finding:
 
 def _touches(node: NodeProto, values: set[str]) -> bool:
     """True where a node works on what one of the values holds, not on its size alone."""
-    return not values.isdisjoint(reads(node)) and node.op_type not in ("Shape", "Size")
+    return not values.isdisjoint(reads(node)) and not traits_of(node).reads_sizes
 
 
 def _how(graph: Graph, node: NodeProto) -> str:
@@ -215,7 +214,7 @@ class Health:
 def health(network: Network, feeds: Iterable[Mapping[str, np.ndarray]]) -> Health:
     """Run images through a network and look at its activations; each feed is one image, (1, ...) by name."""
     graph = network.graph
-    made = {o: n.op_type for n in graph.nodes for o in n.output[:1] if o and not o.startswith(OURS)}
+    made = {o: traits_of(n) for n in graph.nodes for o in n.output[:1] if o and not o.startswith(OURS)}
     names = [o for o in made if (d := graph[o].dtype) is not None and is_real(d)]
     alive: dict[str, Any] = {}
     ends: dict[str, list[float]] = {}
@@ -224,10 +223,10 @@ def health(network: Network, feeds: Iterable[Mapping[str, np.ndarray]]) -> Healt
         for name, value in network.run(feed, names).items():
             if not np.isfinite(value).all():
                 broken.add(name)
-            if made[name] in RECTIFIERS and value.ndim > 1:
+            if made[name].rectifies and value.ndim > 1:
                 active = (value > 0).any(axis=(0, *range(2, value.ndim)))
                 alive[name] = alive.get(name, False) | active
-            if made[name] in RANGES:
+            if _saturates(made[name]):
                 ends.setdefault(name, []).append(_at_the_end(made[name], value))
     return Health(
         {n: float(1 - np.mean(a)) for n, a in alive.items()},
@@ -236,8 +235,15 @@ def health(network: Network, feeds: Iterable[Mapping[str, np.ndarray]]) -> Healt
     )
 
 
-def _at_the_end(operator: str, value: np.ndarray) -> float:
-    low, high = RANGES[operator]
-    if operator == "Softmax":  # most classes are always near 0: it is full where one has it all
+def _saturates(traits: Traits) -> bool:
+    """True for a bounded activation, and a softmax."""
+    is_activation = traits.activates or traits.squashes == "classes"
+    return is_activation and traits.range is not None and bool(np.isfinite(traits.range).all())
+
+
+def _at_the_end(traits: Traits, value: np.ndarray) -> float:
+    assert traits.range is not None
+    low, high = traits.range
+    if traits.squashes == "classes":  # most are always near 0: it is full where one class has it all
         return float(np.mean(value.max(axis=1) > high - CLOSE)) if value.ndim > 1 else 0.0
     return float(np.mean((value < low + CLOSE) | (value > high - CLOSE)))

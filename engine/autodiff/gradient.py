@@ -24,7 +24,6 @@ from ..graph.graph import Graph, Tensor, op
 from ..graph.nodes import (
     bodies,
     captured,
-    has_gradient,
     is_differentiable,
     is_variadic,
     key_of,
@@ -37,6 +36,7 @@ from ..graph.sizes import Dim
 from ..graph.types import is_float, is_real
 from ..operators.bodies import BODIES, quantised
 from ..operators.rules import VJP, quantisation
+from ..operators.traits import has_gradient
 from .blocks import explained, no_rule, not_real, why
 from .expansion import in_reals, node_inputs, own_body, shared_type, specified_body
 from .variants import TABLES

@@ -31,6 +31,7 @@ from ..graph.graph import Graph
 from ..graph.nodes import captured, describe, key_of, ours, reads, renamed, schema_of, understood
 from ..graph.sizes import Dim
 from ..operators.bodies import BODIES
+from ..operators.traits import traits_of
 from .beside import show_real, type_by_body
 from .branches import straightened
 from .folding import LITERAL, elements, folded
@@ -214,7 +215,7 @@ def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[
             keep_unseen(graph, node)
         if append(graph, node, known, kept=keep | set(outputs), declared=declared):
             q = node.output[0] if node.output else ""
-            if key_of(node) in ("QuantizeLinear", "DynamicQuantizeLinear"):
+            if traits_of(node).quantises == "to":
                 graph.twins[q] = node.input[0]  # the real numbers before they were rounded
             integers = show_real(graph, node, taken) if q in moved else None
             if integers is not None:

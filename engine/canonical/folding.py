@@ -9,8 +9,9 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from ..graph.graph import Graph, Tensor
-from ..graph.nodes import attributes, reads
+from ..graph.nodes import attributes, bodies, reads
 from ..graph.types import shape_of
+from ..operators.traits import traits_of
 
 LITERAL = 64  # elements; a constant node up to this size is arithmetic, above it is a weight
 LARGEST = 2**22  # elements; a constant larger than this is not made from a shape in the file
@@ -28,7 +29,7 @@ def folded(node: NodeProto, graph: Graph, known: set[str]) -> dict[str, np.ndarr
     """
     if node.domain:
         return None
-    if node.op_type in ("Shape", "Size"):
+    if traits_of(node).reads_sizes:
         shape = shape_of(graph.types.get(node.input[0]))
         if shape is None or not all(isinstance(d, int) for d in shape):
             return None
@@ -36,9 +37,9 @@ def folded(node: NodeProto, graph: Graph, known: set[str]) -> dict[str, np.ndarr
         attrs = attributes(node)
         part = whole[attrs.get("start", 0) : attrs.get("end")] if node.op_type == "Shape" else whole.prod()
         return {node.output[0]: np.asarray(part, np.int64)}
-    if node.op_type in ("Gather", "Slice") and node.input[0] not in known:
+    if traits_of(node).moves == "selects" and node.input[0] not in known:
         return _picked(node, graph, known)
-    if not known.issuperset(reads(node)) or node.op_type in _NEVER_FOLDED:
+    if not known.issuperset(reads(node)) or _is_never_folded(node):
         return None
     if node.op_type == "ConstantOfShape":
         size = Tensor(graph, node.input[0]).array
@@ -71,6 +72,12 @@ def _picked(node: NodeProto, graph: Graph, known: set[str]) -> dict[str, np.ndar
     return both[0] if same else None
 
 
+def _is_never_folded(node: NodeProto) -> bool:
+    """True for what comes out otherwise each time, may go on for ever, or makes much of little."""
+    makes_much = traits_of(node).moves == "copies" or node.op_type == "Range"
+    return makes_much or traits_of(node).random or bool(bodies(node))
+
+
 def _evaluated(node: NodeProto, graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray] | None:
     """A node's outputs as ONNX's reference computes them; None where it cannot, or they are too large."""
     model = helper.make_model(
@@ -89,9 +96,3 @@ def _evaluated(node: NodeProto, graph: Graph, feeds: dict[str, np.ndarray]) -> d
     if any(not isinstance(v, np.ndarray | np.generic) or np.size(v) > LARGEST for v in values):
         return None
     return dict(zip([o for o in node.output if o], map(np.asarray, values), strict=True))
-
-
-_NEVER_FOLDED = {
-    "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial",
-    "If", "Loop", "Scan", "Range", "Expand", "Tile",
-}  # fmt: skip

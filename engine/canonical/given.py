@@ -15,22 +15,11 @@ from onnx import GraphProto, NodeProto, TensorProto
 from ..graph.external import is_external
 from ..graph.nodes import attributes, understood
 from ..graph.types import array_of
+from ..operators.traits import traits_of
 
 # An axis of a value: which of the input's it is, and how many times its size; None for any other.
 Axis = tuple[int, Fraction] | None
 Axes = tuple[Axis, ...]
-
-# What leaves every axis as it is.
-_KEEPS = {
-    "Identity", "Cast", "CastLike", "Dropout", "Relu", "Clip", "Abs", "Neg", "Sqrt", "Exp", "Log", "Sigmoid",
-    "Tanh", "Floor", "Round", "Ceil", "QuantizeLinear", "DequantizeLinear", "LRN", 
-}  # fmt: skip
-_BROADCASTS = {"Add", "Sub", "Mul", "Div", "Pow", "PRelu", "Max", "Min", "Where"}
-# Where the weight stands, (M, C / group, ...) but for ConvTranspose, whose is (C, M / group, ...); and the
-# numbers of each channel (C,).
-_WEIGHT = {"Conv": 1, "FusedConv": 1, "ConvInteger": 1, "QLinearConv": 3, "ConvTranspose": 1}
-_PER_CHANNEL = {"BatchNormalization": 1, "InstanceNormalization": 1}
-_WINDOWS = {"MaxPool", "AveragePool", "LpPool", "Resize", "Upsample"}
 
 
 def given_sizes(graph: GraphProto, name: str, rank: int) -> dict[int, int]:
@@ -81,9 +70,9 @@ class _Stored:
         node = self._makers.get(name)
         if node is None or not node.input:
             return None
-        if node.op_type in _KEEPS:
+        if _keeps_axes(node):
             return self.shape(node.input[0])
-        if node.op_type in _BROADCASTS:
+        if traits_of(node).elementwise == "together":
             shapes = [self.shape(i) for i in node.input]
             known = [s for s in shapes if s is not None]
             return np.broadcast_shapes(*known) if len(known) == len(shapes) else None
@@ -108,16 +97,18 @@ class _Stored:
 def _said(node: NodeProto, known: Mapping[str, Axes], stored: _Stored) -> Sequence[tuple[Axis, int]]:
     """Axes of the input and their sizes, as far as a node says them."""
     axes: Axes = known.get(node.input[0], ())
-    if node.op_type in _WEIGHT and len(axes) > 1 and len(node.input) > _WEIGHT[node.op_type]:
-        weight = stored.shape(node.input[_WEIGHT[node.op_type]])
+    traits = traits_of(node)
+    if traits.weights and traits.window and len(axes) > 1 and len(node.input) > traits.weights.kernel:
+        # (M, C / group, ...) but for what is transposed, whose kernel is (C, M / group, ...)
+        weight = stored.shape(node.input[traits.weights.kernel])
         group = attributes(node).get("group", 1)
         if not weight or len(weight) != len(axes):
             return []
-        return [(axes[1], weight[0] if node.op_type == "ConvTranspose" else weight[1] * group)]
-    if node.op_type in _PER_CHANNEL and len(axes) > 1:
+        return [(axes[1], weight[0] if traits.window == "transposed" else weight[1] * group)]
+    if traits.per_channel and len(axes) > 1:
         scale = stored.shape(node.input[1])
         return [(axes[1], scale[0])] if scale and len(scale) == 1 else []
-    if node.op_type in _BROADCASTS:
+    if traits.elementwise == "together":
         axes = next(known[i] for i in node.input if i in known)
         others = [s for i in node.input if (s := stored.shape(i)) and len(s) <= len(axes)]
         pairs: list[tuple[Axis, int]] = [
@@ -134,15 +125,16 @@ def _after(node: NodeProto, known: Mapping[str, Axes], stored: _Stored) -> Axes 
     """The axes of what a node makes of a value that is followed; None where they are mixed up."""
     attrs, axes = attributes(node), known.get(node.input[0], ())
     rank = len(axes)
-    if node.op_type in _KEEPS:
+    traits = traits_of(node)
+    if traits.per_channel or (traits.window in ("window", "resized") and not traits.weights):
+        return tuple(a if i < 2 else None for i, a in enumerate(axes))
+    if _keeps_axes(node):
         return axes
-    if node.op_type in _BROADCASTS:
+    if traits.elementwise == "together":
         ranks = [len(known[i]) for i in node.input if i in known]
         constant = [len(stored.shape(i) or ()) for i in node.input if i not in known]
         found = next(known[i] for i in node.input if i in known)
         return found if max(ranks) == min(ranks) >= max(constant, default=0) else None
-    if node.op_type in (*_PER_CHANNEL, *_WINDOWS):
-        return tuple(a if i < 2 else None for i, a in enumerate(axes))
     if node.op_type == "Transpose":
         perm = attrs.get("perm", range(rank)[::-1])
         return tuple(axes[i] for i in perm) if sorted(perm) == list(range(rank)) else None
@@ -151,7 +143,7 @@ def _after(node: NodeProto, known: Mapping[str, Axes], stored: _Stored) -> Axes 
         if pads is None or len(pads) != 2 * rank:
             return tuple(a if i < 2 else None for i, a in enumerate(axes))
         return tuple(a if not pads[i] and not pads[i + rank] else None for i, a in enumerate(axes))
-    if node.op_type in ("Slice", "Gather", "Split", "Concat") and rank:
+    if traits.moves in ("selects", "joins") and rank:
         return _recut(node, attrs, [known.get(i) for i in node.input], stored)
     if node.op_type == "SpaceToDepth" and rank == 4:
         return axes[0], _times(axes[1], Fraction(attrs.get("blocksize", 1) ** 2)), None, None
@@ -179,13 +171,20 @@ def _recut(
         i = attrs.get("axis", 0) % len(axes)
         alike = "split" not in attrs and len(node.input) < 2
         cut[i] = _times(axes[i], Fraction(1, len(node.output))) if alike else None
-    else:
+    elif node.op_type == "Concat":
         i = attrs.get("axis", 0) % len(axes)
         parts = [v[i] if v and len(v) == len(axes) else None for v in values]
         same = all(p is not None and axes[i] is not None and p[0] == axes[i][0] for p in parts)
         total = sum((p[1] for p in parts if p is not None), Fraction(0))
         cut[i] = (axes[i][0], total) if same and axes[i] is not None else None
+    else:
+        return None
     return tuple(cut.get(i, a) for i, a in enumerate(axes))
+
+
+def _keeps_axes(node: NodeProto) -> bool:
+    """Whether an operator leaves every axis as it is."""
+    return traits_of(node).elementwise == "alone" or traits_of(node).mixes in ("axis", "channels")
 
 
 def _times(axis: Axis, factor: Fraction) -> Axis:

@@ -9,6 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..graph.graph import Graph
 from ..graph.nodes import every_node, schema_of
+from ..operators.traits import traits_of
 
 OWN_STEPS = 21  # see takes_own_steps
 
@@ -69,7 +70,7 @@ def write_plain_steps(model: ModelProto) -> None:
 
 
 def _is_own_step(node: NodeProto) -> bool:
-    return node.domain == "com.microsoft" and node.op_type in ("QuantizeLinear", "DequantizeLinear")
+    return node.domain == "com.microsoft" and bool(traits_of(node).quantises)
 
 
 def say_older_opset(model: ModelProto, newest: int) -> None:

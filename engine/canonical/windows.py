@@ -11,8 +11,7 @@ from ..graph.graph import Graph
 from ..graph.nodes import schema_of
 from ..graph.sizes import Dim
 from ..graph.types import shape_of
-
-_WINDOWED = {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "ConvInteger", "QLinearConv"}
+from ..operators.traits import traits_of
 
 
 def write_window(node: NodeProto, graph: Graph) -> None:
@@ -20,13 +19,13 @@ def write_window(node: NodeProto, graph: Graph) -> None:
 
     Padding that depends on an open size stays as the node says it.
     """
-    if node.op_type not in _WINDOWED or node.domain:
+    traits = traits_of(node)
+    if traits.window not in ("window", "transposed") or node.domain:
         return
     attrs, extra = graph.attributes(node), [0]
-    weight = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}.get(node.op_type)
     kernel: list[int] | None = attrs.get("kernel_shape")
-    if kernel is None and weight is not None:
-        shape = shape_of(graph.types.get(node.input[weight])) or ()
+    if kernel is None and traits.weights is not None:
+        shape = shape_of(graph.types.get(node.input[traits.weights.kernel])) or ()
         kernel = [d for d in shape[2:] if isinstance(d, int)]
         kernel = kernel if len(kernel) == len(shape) - 2 else None
     if not kernel:

@@ -15,6 +15,8 @@ from onnx import NodeProto
 
 from ..anatomy.maps import View, views
 from ..graph.graph import Graph
+from ..graph.nodes import key_of
+from ..operators.traits import having
 
 Window = tuple[int, int]  # the first and the last position of a height or a width
 
@@ -79,12 +81,12 @@ def _before(
 ) -> list[Window] | None:
     """The window of what a node reads that a window of its output needs; None where that is not known."""
     maps = [seen.get(name) for name in (*read, *filter(None, node.output))]
-    if node.op_type not in RULES or len(window) != 2 or any(v is None or v.grid for v in maps):
+    if key_of(node) not in RULES or len(window) != 2 or any(v is None or v.grid for v in maps):
         return None
     channels, attrs, found = seen[read[0]].channels, graph.attributes(node), []
     for side, axis in enumerate(a for a in (1, 2, 3) if a != channels):
         place = At(graph, node, attrs, side, axis, channels)
-        before = RULES[node.op_type](place, *window[side])
+        before = RULES[key_of(node)](place, *window[side])
         if before is None:
             return None
         found.append(before)
@@ -166,18 +168,13 @@ def _shallower(at: At, first: int, last: int) -> Window:
     return first // block, last // block
 
 
-ALONE = (
-    "Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip", "Elu", "Selu", "Celu", "Gelu", "Softplus",
-    "Softsign", "Sigmoid", "HardSigmoid", "HardSwish", "Swish", "Mish", "Tanh", "Erf", "Sqrt", "Exp", "Abs",
-    "Neg", "Log", "Reciprocal", "Add", "Sub", "Mul", "Div", "Pow", "Sum", "Max", "Min", "Mean", "Identity",
-    "Dropout", "Cast", "BatchNormalization", "LRN", "QuantizeLinear", "DequantizeLinear", "QLinearAdd",
-    "QLinearSigmoid", "QLinearLeakyRelu",
-)  # fmt: skip
-WINDOWS = ("Conv", "FusedConv", "QLinearConv", "MaxPool", "AveragePool", "LpPool")
+# By what an operator does to height and width: how it moves them is said nowhere else.
 RULES: dict[str, Callable[[At, int, int], Window | None]] = {
-    **dict.fromkeys(ALONE, _alone),
-    **dict.fromkeys(WINDOWS, _window),
-    **dict.fromkeys(("Concat", "Split", "LayerNormalization"), _along_channels),
+    **dict.fromkeys(having(lambda t: t.elementwise or t.mixes == "channels"), _alone),
+    **dict.fromkeys(having(lambda t: t.window == "window"), _window),
+    "Concat": _along_channels,
+    "Split": _along_channels,
+    "LayerNormalization": _along_channels,
     "ConvTranspose": _transposed,
     "Transpose": _turned,
     "Pad": _padded,

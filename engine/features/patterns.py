@@ -28,6 +28,7 @@ from ..graph.graph import Graph, Tensor, op
 from ..graph.nodes import reads
 from ..operators.rules import VJP
 from ..operators.rules.pooling import average_pool
+from ..operators.traits import having
 from ..runtime.network import Network
 from ..runtime.session import Session
 from .borders import sees_no_border
@@ -35,10 +36,6 @@ from .borders import sees_no_border
 AT_ONCE = 8  # patterns of one run, at most
 MOST = 100 << 20  # bytes that the values of a run hold at once; the runtime takes about twice that
 SIDES = (128, 256, 512)  # pixels of smaller images that are tried
-ACTIVATIONS = (
-    "Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip", "Elu", "Selu", "Celu", "Gelu", "Softplus",
-    "Softsign", "Sigmoid", "HardSigmoid", "HardSwish", "Swish", "Mish", "Tanh",
-)  # fmt: skip
 
 
 def _identity(g: Tensor, *_: Tensor | None) -> Tensor:
@@ -57,7 +54,7 @@ def _mean(
     return average_pool(g, y, x, kernel_shape, strides, pads, dilations)
 
 
-LINEAR = VJP | dict.fromkeys(ACTIVATIONS, _identity) | {"MaxPool": _mean}
+LINEAR = VJP | dict.fromkeys(having(lambda t: t.activates), _identity) | {"MaxPool": _mean}
 
 
 @dataclass(frozen=True)

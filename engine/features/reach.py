@@ -16,30 +16,10 @@ import numpy as np
 
 from ..errors import BadModel
 from ..graph.graph import Graph, Tensor, emit, op
-from ..operators.rules import activation, arithmetic
+from ..operators.traits import having
 from ..runtime.session import Session
 
 NOTHING = -(2.0**30)  # below every coordinate: what sees no pixel
-
-BROADCAST = {
-    "Add", "Sub", "Mul", "Div", "Pow", "Mod", "Sum", "Mean", "Max", "Min", "Where", "PRelu",
-    "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor",
-}  # fmt: skip
-ALONE = {
-    "Not",
-    "IsNaN",
-    "IsInf",
-    "HardSwish",
-    "Trilu",
-    "BatchNormalization",
-    "QuantizeLinear",
-    "DequantizeLinear",
-}
-ALONE = (ALONE | {*activation.RULES, *arithmetic.RULES}) - BROADCAST - {"Softmax", "LogSoftmax", "Hardmax"}
-MOVING = {
-    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Transpose", "Concat", "Split", "Pad", "Slice",
-    "Gather", "GatherElements", "GatherND", "Tile", "DepthToSpace", "SpaceToDepth", "ReverseSequence",
-}  # fmt: skip
 
 
 def sizes_of_one(value: Tensor) -> list[int] | None:
@@ -181,9 +161,17 @@ def reduced(y: Tensor, values: Sequence[Any], seen: Sequence[Tensor | None], **a
     return seen[0] if attrs.get("noop_with_empty_axes") else op.ReduceMax(seen[0], keepdims=keepdims)
 
 
-def along(y: Tensor, values: Sequence[Any], seen: Sequence[Tensor | None], axis: int = 1, **_: Any) -> Tensor:
-    """All along an axis, for each element of it."""
-    (x,) = (f for f in seen[:1] if f is not None)
+def along(
+    y: Tensor, values: Sequence[Any], seen: Sequence[Tensor | None], axis: int = 1, **_: Any
+) -> Tensor | None:
+    """All along an axis, for each element of it: an attribute, or an input of sums that go on."""
+    (x, *others) = seen
+    if len(values) > 1 and values[1] is not None:
+        given = values[1].array
+        axis = 0 if given is None else int(given.item())
+        others = [x] if given is None else others
+    if x is None or any(f is not None for f in others):
+        return None
     return op.Max(x, op.ReduceMax(x, [axis], keepdims=1))
 
 
@@ -241,20 +229,20 @@ def _max(fields: Sequence[Tensor]) -> Tensor:
     return fields[0] if len(fields) == 1 else op.Max(*fields)
 
 
+# What an operator sees is its own mathematics here: of the table of traits as far as that tells.
 RULES: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(having(lambda t: t.mixes in ("axis", "channels")), along),
+    **dict.fromkeys(having(lambda t: t.mixes == "reduced"), reduced),
+    **dict.fromkeys(having(lambda t: t.mixes == "map" and t.pools), over_map),
+    **dict.fromkeys(having(lambda t: t.window == "window" and t.pools), pool),
+    **{name: partial(moved, name) for name in having(lambda t: t.moves)},
+    **dict.fromkeys(having(lambda t: t.elementwise == "alone"), alone),
+    **dict.fromkeys(having(lambda t: t.elementwise == "together"), broadcast),
     "AffineGrid": whole,  # a grid is made of all of theta
-    **dict.fromkeys(BROADCAST, broadcast),
-    **dict.fromkeys(ALONE, alone),
-    **{name: partial(moved, name) for name in MOVING},
     "CastLike": lambda y, values, seen: seen[0],
+    "Trilu": alone,
     "Conv": conv,
     "ConvTranspose": partial(conv, transposed=True),
-    **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), pool),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), over_map),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax", "CumSum", "LRN"), along),
-    **dict.fromkeys(
-        ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ArgMax", "ArgMin"), reduced
-    ),
     "Resize": resize,
     "MatMul": matmul,
     "Gemm": gemm,

@@ -21,6 +21,7 @@ from ..errors import BadModel
 from ..graph.graph import Graph, Tensor, op
 from ..graph.nodes import key_of, named, reads, renamed
 from ..operators.bodies import BODIES
+from ..operators.traits import traits_of
 from ..runtime.session import Session
 from .reach import NOTHING, RULES, everything, sizes_of_one
 
@@ -116,7 +117,7 @@ class Walk:
     def _asks_for_form(self, node: NodeProto) -> bool:
         """True for a node that takes the shape or the type of what depends on the image, and no values."""
         like = node.op_type == "CastLike" and node.input[0] not in self.fields
-        return not node.domain and (like or node.op_type in ("Shape", "Size"))
+        return not node.domain and (like or traits_of(node).reads_sizes)
 
     def _as_it_is(self, node: NodeProto) -> None:
         if not self._again.keys().isdisjoint(reads(node)):

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import NodeProto
 
-from ..anatomy.anatomy import POOLING, RESHAPING
 from ..graph.graph import Graph
 from ..graph.nodes import attributes, reads
+from ..operators.traits import traits_of
 from .weights import Kernels
 
-POSITIVE = {"Sigmoid", "HardSigmoid", "Softplus", "Softmax"}
-HANDING_ON = {*RESHAPING, *POOLING, "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Concat", "Transpose"}
 FAINT = 0.01
 ALIKE = 0.95  # cosine
 COMPARED, BLOCK, LISTED = 8192, 1024, 1000
@@ -115,7 +113,19 @@ def _positive(graph: Graph) -> set[str]:
     found: set[str] = set()
     for node in graph.nodes:
         computed = [i for i in node.input if i and i not in graph.constants]
-        handed_on = node.op_type in HANDING_ON and bool(computed) and found.issuperset(computed)
-        if node.op_type in POSITIVE or _rectifies(graph, node) or handed_on:
+        handed_on = _keeps_sign(node) and bool(computed) and found.issuperset(computed)
+        if handed_on or _rectifies(graph, node) or _is_positive(node):
             found.update(node.output)
     return found
+
+
+def _keeps_sign(node: NodeProto) -> bool:
+    """True for what makes no number below zero of data that has none."""
+    traits = traits_of(node)
+    return bool(traits.reshapes or traits.pools or (traits.moves and traits.hull))
+
+
+def _is_positive(node: NodeProto) -> bool:
+    """True for what makes no number below zero of any."""
+    bounds = traits_of(node).range
+    return bounds is not None and bounds[0] >= 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..anatomy.anatomy import POOLING, bottlenecks
+from ..anatomy.anatomy import bottlenecks, is_pooling
 from ..anatomy.maps import View, views
 from ..graph.graph import Graph
 from ..graph.nodes import OURS, reads
@@ -123,7 +123,7 @@ def stages(graph: Graph, score: str, most: int = STAGES) -> list[str]:
     known = views(graph)
     mine = [n for n in known if not n.startswith(OURS) and graph.producer(n) is not None]
     maps = [n for n in bottlenecks(graph, score) if n in mine] or mine
-    cuts = [n for n in maps if (p := graph.producer(n)) and p.op_type not in POOLING] or maps
+    cuts = [n for n in maps if (p := graph.producer(n)) and not is_pooling(p)] or maps
     shapes = [_shape(graph, name, known[name]) for name in cuts]
     kept = [
         i

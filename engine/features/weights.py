@@ -12,28 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
-from ..anatomy.anatomy import QUANTISING, RESHAPING, WEIGHTED
 from ..anatomy.maps import View, views
 from ..graph.graph import Graph
-from ..graph.nodes import attributes, reads, understood
+from ..graph.nodes import attributes, bodies, reads, understood
+from ..operators.traits import traits_of
 from ..runtime.session import Session
 
 LARGEST = 2**28  # elements of a weight, or of a value on the way to it, that is computed
-# What depends on more than its inputs, and what may go on for ever.
-OPEN = {"If", "Loop", "Scan", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"}
-OPEN |= {"Bernoulli", "Multinomial"}
-
-# Where operators keep their weights: input of the weights, of their scale and zero point, and of a bias
-# that is in real numbers.
-_PLAIN = (1, None, None, 2)
-PLACES: dict[str, tuple[int, int | None, int | None, int | None]] = {
-    **dict.fromkeys(("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm"), _PLAIN),
-    **dict.fromkeys(("MatMul", "FusedMatMul"), (1, None, None, None)),
-    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QGemm"), (3, 4, 5, None)),
-    **dict.fromkeys(("ConvInteger", "MatMulInteger"), (1, None, 3, None)),
-    "MatMulIntegerToFloat": (1, 3, 5, 6),
-    "DynamicQuantizeMatMul": (1, 2, 3, 4),
-}
 
 
 @dataclass(frozen=True)
@@ -98,7 +83,8 @@ def fixed_values(graph: Graph) -> set[str]:
     """The values that depend on constants alone, and are not larger than a weight may be."""
     fixed = set(graph.constants)
     for node in graph.nodes:
-        if fixed.issuperset(reads(node)) and node.op_type not in OPEN:
+        # What depends on more than its inputs, or may go on for ever, is not computed.
+        if fixed.issuperset(reads(node)) and not (bodies(node) or traits_of(node).random):
             fixed.update(o for o in node.output if o and _is_bounded(graph, o))
     return fixed
 
@@ -127,11 +113,15 @@ def _elements(graph: Graph, name: str) -> float | None:
 
 def _places(node: NodeProto) -> list[str]:
     """The names of the weights, their scale, their zero point and the bias; "" where there is none."""
-    return [node.input[i] if i is not None and i < len(node.input) else "" for i in PLACES[node.op_type]]
+    slots = traits_of(node).weights
+    assert slots is not None
+    places = (slots.kernel, slots.scale, slots.zero, slots.bias)
+    return [node.input[i] if i is not None and i < len(node.input) else "" for i in places]
 
 
 def _is_layer(graph: Graph, node: NodeProto, fixed: set[str]) -> bool:
-    if node.op_type not in PLACES or not node.input or node.input[0] in fixed:
+    slots = traits_of(node).weights
+    if slots is None or slots.packed or not node.input or node.input[0] in fixed:
         return False
     weight, *others = _places(node)[:3]
     if weight not in fixed or not all(i in fixed for i in others if i):
@@ -183,7 +173,7 @@ def _bias(node: NodeProto, stored: np.ndarray | None, count: int) -> np.ndarray 
 def _laid_out(graph: Graph, node: NodeProto, values: np.ndarray, seen: dict[str, View]) -> np.ndarray:
     """The weights of a dense layer that reads a flattened feature map, as maps (K, C, h, w)."""
     name, maker = node.input[0], graph.producer(node.input[0])
-    while len(graph[name].shape or ()) != 4 and maker is not None and maker.op_type in RESHAPING | QUANTISING:
+    while len(graph[name].shape or ()) != 4 and maker is not None and _only_reshapes(maker):
         name = maker.input[0]
         maker = graph.producer(name)
     sizes = [d for d in (graph[name].shape or ())[1:] if isinstance(d, int)]
@@ -193,10 +183,14 @@ def _laid_out(graph: Graph, node: NodeProto, values: np.ndarray, seen: dict[str,
     return np.moveaxis(values.reshape(len(values), *sizes), seen[name].channels, 1)
 
 
+def _only_reshapes(node: NodeProto) -> bool:
+    return bool(traits_of(node).reshapes or traits_of(node).quantises)
+
+
 def _behind_layers(graph: Graph) -> set[str]:
     """Every value that some layer with weights had a part in."""
     behind: set[str] = set()
     for node in graph.nodes:
-        if node.op_type in WEIGHTED or behind.intersection(reads(node)):
+        if traits_of(node).weights or behind.intersection(reads(node)):
             behind.update(node.output)
     return behind

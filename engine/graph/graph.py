@@ -155,7 +155,7 @@ class Graph:
         sizes = followed(node.op_type, node.input, attributes(node), shape, self.sizes_of)
         if sizes is not None:
             self._sizes[name] = sizes
-        if node.op_type not in ("Reshape", "Expand", "ConstantOfShape") or name not in inferred:
+        if name not in inferred:
             return None
         wish = target(node.op_type, shape(node.input[0]), self.sizes_of(node.input[-1]))
         elem = inferred[name].tensor_type.elem_type

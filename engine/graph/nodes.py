@@ -145,29 +145,6 @@ def is_differentiable(slot: defs.OpSchema.FormalParameter) -> bool:
     return slot.differentiation_category != defs.OpSchema.DifferentiationCategory.NonDifferentiable
 
 
-# Inputs that the specification calls non-differentiable, though the output changes smoothly with them.
-SMOOTH = {
-    "AffineGrid": {"theta"},
-    "CausalConvWithState": {"past_state"},
-    "Clip": {"min", "max"},
-    "GRU": {"initial_h"},
-    "GridSample": {"grid"},
-    "LSTM": {"initial_h", "initial_c"},
-    "LinearAttention": {"past_state"},
-    "Mod": {"B"},
-    "NegativeLogLikelihoodLoss": {"weight"},
-    "Pad": {"constant_value"},
-    "RNN": {"initial_h"},
-    "SoftmaxCrossEntropyLoss": {"weights"},
-}
-
-
-def has_gradient(schema: defs.OpSchema, index: int) -> bool:
-    """Whether an input of an operator has a gradient: as the specification says, or as SMOOTH corrects it."""
-    slot = schema.inputs[min(index, len(schema.inputs) - 1)]
-    return is_differentiable(slot) or slot.name in SMOOTH.get(schema.name, ())
-
-
 def ours(name: str, taken: set[str]) -> str:
     """A name for a value that we put beside one of the model's, added to those that are taken."""
     name = OURS + name

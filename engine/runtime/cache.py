@@ -31,6 +31,7 @@ from ...host import cache_folder, cache_size
 from ..graph.external import is_external, place_of
 from ..graph.graph import Graph
 from ..graph.nodes import reads
+from ..operators.traits import traits_of
 from .provider import RUNTIME
 
 SHARE = 4  # of the cache that one entry takes at most, one part in so many
@@ -53,7 +54,7 @@ def pays(graph: Graph, outputs: Sequence[str]) -> bool:
     nodes = graph.ancestors(outputs)
     used = {i for n in nodes for i in reads(n)}
     sizes = {name: _length(t) for name, t in graph.constants.items() if name in used}
-    kernels = {n.input[1] for n in nodes if n.op_type in ("Conv", "ConvTranspose")}
+    kernels = {n.input[1] for n in nodes if traits_of(n).window and traits_of(n).weights and not n.domain}
     held = sum(sizes.values())
     return 2 * held * SHARE <= cache_size() and 2 * sum(sizes.get(k, 0) for k in kernels) >= held
 

@@ -14,16 +14,10 @@ from ..graph.aside import set_aside, temporary
 from ..graph.external import MAPPED
 from ..graph.graph import Graph, Tensor, op
 from ..graph.nodes import attributes, bodies, reads
+from ..operators.traits import traits_of
 
 KERNELS = "onnxlens"  # the domain of steps that no operator does as fast; chain.py runs them
 LARGEST_BLOCK = 16  # channels, where registers hold 512 bits; 8 elsewhere
-
-# What ONNX Runtime computes in blocks of channels, and what it does where all inputs lie in blocks.
-BLOCKED = {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization"}
-POINTWISE = {"Add", "Sum", "Mul", "Concat", "Relu", "Sigmoid", "Tanh", "HardSigmoid", "Identity"}
-# What may make infinities of finite numbers, and what never hands one on.
-UNBOUNDED = {"Div", "Reciprocal", "Pow", "Log", "Exp"}
-BOUNDED = {"Sigmoid", "HardSigmoid", "Tanh", "Softmax"}
 
 
 class Rewritten(Graph):
@@ -57,12 +51,13 @@ class Rewritten(Graph):
     def add(self, node: NodeProto, declared: dict[str, TypeProto] | None = None) -> None:
         """Append a node, and note what is known of its outputs."""
         super().add(node, declared)
-        in_blocks = node.op_type in POINTWISE and all(i in self.blocked for i in node.input)
-        if (in_blocks or node.op_type in BLOCKED) and len(Tensor(self, node.output[0]).shape or ()) == 4:
+        traits = traits_of(node)
+        in_blocks = traits.blocks == "keeps" and all(i in self.blocked for i in node.input)
+        if (in_blocks or traits.blocks == "makes") and len(Tensor(self, node.output[0]).shape or ()) == 4:
             self.blocked.add(node.output[0])
-        divides = node.op_type in UNBOUNDED and self.known(node.input[-1]) is None
+        divides = traits.infinities == "makes" and self.known(node.input[-1]) is None
         divides = divides or bool(bodies(node))  # which may hold any of these
-        if divides or (node.op_type not in BOUNDED and not self.unbounded.isdisjoint(reads(node))):
+        if divides or (traits.infinities != "stops" and not self.unbounded.isdisjoint(reads(node))):
             self.unbounded.update(node.output)
 
     def known(self, name: str) -> np.ndarray | None:

@@ -13,9 +13,10 @@ from oracles.networks import NO_KERNEL, parsed, run, single
 from onnxlens.engine.autodiff.blocks import STEPS
 from onnxlens.engine.autodiff.gradient import gradient
 from onnxlens.engine.errors import NoRule
-from onnxlens.engine.graph.nodes import SMOOTH, has_gradient, is_differentiable
+from onnxlens.engine.graph.nodes import is_differentiable
 from onnxlens.engine.operators.bodies import BODIES
 from onnxlens.engine.operators.rules import VJP
+from onnxlens.engine.operators.traits import TRAITS, has_gradient
 
 
 def parametrised(cases):
@@ -87,13 +88,14 @@ def test_every_rule_and_body_is_held_against_differences():
 
 def test_where_we_and_the_specification_disagree():
     """Each such input is listed with its reason, and held against differences like any other."""
-    found = {(name, "input") for name in STEPS & SCOPE}
+    found = {(name, "input") for name in SCOPE.intersection(STEPS)}
     for schema in defs.get_all_schemas():
         for index, slot in enumerate(schema.inputs):
             if schema.domain == "" and has_gradient(schema, index) and not is_differentiable(slot):
                 found.add((schema.name, slot.name))
     assert found == set(DISAGREEMENTS)
-    assert {name: {slot for n, slot in found if n == name} for name in SMOOTH} == SMOOTH
+    smooth = {name: set(traits.smooth) for name, traits in TRAITS.items() if traits.smooth}
+    assert {name: {slot for n, slot in found if n == name} for name in smooth} == smooth
     tried = set()
     for model in (*(model for model, _ in CASES.values()), *HAND_MADE.values()):
         node, given = model.graph.node[0], float_names(model.graph.input)

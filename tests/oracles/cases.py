@@ -15,9 +15,10 @@ from oracles.differences import finite_names, float_names, in_double
 from oracles.networks import single
 
 from onnxlens.engine.graph.graph import IR_VERSION
-from onnxlens.engine.graph.nodes import has_gradient, schema_of
+from onnxlens.engine.graph.nodes import schema_of
 from onnxlens.engine.operators.bodies import BODIES
 from onnxlens.engine.operators.rules import VJP
+from onnxlens.engine.operators.traits import has_gradient
 
 # Where an operator is defined, or smooth: uniform between these, per input (the last for all that follow).
 DOMAINS = {

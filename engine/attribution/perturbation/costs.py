@@ -10,7 +10,8 @@ from onnx import NodeProto
 from ...anatomy.anatomy import bottlenecks
 from ...graph.graph import Graph
 from ...graph.nodes import attributes
-from .spans import ALONE, Range, changed, spans
+from ...operators.traits import traits_of
+from .spans import Range, changed, is_position_by_position, spans
 
 # In multiplications, as they were measured: writing an element, and carrying one across a cut.
 WRITING, CARRYING = 8, 40
@@ -24,7 +25,7 @@ def multiplications(graph: Graph, node: NodeProto) -> float:
         return float(np.prod(given[1]) * np.prod(shape[2:]))
     if name == "ConvTranspose":
         return float(np.prod(given[1]) * np.prod(given[0][2:]))
-    if name in ("Gemm", "MatMul") and given[0]:
+    if traits_of(node).mixes == "last" and given[0]:
         inner = given[0][0 if attributes(node).get("transA") else -1]
         return float(np.prod(shape) * inner)
     window = attributes(node).get("kernel_shape") or (1,)
@@ -59,7 +60,7 @@ def cut_points(graph: Graph, start: str, score: str) -> list[str]:
         if name not in seen or name == start or graph[name].dtype != np.float32:
             continue
         node = graph.producer(name)
-        if found and node is not None and node.op_type in ALONE and found[-1] == node.input[0]:
+        if found and node is not None and is_position_by_position(node) and found[-1] == node.input[0]:
             found.pop()
         found.append(name)
     return found

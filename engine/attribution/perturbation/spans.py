@@ -20,16 +20,8 @@ import numpy as np
 from onnx import NodeProto
 
 from ...graph.graph import Graph
-from ...graph.nodes import reads
-
-WINDOWS = {"Conv", "MaxPool", "AveragePool", "LpPool"}
-# One position at a time, of the first input; the others are parameters.
-ALONE = {
-    "Identity", "Dropout", "Cast", "Relu", "LeakyRelu", "ThresholdedRelu", "Elu", "Celu", "Selu", "Clip",
-    "Sigmoid", "HardSigmoid", "HardSwish", "Swish", "Mish", "Gelu", "Tanh", "Softplus", "Softsign", "Erf",
-    "Abs", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "BatchNormalization", "LRN",
-}  # fmt: skip
-TOGETHER = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "PRelu"}
+from ...graph.nodes import attributes, reads
+from ...operators.traits import Traits, traits_of
 
 
 @dataclass(frozen=True)
@@ -144,20 +136,19 @@ def _sides(graph: Graph, name: str) -> tuple[int, int] | None:
 
 def _through(graph: Graph, node: NodeProto, found: dict[str, Spans], sides: tuple[int, int]) -> Spans | None:
     """What the first output of a node sees, where it is one of the operators above."""
-    name, attrs = node.op_type, graph.attributes(node)
+    traits, attrs = traits_of(node), graph.attributes(node)
     moving = [found[i] for i in node.input if i in found]
-    if node.domain:
-        return None
-    if name in WINDOWS and node.input[0] in found and len(moving) == 1:
-        return _windows(name, moving[0], attrs, sides)
-    if name in ALONE and node.input[0] in found and len(moving) == 1:
-        return moving[0]
-    if name == "Pad" and node.input[0] in found and attrs["mode"] == "constant":
-        return _padded(graph, node, moving, sides)
     others = [i for i in node.input if i and i not in found]
-    if name in TOGETHER and not all(_is_flat(graph, i) for i in others):
-        return None
-    if name in TOGETHER or (name == "Concat" and attrs["axis"] in (1, -3) and not others):
+    flat = all(_is_flat(graph, i) for i in others)
+    if len(moving) == 1 and node.input[0] in found:
+        if traits.window == "window" and traits.channels == 1 and not attrs.get("channels_last"):
+            return _windows(moving[0], attrs, sides, is_pool=traits.pools)
+        if _is_position_by_position(traits, attrs) and (flat or traits.per_channel):
+            return moving[0]
+        if traits.moves == "pads" and attrs["mode"] == "constant":
+            return _padded(graph, node, moving, sides)
+    together = traits.elementwise == "together" and flat
+    if together or (traits.moves == "joins" and attrs["axis"] in (1, -3) and not others):
         down, across = moving[0]
         for y, x in moving[1:]:
             down, across = down and down.joined(y), across and across.joined(x)
@@ -165,14 +156,24 @@ def _through(graph: Graph, node: NodeProto, found: dict[str, Spans], sides: tupl
     return None
 
 
-def _windows(name: str, seen: Spans, attrs: dict[str, Any], sides: tuple[int, int]) -> Spans | None:
-    pads = attrs.get("pads")
-    if pads is None or len(pads) != 4 or min(pads) < 0:
+def is_position_by_position(node: NodeProto) -> bool:
+    """Whether each position of an operator's result needs the same one of its first input alone."""
+    return _is_position_by_position(traits_of(node), attributes(node))
+
+
+def _is_position_by_position(traits: Traits, attrs: dict[str, Any]) -> bool:
+    """On elements alone, or among the channels; not to integers, where another rounding would show."""
+    among_channels = traits.mixes == "channels" or (traits.mixes == "axis" and attrs.get("axis") in (1, -3))
+    return (traits.elementwise == "alone" and not traits.quantises) or among_channels
+
+
+def _windows(seen: Spans, attrs: dict[str, Any], sides: tuple[int, int], is_pool: bool) -> Spans | None:
+    pads, kernel, strides = attrs.get("pads"), attrs.get("kernel_shape"), attrs.get("strides") or (1, 1)
+    if pads is None or kernel is None or len(pads) != 4 or min(pads) < 0:
         return None
-    kernel, strides = attrs["kernel_shape"], attrs["strides"]
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, attrs.get("dilations") or (1, 1), strict=True)]
     begins = [(sides[i] - 1) * strides[i] - pads[i] for i in (0, 1)]
-    if name != "Conv" and any(b >= len(s) for b, s in zip(begins, seen, strict=True)):
+    if is_pool and any(b >= len(s) for b, s in zip(begins, seen, strict=True)):
         return None  # a last window that begins behind the map: inference counts it, the runtime does not
     down, across = (s.window(reach[i], strides[i], pads[i], sides[i]) for i, s in enumerate(seen))
     return down, across
@@ -181,7 +182,7 @@ def _windows(name: str, seen: Spans, attrs: dict[str, Any], sides: tuple[int, in
 def _padded(graph: Graph, node: NodeProto, moving: list[Spans], sides: tuple[int, int]) -> Spans | None:
     """Behind padding that is known and adds to height and width alone."""
     pads = graph[node.input[1]].array
-    if len(moving) > 1 or any(node.input[3:]) or pads is None or len(pads) != 8 or min(pads) < 0:
+    if any(node.input[3:]) or pads is None or len(pads) != 8 or min(pads) < 0:
         return None
     if pads[[0, 1, 4, 5]].any():
         return None

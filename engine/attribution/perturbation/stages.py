@@ -12,6 +12,7 @@ from ....kernels.photos.crop import Box, Corner
 from ...errors import BadModel
 from ...graph.graph import Graph, Tensor, op
 from ...graph.nodes import describe, reads
+from ...operators.traits import traits_of
 from ...runtime.network import Network
 from ...runtime.session import Session
 from .spans import Range, Span, spans
@@ -118,7 +119,7 @@ def part(graph: Graph, start: str, ends: Sequence[str], free: bool = False) -> G
 
 def _sizes(node: NodeProto) -> bool:
     """True for what says the shape of a value, and nothing of what it holds."""
-    return node.op_type in ("Shape", "Size") and not node.domain
+    return traits_of(node).reads_sizes
 
 
 def _size_before(graph: Graph, node: NodeProto, start: Tensor) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 
 from ...graph.graph import Tensor, op
 from ...operators.rules import VJP, quantisation
+from ...operators.traits import having
 
 # Operators that rectify: their variants differ in what they let through on the way back.
-RECTIFIERS = ("Relu", "Clip", "ThresholdedRelu")
+RECTIFIERS = having(lambda t: t.rectifies)
 
 
 def _positive(rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,18 +58,24 @@ GUIDED = (
 DECONVNET = (
     VJP
     | {name: lambda g, y, x, *bounds: op.Relu(g) for name in RECTIFIERS}
-    | {"LRN": lambda g, y, x: g, "QuantizeLinear": _where_it_rectifies(_positive(_steps))}
+    | {"LRN": lambda g, y, x: g}
+    | {"QuantizeLinear": _where_it_rectifies(_positive(_steps))}
 )
 
 
 def redirected(
-    g: Tensor, y: Tensor, x: Tensor, low: Tensor | None = None, high: Tensor | None = None
+    g: Tensor,
+    y: Tensor,
+    x: Tensor,
+    low: Tensor | None = None,
+    high: Tensor | None = None,
+    alpha: float = 0,
 ) -> Tensor:
     """Where a rectifier lets nothing of an image through, that which would raise the objective gets through.
 
     Below the ramp a gradient may push up (g > 0), above it down (g < 0). For gradient ascent.
     """
-    floor = 0 if low is None else low
+    floor = alpha if low is None else low  # of a ThresholdedRelu
     below, above = x <= floor, None if high is None else x > high
     passed = op.Where(below if above is None else op.Or(below, above), 0, g)
     pushes = op.Where(below, op.Relu(g), g)
@@ -79,7 +86,7 @@ def redirected(
 
 
 # Olah, Mordvintsev & Schubert 2017, "Feature Visualization": as their library Lucid starts from dead units.
-REDIRECTED = VJP | {"Relu": redirected, "Clip": redirected}
+REDIRECTED = VJP | dict.fromkeys(RECTIFIERS, redirected)
 
 
 def _straight(g: Tensor, *_: Tensor | None) -> Tensor:
@@ -88,5 +95,5 @@ def _straight(g: Tensor, *_: Tensor | None) -> Tensor:
 
 # Bengio, Léonard & Courville 2013, "Estimating or Propagating Gradients Through Stochastic Neurons", the
 # straight-through estimator: steps are taken for the identity, and quantising never saturates.
-STEPS = ("Floor", "Ceil", "Round", "Sign")
+STEPS = having(lambda t: t.step and t.elementwise)
 STRAIGHT_THROUGH = VJP | dict.fromkeys(STEPS, _straight) | {"QuantizeLinear": _steps}

@@ -32,39 +32,31 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto
 
-from ...anatomy.anatomy import RESHAPING
 from ...graph.graph import Graph, Tensor, emit, op
 from ...graph.nodes import attributes, key_of, named, reads
 from ...operators.rules import VJP, activation
+from ...operators.traits import Traits, having, traits_of
 
 Rule = Callable[..., Any]
 Table = dict[str, Rule]
 
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")  # with weights: rules differ here
-# Those that ONNX Runtime fuses or computes in integers, and what they are made of.
-MADE_OF = {
-    **dict.fromkeys(("QLinearConv", "ConvInteger"), "Conv"),
-    **dict.fromkeys(("com.microsoft:QLinearConv", "com.microsoft:FusedConv"), "Conv"),
-    **dict.fromkeys(("com.microsoft:QGemm", "com.microsoft:FusedGemm"), "Gemm"),
-    **dict.fromkeys(("QLinearMatMul", "MatMulInteger", "com.microsoft:MatMulIntegerToFloat"), "MatMul"),
-    **dict.fromkeys(("com.microsoft:DynamicQuantizeMatMul", "com.microsoft:MatMulNBits"), "MatMul"),
-}
+
+def _adds_up(traits: Traits) -> bool:
+    """Whether a result is the sum of what each input adds to it, of several or by weights."""
+    several = traits.elementwise != "alone" or traits.normalises
+    return bool(traits.linear and several and not (traits.moves or traits.reshapes))
+
+
+def _hands_on(traits: Traits) -> bool:
+    return traits.normalises == "input" or (traits.elementwise == "alone" and not traits.truth)
+
+
+# With weights, of real numbers: rules differ here. Fused and integer ones are made of these.
+LAYERS = having(lambda t: t.weights and t.linear)
 # Linear without weights, or with those that are no detectors: always in proportion to what is added up.
-SUMS = (
-    "Add", "Sub", "Sum", "Mean", "Mul", "Div", "Einsum", "AveragePool", "GlobalAveragePool",
-    "ReduceSum", "ReduceMean", "CumSum", "BatchNormalization", "Resize", "Upsample",
-)  # fmt: skip
+SUMS = having(lambda t: _adds_up(t) and not t.weights)
 # Element by element, or normalised by their own neighbours (Binder et al. 2016): handed on as it is.
-PASSING = (
-    *activation.RULES, "Cast", "CastLike", "Neg", "Abs", "Reciprocal", "Sqrt", "Exp", "Log", "Pow", "Sin",
-    "Cos", "Floor", "Ceil", "Round", "HardSwish", "Swish", "Mish", "Gelu", "com.microsoft:Gelu",
-    "com.microsoft:FastGelu", "com.microsoft:QuickGelu", "QuantizeLinear", "DequantizeLinear", "LRN",
-    "LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization",
-)  # fmt: skip
-PRODUCTS = ("MatMul", "Mul", "Einsum")
-MOVING = ("Transpose", "Slice", "Split", "Gather", "Expand", "Where")
-GATES = ("Sigmoid", "HardSigmoid", "Softmax")  # between 0 and 1: they weigh what they are multiplied with
-BOUNDED = ("Erf", "Tanh")  # and these with a constant added to them, as in Gelu
+PASSING = (*activation.RULES, "Pow", *having(lambda t: _hands_on(t) and not _adds_up(t)))
 REACH = 8  # steps back to see that a value is made of constants, or of a gate
 
 
@@ -155,11 +147,11 @@ def composite(
         behind: set[str] = set()  # values with a layer before them
         last = None
         for node in graph.ancestors(of):
-            kind = MADE_OF.get(key_of(node), key_of(node))
+            kind = traits_of(node).made_of or key_of(node)
             deep = bool(behind.intersection(reads(node)))
             if kind in LAYERS:
                 last = node
-                rules = first if not deep else head if kind in ("Gemm", "MatMul") else middle
+                rules = first if not deep else head if traits_of(node).mixes == "last" else middle
                 own[node.output[0]] = _of_layer(node, rules)
             if kind in LAYERS or deep:
                 behind.update(node.output)
@@ -172,7 +164,7 @@ def composite(
 
 def _of_layer(node: NodeProto, rules: Mapping[str, Rule]) -> Rule | Mapping[str, Rule]:
     """The rule of a layer, or the table for what it is made of."""
-    return rules if key_of(node) in MADE_OF else rules[node.op_type]
+    return rules if traits_of(node).made_of else rules[node.op_type]
 
 
 def _table(rule: Rule) -> Table:
@@ -209,12 +201,18 @@ def _proportional(epsilon: float) -> Rule:
         values = [i for i, x in enumerate(xs) if x is not None and not _is_weight(x)]
         if node is not None and node.op_type == "Div" and 0 in values:  # a divisor scales, it adds nothing
             values = [0]
-        if node is not None and node.op_type in PRODUCTS and len(values) > 1:
+        if node is not None and _is_product(node) and len(values) > 1:
             values = [i for i in values if not _is_gate(xs[i])] or values
             s = s / len(values)
         return [partial(_times, s, y, xs, i) if i in values else None for i in range(len(xs))]
 
     return rule
+
+
+def _is_product(node: NodeProto) -> bool:
+    """Whether a node multiplies values with each other, and adds no bias."""
+    traits = traits_of(node)
+    return traits.linear == "product" and (traits.weights is None or traits.weights.bias is None)
 
 
 def _times(s: Tensor, y: Tensor, xs: Sequence[Any], i: int) -> Tensor:
@@ -240,7 +238,9 @@ def _vjp(s: Tensor, y: Tensor, *inputs: Tensor | None, index: int = 0) -> Tensor
     node = y.graph.producer(y.name)
     assert node is not None
     rule = VJP[node.op_type]
-    inputs += (None,) * (3 - len(inputs)) if node.op_type in ("Conv", "ConvTranspose", "Gemm") else ()
+    slots = traits_of(node).weights
+    if slots is not None and slots.bias is not None:
+        inputs += (None,) * (slots.bias + 1 - len(inputs))
     result: Any = rule(s, y, *inputs, **named(y.graph.attributes(node), rule))
     entry = result[index] if isinstance(result, tuple | list) else result
     return entry if isinstance(entry, Tensor) else entry()
@@ -267,10 +267,12 @@ def _is_gate(x: Tensor | None, reach: int = REACH, shifted: bool = False) -> boo
     node = None if x is None else x.graph.producer(x.name)
     if x is None or node is None or reach == 0:
         return False
-    if node.op_type in GATES or (shifted and node.op_type in BOUNDED):
-        return True
+    traits = traits_of(node)
+    if (traits.squashes and traits.range == (0, 1)) or (shifted and traits.rises and traits.range == (-1, 1)):
+        return True  # it weighs what it is multiplied with; as 1 + tanh does
     inputs = (Tensor(x.graph, i) for i in node.input if i)
     values = [i for i in inputs if i.dtype == x.dtype and not _is_weight(i)]
-    moving = {*RESHAPING, *MOVING, "Add", "Sub", "Mul", "Div"}
-    shifted = shifted or node.op_type in ("Add", "Sub")
-    return node.op_type in moving and len(values) == 1 and _is_gate(values[0], reach - 1, shifted)
+    moves = traits.reshapes or (traits.moves and traits.moves != "joins")
+    moves = moves or (traits.elementwise == "together" and traits.linear)
+    shifted = shifted or (traits.elementwise == "together" and traits.linear == "sum")
+    return bool(moves) and len(values) == 1 and _is_gate(values[0], reach - 1, shifted)

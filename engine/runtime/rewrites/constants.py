@@ -12,24 +12,22 @@ from onnx import NodeProto
 
 from ...graph.graph import Tensor
 from ...graph.nodes import attributes
-from ..rewritten import Rewritten
+from ..rewritten import Rewrite, Rewritten
 
 LITERAL = 2**16  # elements; more are computed as they are needed
-ARITHMETIC: dict[str, Callable[..., np.ndarray]] = {
-    "Add": np.add,
-    "Div": np.divide,
-    "Mul": np.multiply,
-    "Sqrt": np.sqrt,
-}
 
 
-def arithmetic(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
-    """The result of an operator on small constants of floats."""
-    arrays = [a for a in map(graph.known, node.input) if a is not None and _is_small(a)]
-    if len(arrays) < len(node.input):
-        return None
-    with np.errstate(all="ignore"):
-        return [graph.constant(ARITHMETIC[node.op_type](*arrays))]
+def arithmetic(function: Callable[..., np.ndarray]) -> Rewrite:
+    """The result of an operator on small constants of floats: a function of NumPy."""
+
+    def rewrite(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+        arrays = [a for a in map(graph.known, node.input) if a is not None and _is_small(a)]
+        if len(arrays) < len(node.input):
+            return None
+        with np.errstate(all="ignore"):
+            return [graph.constant(function(*arrays))]
+
+    return rewrite
 
 
 def constant(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:

@@ -6,6 +6,7 @@ import numpy as np
 from onnx import NodeProto
 
 from ...graph.graph import Tensor, op
+from ...operators.traits import traits_of
 from ..rewritten import Rewritten
 from .pools import rectified
 
@@ -25,7 +26,7 @@ def gate(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     """
     test = graph.producer(node.input[0])
     shut = [(value := graph.known(i)) is not None and not value.any() for i in node.input[1:]]
-    if test is None or test.op_type not in ("Greater", "Less") or sum(shut) != 1:
+    if test is None or not traits_of(test).truth or len(test.input) != 2 or sum(shut) != 1:
         return None
     x, bound = Tensor(graph, test.input[0]), graph.known(test.input[1])
     g = Tensor(graph, node.input[1 + shut.index(False)])

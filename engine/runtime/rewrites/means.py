@@ -7,6 +7,7 @@ from onnx import NodeProto
 
 from ...graph.graph import Tensor, op
 from ...graph.nodes import OURS, attributes, key_of
+from ...operators.traits import traits_of
 from ..rewritten import Rewritten
 from .linear import PLAIN
 from .pools import POOL
@@ -76,7 +77,7 @@ def _of_dense(graph: Rewritten, node: NodeProto) -> Tensor | None:
     """The mean of a dense layer's gradient that was laid out as maps."""
     product, maps = graph.producer(node.input[0]), Tensor(graph, node.output[0])
     channels = (maps.shape or (0, None))[1]
-    if product is None or product.op_type not in ("Gemm", "MatMul") or len(product.input) > 2:
+    if product is None or traits_of(product).mixes != "last" or len(product.input) > 2:
         return None
     attrs, turned = attributes(product), graph.producer(product.input[1])
     flipped = turned is not None and turned.op_type == "Transpose"

@@ -9,6 +9,7 @@ from onnx import NodeProto
 
 from ...graph.graph import Tensor, op
 from ...graph.nodes import OURS, attributes
+from ...operators.traits import traits_of
 from ..rewritten import Rewritten
 
 
@@ -49,10 +50,14 @@ def spread(graph: Rewritten, g: Tensor, w: np.ndarray) -> Tensor | None:
 def spot(graph: Rewritten, name: str) -> Spot | None:
     """What onnxlens made of a one-hot vector, as a Spot; None for all else."""
     node = graph.unblocked(name)
-    if node is None or not node.output[0].startswith(OURS) or node.op_type not in _FOLLOWED:
+    if node is None or not node.output[0].startswith(OURS):
         return None
     if node.op_type == "OneHot":
         return _one_hot(graph, node)
+    traits = traits_of(node)
+    scales = bool(traits.elementwise) and traits.linear == "product"
+    if len(node.input) != 2 or not (scales or traits.moves in ("copies", "order")):
+        return None
     pairs = [(node.input[0], node.input[-1])] + [(node.input[1], node.input[0])] * (node.op_type == "Mul")
     found, x, other = next(((f, *p) for p in pairs if (f := spot(graph, p[0]))), (None, "", ""))
     if found is None:
@@ -68,13 +73,10 @@ def spot(graph: Rewritten, name: str) -> Spot | None:
             len(after) in (2, 4) and before[0] == after[0] and all(d == 1 for d in (*before[2:], *after[2:]))
         )
         return Spot(channel, _with_axes(value, len(after))) if same else None
-    factor = _at(graph, other, channel, after)
+    factor = _at(graph, other, channel, after) if scales else None
     if factor is None:
         return None
     return Spot(channel, value * factor if node.op_type == "Mul" else value / factor)
-
-
-_FOLLOWED = {"OneHot", "Expand", "Reshape", "Mul", "Div"}
 
 
 def _one_hot(graph: Rewritten, node: NodeProto) -> Spot | None:
