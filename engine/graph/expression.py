@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from onnx import defs, helper
 
 from ..errors import BadModel
 from .nodes import schema_of
+from .op import op
 from .sizes import Dim
 from .types import array_of, dtype_of, shape_of
 
@@ -84,6 +84,11 @@ class Tensor:
         certain = other.shape is not None and all(isinstance(d, int) and d > 0 for d in other.shape)
         return op.Reshape(self, other.dims, allowzero=None if certain else 1)
 
+    @staticmethod
+    def emit(op_type: str, *args: Any, **more: Any) -> Any:
+        """What `op` calls: `emit` below."""
+        return emit(op_type, *args, **more)
+
     def sum(self, axes: Sequence[int] | None = None, keepdims: bool = True) -> Tensor:
         """Sum over axes (all when None), which stay with size 1 unless `keepdims` is false."""
         return self._reduce("ReduceSum", axes, keepdims)
@@ -142,16 +147,6 @@ class Tensor:
 
     def __le__(self, other: Any) -> Tensor:
         return op.LessOrEqual(self, other)
-
-
-class _Operators:
-    """`op.AnyOnnxName(tensor, ..., attribute=...)` for every operator of ONNX."""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return partial(emit, name)
-
-
-op = _Operators()
 
 
 def emit(op_type: str, *args: Any, outputs: int = 1, **attrs: Any) -> Any:
