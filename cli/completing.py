@@ -81,9 +81,9 @@ def _layers(ctx: click.Context) -> Iterable[str]:
 
 
 def _methods(ctx: click.Context) -> Iterable[str]:
-    from ..models.attribution.methods import NAMES
+    from ..engine.attribution.methods import METHODS
 
-    return NAMES
+    return METHODS
 
 
 def _presets(ctx: click.Context) -> Iterable[str]:

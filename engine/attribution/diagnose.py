@@ -16,10 +16,11 @@ from ..graph.nodes import describe, reads
 from ..graph.types import is_float
 from ..runtime.network import Network
 from ..runtime.session import Session
-from .gradcam import contributions, one_hot
+from .gradients import maps_of, one_hot
+from .method import Method
 
 
-class Way(NamedTuple):
+class Probe(NamedTuple):
     """A network with all that lies between a layer and the scores in view: `names` of the values from the
     layer on, those of their `gradients` (None where none arrives), of the map before its ReLU (`cam`), and of
     the input with the `target`.
@@ -32,7 +33,7 @@ class Way(NamedTuple):
     session: Session
 
 
-_WAYS: WeakKeyDictionary[Network, dict[tuple[str, str], Way]] = WeakKeyDictionary()
+_PROBES: WeakKeyDictionary[Network, dict[tuple[str, str, str], Probe]] = WeakKeyDictionary()
 
 
 def sound(maps: np.ndarray) -> list[bool]:
@@ -43,17 +44,20 @@ def sound(maps: np.ndarray) -> list[bool]:
     return (spread & np.isfinite(low) & np.isfinite(high)).tolist()
 
 
-def diagnose(network: Network, score: str, layer: str, feeds: Mapping[str, np.ndarray], target: int) -> str:
-    """Why the map of this layer for this class and this one image shows nothing.
+def diagnose(
+    network: Network, method: Method, score: str, layer: str, feeds: Mapping[str, np.ndarray], target: int
+) -> str:
+    """Why the map that a method of class activation makes of this layer, for this class and this one image,
+    shows nothing.
 
     `feeds`: arrays by input name, the image first along the batch axis. Runs the network once more with the
     values on the way in view; only called for maps that are not sound.
     What that takes is compiled for the first of them: a run over thousands of photos may have many.
     """
-    ways = _WAYS.setdefault(network, {})
-    way = ways.get((score, layer)) or ways.setdefault((score, layer), _way(network, score, layer))
+    probes, key = _PROBES.setdefault(network, {}), (method.name, score, layer)
+    probe = probes.get(key) or probes.setdefault(key, _probe(network, method, score, layer))
     count = len(next(iter(feeds.values())))
-    values = way.session({**feeds, way.target: np.full(count, target, np.int64)})
+    values = probe.session({**feeds, probe.target: np.full(count, target, np.int64)})
 
     features = values[layer]
     if not np.isfinite(features).all():
@@ -61,24 +65,21 @@ def diagnose(network: Network, score: str, layer: str, feeds: Mapping[str, np.nd
     if not features.any():
         return f"all activations of layer {layer!r} are zero for this image; choose an earlier layer"
     blocked = None
-    for name, grad in zip(reversed(way.names), reversed(way.gradients), strict=True):
+    for name, grad in zip(reversed(probe.names), reversed(probe.gradients), strict=True):
         gradient = None if grad is None else values[grad]
         if gradient is not None and not np.isfinite(gradient).all():
             return f"the gradient of class {target} is not finite at {name!r}; {_made_by(network, name)}"
         if gradient is None or not gradient.any():
             blocked = blocked or name
-    first = way.gradients[0]
+    first = probe.gradients[0]
     if blocked is not None and (first is None or not values[first].any()):
         return (
             f"the gradient of class {target} is zero from {blocked!r} on: nothing in layer {layer!r} changes "
             f"the score ({_reader(network, blocked, score)}); choose another class or a later layer"
         )
-    heat = values[way.cam]
+    heat = values[probe.cam]
     if not heat.any():
-        return (
-            f"the active maps of layer {layer!r} have no weight for class {target}: nothing to show; "
-            "choose another class or layer"
-        )
+        return f"{method.blank.format(layer=layer, target=target)}; choose another class or layer"
     if heat.max() <= 0:
         return (
             f"all of layer {layer!r} speaks against class {target} (contributions from {heat.min():.3g} to "
@@ -118,16 +119,18 @@ def losses(network: Network, of: str, image: str) -> Callable[[Mapping[str, np.n
     return lost
 
 
-def _way(network: Network, score: str, layer: str) -> Way:
+def _probe(network: Network, method: Method, score: str, layer: str) -> Probe:
     graph = network.graph.copy()
     target = graph.unused("target")
     chosen = graph.input(target, np.int64, (graph[score].shape or ())[:1])
     names = between(graph, layer, score)
-    (cam,) = contributions(graph[score], chosen, [graph[layer]])
+    (cam,) = maps_of(method, graph[score], chosen, [graph[layer]])
+    if (last := graph.producer(cam.name)) is not None and last.op_type == "Relu":
+        cam = graph[last.input[0]]  # what it cuts off speaks against the class
     grads = backpropagate(graph, {score: one_hot(graph[score], chosen)}, names)
     gradients = [g and g.name for g in grads]
     shown = dict.fromkeys([*filter(None, gradients), cam.name, layer])
-    return Way(names, gradients, cam.name, target, network.compile(graph, list(shown)))
+    return Probe(names, gradients, cam.name, target, network.compile(graph, list(shown)))
 
 
 def _made_by(network: Network, name: str) -> str:

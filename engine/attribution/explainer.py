@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from onnx import ModelProto
@@ -11,34 +10,19 @@ from onnx import ModelProto
 from ..anatomy.anatomy import checked_layer
 from ..anatomy.readouts import readout
 from ..autodiff.gradient import inside
-from ..errors import BadRequest, nearest
+from ..errors import BadRequest
 from ..graph.graph import Tensor, op
 from ..runtime.network import Network
+from .compiled import PREDICTED, Compiled, Explanation, image_of
 from .diagnose import diagnose, sound
-from .explainers import EXPLAINERS
+from .gradients import maps_of
+from .methods import method_named
 
-PREDICTED = -1  # as a target: the class of highest score
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """One map of one image for one class.
-
-    `map` (h, w) float32, in the resolution of the `layer`; `target` the class that it explains and `score`
-    its score before a softmax; `output` the model's own output for the image. `problem` says why the map is
-    no map (blank, constant, not a number), and is empty for a sound one.
-    """
-
-    map: np.ndarray
-    layer: str
-    target: int
-    score: float
-    output: np.ndarray
-    problem: str = ""
+__all__ = ["Explainer", "Explanation"]
 
 
-class Explainer:
-    """A method of EXPLAINERS for one layer or several, as one ONNX graph with the class as an input.
+class Explainer(Compiled):
+    """A class activation map of one layer or several, as one ONNX graph with the class as an input.
 
     `layer`: the name of a feature map or a list of names, by default the last before the head. `output`: the
     output of the model that holds the classes, by default the one that `readout` finds.
@@ -47,6 +31,10 @@ class Explainer:
     from the scores to the layer.
     """
 
+    together = True
+
+    together = True
+
     def __init__(
         self,
         network: Network,
@@ -54,22 +42,19 @@ class Explainer:
         layer: str | Sequence[str] | None = None,
         output: str | None = None,
     ):
-        if method not in EXPLAINERS:
-            raise BadRequest(f"there is no method {method!r}{nearest(method, EXPLAINERS)}")
+        self._record = method_named(method, ("cam",))
         graph = network.graph.copy()
-        if not graph.inputs:
-            raise BadRequest("the model has no input; only image models can be explained")
-        self.network, self.method = network, method
+        self.network, self.method, self.images = network, method, image_of(graph.inputs)
         read = readout(graph, output)
         scores = inside(graph, read.scores)
         self.score = scores.name
         named = [layer] if layer is None or isinstance(layer, str) else layer
-        self.layers = [checked_layer(graph, name, self.score) for name in named]
+        self.layers: list[str] = [checked_layer(graph, name, self.score) for name in named]
         self.classes = read.count
         self.target = graph.unused("target")
         wish = graph.input(self.target, np.int64, (scores.shape or ())[:1])
         chosen = predicted_or(wish, scores)
-        maps = EXPLAINERS[method](scores, chosen, [graph[name] for name in self.layers])
+        maps = maps_of(self._record, scores, chosen, [graph[name] for name in self.layers])
         heatmaps = [graph.output(m, graph.unused("heatmap")).name for m in maps]
         picked = op.GatherElements(op.Flatten(scores), op.Unsqueeze(chosen, [1]), axis=1)
         score = graph.output(op.Squeeze(picked, [1]), graph.unused("score"))
@@ -93,10 +78,9 @@ class Explainer:
 
         Raises BadRequest for a class that the model does not have.
         """
-        images = self.graph.inputs[0]
-        if images not in feeds or np.ndim(feeds[images]) == 0:
-            raise BadRequest(f"the model's input {images!r} is missing, or has no batch axis")
-        count = len(feeds[images])
+        if self.images not in feeds or np.ndim(feeds[self.images]) == 0:
+            raise BadRequest(f"the model's input {self.images!r} is missing, or has no batch axis")
+        count = len(feeds[self.images])
         wish = np.full(count, PREDICTED) if targets is None else np.broadcast_to(targets, count)
         for target in wish[(wish < PREDICTED) | (wish >= self.classes)]:
             raise BadRequest(f"there is no class {target}: the model has classes 0 to {self.classes - 1}")
@@ -107,6 +91,7 @@ class Explainer:
         return [
             Explanation(
                 of_layer[i],
+                layer,
                 layer,
                 classes[i],
                 scores[i],
@@ -121,7 +106,7 @@ class Explainer:
         fixed = (self.graph[self.target].shape or (1,))[0]
         count = fixed if isinstance(fixed, int) else 1
         alone = {n: np.repeat(x[i : i + 1], count, 0) if np.ndim(x) else x for n, x in feeds.items()}
-        return diagnose(self.network, self.score, layer, alone, target)
+        return diagnose(self.network, self._record, self.score, layer, alone, target)
 
     def to_model(self) -> ModelProto:
         """The explainer as an ONNX model: the network's inputs and `target` (a class, or -1 for the

@@ -1,46 +1,27 @@
-"""A projection compiled for one layer of one network: every unit and every image through one session."""
+"""A backward pass compiled for one layer of one network: every unit and every image through one session."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..anatomy.readouts import known
 from ..autodiff.blocks import not_real
 from ..autodiff.gradient import inside
-from ..errors import BadRequest, nearest
+from ..errors import BadRequest
 from ..graph.types import is_float
 from ..runtime.network import Network
-from .projection import METHODS, chosen, note_on, projected, units
+from .compiled import Compiled, Explanation, image_of
+from .methods import method_named
+from .units import chosen, note_on, projected, units
 
 STRONGEST = -1  # as a channel or a position: the one of the greatest value
+CHANNELS = 9  # of a layer, where none is named
 
 
-@dataclass(frozen=True)
-class Signal:
-    """What came back from one unit to one image.
-
-    `array` float32, of the shape of the model's input without the batch. The unit: its `channel` (or class),
-    its `position` (row, column) in the layer, its `value`. `peaks` (K,) the greatest value of each channel of
-    the layer, `output` the model's own of the classes, None where it has none. `problem` says why the array
-    shows nothing; empty for a sound one. `rise` and `gap`: see engine/attribution/averages.py.
-    """
-
-    array: np.ndarray
-    channel: int
-    position: tuple[int, int]
-    value: float
-    peaks: np.ndarray
-    output: np.ndarray | None
-    problem: str = ""
-    rise: float | None = None
-    gap: float | None = None
-
-
-class Projector:
-    """A method of METHODS for one layer, as one ONNX graph with the unit as an input.
+class Projector(Compiled):
+    """A method that goes back to the pixels, from one layer, as one ONNX graph with the unit as an input.
 
     `layer`: a feature map, or a value (N, K) as a map of one pixel; None for the scores of the classes,
     before a softmax. `threads`: as many as the network has by default. `images` is the name of the input;
@@ -56,12 +37,9 @@ class Projector:
         layer: str | None = None,
         threads: int | None = None,
     ):
-        if method not in METHODS:
-            raise BadRequest(f"there is no method {method!r}{nearest(method, METHODS)}")
+        how = method_named(method, ("backward",)).compute
         graph = network.graph.copy()
-        if not graph.inputs:
-            raise BadRequest("the model has no input; only image models can be looked into")
-        self.method, self.layer, self.images = method, layer, graph.inputs[0]
+        self.network, self.method, self.layer, self.images = network, method, layer, image_of(graph.inputs)
         image = inside(graph, self.images)
         if image.dtype is None or not is_float(image.dtype):
             raise BadRequest(not_real(image, self.images))
@@ -73,8 +51,8 @@ class Projector:
         peaks, *unit = chosen(maps, self._channel, self._position)
         channel, position, value = unit
         before = len(graph.nodes)
-        signal = projected(values, maps, image, (channel, position, value), METHODS[method])
-        self.note = note_on(METHODS[method], graph.nodes[before:])
+        signal = projected(values, maps, image, (channel, position, value), how)
+        self.note = note_on(how, graph.nodes[before:])
         self._names = [t.name for t in (signal, *unit, peaks)]
         read = known(graph)
         self._answer = read and read.value
@@ -86,8 +64,8 @@ class Projector:
         feeds: Mapping[str, np.ndarray],
         channels: int | Sequence[int] = STRONGEST,
         positions: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
-    ) -> list[Signal]:
-        """One signal for each image of a batch.
+    ) -> list[Explanation]:
+        """One explanation for each image of a batch.
 
         `feeds`: arrays by input name, images along the first axis. `channels`: one for all (of scores: a
         class), or one for each image; STRONGEST for the one of the greatest value. `positions`: (row, column)
@@ -103,7 +81,7 @@ class Projector:
         feeds: Mapping[str, np.ndarray],
         channels: int | Sequence[int] = STRONGEST,
         positions: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
-    ) -> list[Signal]:
+    ) -> list[Explanation]:
         """The same in one run of the graph, whatever the method makes of it.
 
         Raises BadRequest also where the image is missing or has no batch axis.
@@ -119,17 +97,38 @@ class Projector:
         outputs = values[self._answer] if self._answer else [None] * count
         width = self._sizes[2]
         return [
-            Signal(
+            Explanation(
                 arrays[i].astype(np.float32, copy=False),
+                self.images,
+                self.layer,
                 int(found[i]),
-                divmod(int(places[i]), width) if isinstance(width, int) else (0, int(places[i])),
                 float(raw[i]),
-                peaks[i],
                 outputs[i],
                 shows_nothing(arrays[i], float(raw[i])),
+                divmod(int(places[i]), width) if isinstance(width, int) else (0, int(places[i])),
+                peaks[i],
             )
             for i in range(count)
         ]
+
+    def of_units(
+        self, x: np.ndarray, channels: Sequence[int], position: tuple[int, int] | None, top: int = CHANNELS
+    ) -> list[Explanation]:
+        """One explanation of an input (1, ...) for each of `channels` of the layer.
+
+        Without channels, the `top` ones of the greatest values in this image, strongest first, those that are
+        not above 0 left out as far as one stays. `position` (row, column) in the layer, None for where the
+        channel is strongest. Raises BadRequest for a channel or position that the layer does not have.
+        """
+        self.check(channels, position)
+        feeds = {self.images: np.repeat(x, self._fixed or 1, 0)}
+        first = self.first(feeds)[0]
+        if not channels:
+            assert first.peaks is not None
+            order = np.argsort(-first.peaks, kind="stable")[:top].tolist()
+            channels = [k for k in order if first.peaks[k] > 0] or order[:1]
+        found = {first.target: first} if self.stands and not position else {}
+        return [found[k] if k in found else self(feeds, k, position)[0] for k in channels]
 
     def check(self, channels: Sequence[int], position: tuple[int, int] | None = None) -> None:
         """Raise BadRequest for a channel or a position that the layer does not have."""

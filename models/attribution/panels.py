@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from ...engine import picture
+from ...engine.attribution.perturbation.hidden import moves
 from ...engine.errors import NoMap
 from ...host import cv2
-from ..maps.occluded import Occlusion, moves
+from ..maps.occluded import Occlusion
 
 PANELS = ("activation", "score", "probability", "class")
 COLOUR = "turbo"

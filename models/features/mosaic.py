@@ -7,12 +7,12 @@ from math import isqrt
 
 import numpy as np
 
-from ...engine.attribution import tones
+from ...engine import tones
 from ...engine.attribution.projector import Projector
 from ...engine.errors import BadImage
 from ...engine.picture import blank, grid
 from ...host import cv2
-from ..attribution.projection import in_colours
+from ..attribution.attribute import in_colours
 from ..network.vision_model import VisionModel
 from ..photos.crop import Window, cut
 from ..photos.photo import read_photo
@@ -82,7 +82,7 @@ def _projected(
     lens: VisionModel, projector: Projector, feeds: dict[str, np.ndarray], hit: Hit, side: int
 ) -> np.ndarray:
     """What comes back from the unit of a hit to the part of the input that it sees."""
-    signal = in_colours(projector(feeds, hit.channel, hit.position)[0].array, lens.preprocess)
+    signal = in_colours(projector(feeds, hit.channel, hit.position)[0].values, lens.preprocess)
     drawn = tones.signed(window_of(signal, hit.field))
     return cv2.resize(drawn, (side, side), interpolation=cv2.INTER_LINEAR)
 

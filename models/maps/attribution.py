@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...engine import picture
-from ...engine.attribution import tones
+from ...engine import picture, tones
 from ...engine.errors import BadRequest, NoMap, nearest
 from ...host import cv2
 from ...kernels.photos.upsample import upsample

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.attribution import tones
-from ...engine.attribution.projection import METHODS
+from ...engine import tones
+from ...engine.attribution.methods import METHODS
 from ...engine.errors import BadRequest, OnnxlensError
 from ...engine.picture import encode_jpeg, shrunk
 from ...kernels.photos.normalise import normalise
@@ -97,9 +97,11 @@ class Drawer:
         height, width = (max(1, round(side * share)) for side in sides)
         down, across = height / sides[0], width / sides[1]
         box = box[0] * down, box[1] * across, box[2] * down, box[3] * across
-        map_ = tones.scaled(map_) if row["method"] in METHODS else map_
+        method = METHODS.get(row["method"])
+        is_signal = method is not None and method.style != "overlay"  # drawn by its strength
+        map_ = tones.scaled(map_) if is_signal else map_
         heat = upsample(map_[None], height, width, box, np.nan)
-        heat = heat if row["method"] in METHODS else normalise(heat)
+        heat = heat if is_signal else normalise(heat)
         return address("jpeg", encode_jpeg(np.rint(255 * np.nan_to_num(heat[0])).astype(np.uint8), QUALITY))
 
     def _picture(self, row: Row) -> str | None:

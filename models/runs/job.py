@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...engine.attribution.explainers import EXPLAINERS
+from ...engine.attribution.methods import METHODS, method_named, options_of
 from ...engine.errors import BadImage, BadRequest, OnnxlensError
 from ...engine.picture import encode_jpeg, encode_png, shrunk
 from ...engine.runtime.ahead import ahead
 from ...host import cv2
-from ..attribution.methods import batched, scaled, single
+from ..attribution.attribute import Attributor
 from ..maps.attribution import Attribution
+from ..maps.placement import Placement
 from ..maps.row import Row, failed, row_of
 from ..network.digest import sha256
 from ..network.labels import label_by_name
@@ -43,7 +44,7 @@ class Spec:
     """All that decides the rows and files of a run. It can be pickled; a Job is made of it where it runs.
 
     `settings` are those of a Lens but for `provider` and `threads`; `sha256` is the model file's. `methods`
-    are some of methods.NAMES, `targets` as in Lens.explain, `patch`, `stride` and `fill` an occlusion's.
+    are some of METHODS, `targets` as in Lens.explain, `patch`, `stride` and `fill` an occlusion's.
     Of each map a picture is written ("png", "jpeg" or ""), at most `side` pixels long, and with `maps` the
     map as the method gave it, (h, w) float32. `folder` is the name of the folder that holds all photos: what
     lies in a folder called after a class has that for its truth.
@@ -77,7 +78,6 @@ class Shot(NamedTuple):
     box: Box
     photo: np.ndarray  # made small enough for a picture
     within: Box
-    found: list[Attribution]
 
 
 class Job:
@@ -96,23 +96,27 @@ class Job:
         self.lens = VisionModel(spec.model, provider=spec.provider, threads=spec.threads, **spec.settings)
         if sha256(self.lens.path) != spec.sha256:
             raise BadRequest(f"{spec.model} is not the model that this run was begun with")
-        about = (spec.targets, spec.layer)
-        patch = {"patch": spec.patch, "stride": spec.stride, "fill": spec.fill}
-        names = dict.fromkeys(spec.methods)
-        self._batched = {n: batched(self.lens, n, *about) for n in names if n in EXPLAINERS}
-        self._single = {n: single(self.lens, n, *about, **patch) for n in names if n not in EXPLAINERS}
+        self._attributors = [self._attributor(name) for name in dict.fromkeys(spec.methods)]
         self._truths = label_by_name(self.lens.labels)
         self._rooms: deque[np.ndarray] = deque()
 
     @property
     def serial(self) -> bool:
         """True where a call must end before the next begins."""
-        return "occlusion" in self.spec.methods
+        return any(METHODS[name].serial for name in self.spec.methods)
 
     @property
     def overlaps(self) -> bool:
         """True where a batch may be read and written while others compute: all methods take batches."""
-        return not self._single
+        return all(made.compiled.together for made in self._attributors)
+
+    def _attributor(self, name: str) -> Attributor:
+        """One of the methods, with those of the options that it has."""
+        method, spec = method_named(name), self.spec
+        if spec.layer is not None and method.units:
+            raise BadRequest(f"a run of {name} looks back from classes: leave --layer out")
+        own = {key: getattr(spec, key) for key in ("patch", "stride", "fill") if key in options_of(method)}
+        return Attributor(self.lens, name, spec.targets, layer=spec.layer, predictions=1, **own)
 
     def identity(self) -> dict[str, Any]:
         """What two runs must have in common for the rows of one to stand for those of the other."""
@@ -172,27 +176,25 @@ class Job:
             return error
 
     def _shot(self, name: str, data: bytes | BadImage, out: np.ndarray) -> Shot:
-        """A photo, made the model's input in `out`, with what the methods find that take one at a time."""
+        """A photo, made the model's input in `out`."""
         if isinstance(data, BadImage):
             raise data
         photo = decode(data, name)
         _, box = self.lens.preprocess(photo, out)
-        small = shrunk(photo, self.spec.side)
-        found = [f.on(small) for find in self._single.values() for f in find(photo)]
-        size = photo.shape[0], photo.shape[1]
-        mark = hashlib.sha256(data).hexdigest()
-        return Shot(name, mark, size, box, small, scaled(box, photo, small), found)
+        small, size = shrunk(photo, self.spec.side), (photo.shape[0], photo.shape[1])
+        within = Placement(box).scaled(size, (small.shape[0], small.shape[1])).box
+        return Shot(name, hashlib.sha256(data).hexdigest(), size, box, small, within)
 
     def _explained(self, shots: Sequence[Shot], x: np.ndarray) -> list[list[Attribution] | OnnxlensError]:
         """What the methods find in each photo; where a batch fails, each photo has its own chance."""
         try:
             photos, boxes = [s.photo for s in shots], [s.within for s in shots]
-            parts = [find(photos, x, boxes) for find in self._batched.values()]
+            parts = [find(photos, x, boxes) for find in self._attributors]
         except OnnxlensError as error:
             if len(shots) == 1:
                 return [error]
             return [r for i, s in enumerate(shots) for r in self._explained([s], x[i : i + 1])]
-        return [[*(f for part in parts for f in part[i]), *s.found] for i, s in enumerate(shots)]
+        return [[found for part in parts for found in part[i]] for i in range(len(shots))]
 
     def _written(self, shot: Shot, found: Attribution) -> Row:
         """Write what there is to see of one map, and say all in a row."""

@@ -17,7 +17,7 @@ import click
 import numpy as np
 
 from onnxlens.engine.anatomy.readouts import score_name
-from onnxlens.engine.attribution.gradcam import one_hot
+from onnxlens.engine.attribution.gradients import one_hot
 from onnxlens.engine.attribution.perturbation.costs import cut_points
 from onnxlens.engine.attribution.perturbation.places import Places
 from onnxlens.engine.attribution.perturbation.plans import entry

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from onnxlens.engine.attribution.averages import Averaged
+from onnxlens.engine.attribution.averaged import Averaged
 from onnxlens.engine.attribution.explainer import Explainer
 from onnxlens.engine.attribution.perturbation.occlusion import BATCH, Hiding, answers
 from onnxlens.engine.attribution.perturbation.places import places

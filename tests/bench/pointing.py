@@ -13,13 +13,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from onnxlens.engine.attribution.averages import AVERAGES
-from onnxlens.engine.attribution.projection import METHODS as PROJECTIONS
+from onnxlens.engine.attribution.methods import METHODS as TABLE
 from onnxlens.engine.attribution.projector import Projector
-from onnxlens.engine.attribution.tones import strength
 from onnxlens.engine.metrics import pointing
-from onnxlens.models.attribution.occlusion import occlusion
-from onnxlens.models.attribution.projection import project, projector_for
+from onnxlens.engine.tones import strength
+from onnxlens.models.attribution.attribute import Attributor
+from onnxlens.models.attribution.projection import project
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.lens import Lens
 from onnxlens.models.maps.attribution import guided_gradcam
@@ -27,12 +26,17 @@ from onnxlens.models.maps.attribution import guided_gradcam
 Heat = Callable[[np.ndarray], np.ndarray]  # from a photo to the map of its predicted class, on its pixels
 
 
-def projection(method: str) -> Callable[[Lens], Heat]:
-    """The greatest absolute value over the channels of what comes back to the pixels."""
+def attributed(method: str) -> Callable[[Lens], Heat]:
+    """The map, or the greatest absolute value over the channels of what comes back to the pixels."""
 
     def of(lens: Lens) -> Heat:
-        projector = projector_for(lens, method)
-        return lambda photo: strength(project(lens, photo, projector)[0].at_photo())
+        made = Attributor(lens, method)
+
+        def heat(photo: np.ndarray) -> np.ndarray:
+            at_photo = made.of_photo(photo)[0].at_photo()
+            return at_photo if at_photo.ndim == 2 else strength(at_photo)
+
+        return heat
 
     return of
 
@@ -47,9 +51,7 @@ def guided_gradcam_of(lens: Lens) -> Heat:
 
 METHODS: dict[str, Callable[[Lens], Heat]] = {
     "middle": lambda lens: middle,
-    "gradcam": lambda lens: lambda photo: lens.gradcam(photo).at_photo(),
-    "occlusion": lambda lens: lambda photo: occlusion(lens, photo).heat().at_photo(),
-    **{method: projection(method) for method in (*PROJECTIONS, *AVERAGES)},
+    **{method: attributed(method) for method in TABLE},
     "guided-gradcam": guided_gradcam_of,
 }
 

@@ -17,7 +17,7 @@ import onnxruntime
 import peers
 import torch
 
-from onnxlens.engine.attribution.averages import Averaged
+from onnxlens.engine.attribution.averaged import Averaged
 from onnxlens.engine.attribution.explainer import Explainer
 from onnxlens.engine.attribution.perturbation.occlusion import BATCH, Hiding, answers
 from onnxlens.engine.attribution.perturbation.places import Places, places
@@ -87,7 +87,7 @@ def gradient(f: Field) -> Contestants:
     projector, captum = Projector(f.network, "saliency"), peers.attribution("Saliency", f.module, abs=False)
     return {
         "forward": f.bare_forward,
-        "onnxlens": Contestant(lambda: np.stack([s.array for s in projector(f.feeds, f.classes)])),
+        "onnxlens": Contestant(lambda: np.stack([s.values for s in projector(f.feeds, f.classes)])),
         "PyTorch": Contestant(lambda: peers.gradient(f.module, f.x, f.targets)),
         "Captum": Contestant(lambda: captum(f.x, f.targets)),
         "PyTorch forward": Contestant(lambda: peers.forward(f.module, f.x), answer="not compared"),
@@ -99,7 +99,7 @@ def guided(f: Field) -> Contestants:
     projector, captum = Projector(f.network, "guided"), peers.attribution("GuidedBackprop", f.module)
     return {
         "forward": f.bare_forward,
-        "onnxlens": Contestant(lambda: np.stack([s.array for s in projector(f.feeds, f.classes)])),
+        "onnxlens": Contestant(lambda: np.stack([s.values for s in projector(f.feeds, f.classes)])),
         "Captum": Contestant(lambda: captum(f.x, f.targets)),
     }
 
@@ -176,7 +176,7 @@ def integrated(f: Field) -> Contestants:
     batch = peers.best_batch(lambda x: peers.gradient(f.module, x, target.repeat(len(x))), f.x[:1])
     captum = peers.attribution("IntegratedGradients", f.module, n_steps=STEPS, internal_batch_size=batch)
     return {
-        "onnxlens": Contestant(lambda: averaged(f.feeds, f.classes)[0].array),
+        "onnxlens": Contestant(lambda: averaged(f.feeds, f.classes)[0].values),
         "Captum": Contestant(lambda: captum(f.x, f.targets)[0]),
         "forward": Contestant(f.forward, STEPS, answer="not compared"),
     }

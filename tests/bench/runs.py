@@ -32,7 +32,7 @@ from onnxlens.cli.commands.runs.plan import Plan, specified
 from onnxlens.cli.commands.runs.running import perform
 from onnxlens.engine.picture import shrunk
 from onnxlens.engine.runtime.ahead import cores
-from onnxlens.models.attribution.methods import batched
+from onnxlens.models.attribution.attribute import Attributor
 from onnxlens.models.lens import Lens
 from onnxlens.models.maps.row import row_of
 from onnxlens.models.photos.photo import decode, read_file, read_photo
@@ -162,7 +162,7 @@ def profile(lens: Lens, spec: Any, plan: Plan, place: Path) -> dict[str, float]:
     room.fill(1)  # memory that nobody has touched comes from the system page by page
     step("preprocess", lens.preprocess, photos, [room[i : i + 1] for i in range(len(photos))])
     small = step("shrink", lambda photo: shrunk(photo, spec.side), photos)
-    find = batched(lens, "gradcam", (None,), None)
+    find = Attributor(lens, "gradcam", predictions=1)
     boxes = [lens.preprocess.box(*p.shape[:2]) for p in small]
     parts = [slice(i, i + BATCH) for i in range(0, len(photos), BATCH)]
     found = step("compute", lambda part: find(small[part], room[part], boxes[part]), parts)

@@ -111,15 +111,15 @@ CLASS_1 = {
 @pytest.mark.parametrize("method", CLASS_0)
 def test_the_way_back_from_the_first_class(network, method):
     (signal,) = Projector(network, method)(feeds())
-    np.testing.assert_array_equal(signal.array, [CLASS_0[method]])
-    assert (signal.channel, signal.position, signal.value, signal.problem) == (0, (0, 0), 4, "")
+    np.testing.assert_array_equal(signal.values, [CLASS_0[method]])
+    assert (signal.target, signal.position, signal.score, signal.problem) == (0, (0, 0), 4, "")
 
 
 @pytest.mark.parametrize("method", CLASS_1)
 def test_the_way_back_from_the_second_class(network, method):
     (signal,) = Projector(network, method)(feeds(), 1)
-    np.testing.assert_array_equal(signal.array, [CLASS_1[method]])
-    assert (signal.channel, signal.value) == (1, -11)
+    np.testing.assert_array_equal(signal.values, [CLASS_1[method]])
+    assert (signal.target, signal.score) == (1, -11)
 
 
 # From the map r instead. Of channel 1 the strongest is 3, at (0,0) and at (0,1): the first is taken, alone.
@@ -138,15 +138,15 @@ UNITS = [
 def test_the_way_back_from_one_unit_of_a_map(network, method, channel, position, place, value, expected):
     (signal,) = Projector(network, method, "r")(feeds(), channel, position)
     start = value if method == "deconvnet" else 1
-    np.testing.assert_array_equal(signal.array[0], start * np.array(expected))
-    assert (signal.channel, signal.position, signal.value) == (channel, place, value)
+    np.testing.assert_array_equal(signal.values[0], start * np.array(expected))
+    assert (signal.target, signal.position, signal.score) == (channel, place, value)
     assert bool(signal.problem) == (value == 0)
     np.testing.assert_array_equal(signal.peaks, [2, 3])
 
 
 def test_the_strongest_unit_of_a_map(network):
     (signal,) = Projector(network, "guided", "r")(feeds())
-    assert (signal.channel, signal.position) == (1, (0, 0))
+    assert (signal.target, signal.position) == (1, (0, 0))
 
 
 # α0 = (2 + 1 - 3 - 2) / 4 = -1/2, α1 = (1 + 2 + 2 - 3) / 4 = 1/2; the map is
@@ -182,5 +182,5 @@ def test_a_batch_is_as_many_images_alone(network):
         for i, k, p in ((IMAGE, 1, (1, 1)), (other, 0, (0, 0)), (IMAGE, 1, (0, 1)))
     ]
     for one, two in zip(together, alone, strict=True):
-        np.testing.assert_array_equal(one.array, two.array)
-        assert (one.channel, one.position, one.value) == (two.channel, two.position, two.value)
+        np.testing.assert_array_equal(one.values, two.values)
+        assert (one.target, one.position, one.score) == (two.target, two.position, two.score)

@@ -57,7 +57,7 @@ def rewritten(monkeypatch):
 
 def answer(model, feeds=FEEDS):
     signal = Projector(Network(model, provider="cpu", threads=1), "saliency")(feeds)
-    return np.stack([s.array for s in signal])
+    return np.stack([s.values for s in signal])
 
 
 def test_a_second_start_builds_nothing_and_answers_the_same(model, home, rewritten):
@@ -214,7 +214,7 @@ from onnxlens.engine.attribution.projector import Projector
 x = np.load(sys.argv[2])
 for _ in range(5):
     signals = Projector(Network(sys.argv[1], provider="cpu", threads=1), "saliency")({"x": x})
-np.save(sys.argv[3], np.stack([s.array for s in signals]))
+np.save(sys.argv[3], np.stack([s.values for s in signals]))
 """
 
 

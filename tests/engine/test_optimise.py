@@ -16,7 +16,8 @@ from oracles.compositions import models
 from oracles.networks import parsed, randomised
 
 from onnxlens.engine.attribution.explainer import Explainer
-from onnxlens.engine.attribution.projection import METHODS, chosen, projected, units
+from onnxlens.engine.attribution.methods import METHODS
+from onnxlens.engine.attribution.units import chosen, projected, units
 from onnxlens.engine.autodiff.gradient import training_graph
 from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadRequest
@@ -280,7 +281,7 @@ def test_of_the_weights_of_the_classes_one_row_is_read(head, body):
     layer, maps = units(graph, None)
     channel, position = (graph.input(name, np.int64, ["N"]) for name in ("channel", "position"))
     _, *unit = chosen(maps, channel, position)
-    signal = projected(layer, maps, graph["x"], (unit[0], unit[1], unit[2]), METHODS["saliency"])
+    signal = projected(layer, maps, graph["x"], (unit[0], unit[1], unit[2]), METHODS["saliency"].compute)
     graph.outputs = []
     graph.output(signal, "signal")
     feeds = {"x": drawn(3, 4, 7, 6, seed=3), "channel": np.array([1, 4, -1]), "position": np.full(3, -1)}

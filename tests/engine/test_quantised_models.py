@@ -116,9 +116,9 @@ def test_what_comes_back_to_the_pixels_is_alike(method, small, scenes):
     found = []
     for x in scenes[24:]:
         expected = plain({"image": x})[0]
-        quantised = quick({"image": x}, expected.channel)[0]
+        quantised = quick({"image": x}, expected.target)[0]
         assert quantised.problem == ""
-        found.append(spearman(expected.array, quantised.array))
+        found.append(spearman(expected.values, quantised.values))
     print(f"{small.stem}: {method} {min(found):.3f} {np.mean(found):.3f}")
     assert np.mean(found) >= 0.8
 
@@ -130,7 +130,7 @@ def test_relevance_is_alike_whichever_way_integers_are_written(small, scenes):
     found = []
     for x in scenes[24:30]:
         expected = plain({"image": x})[0]
-        found.append(spearman(expected.array, quick({"image": x}, expected.channel)[0].array))
+        found.append(spearman(expected.values, quick({"image": x}, expected.target)[0].values))
     assert np.mean(found) >= 0.85
 
 
@@ -176,9 +176,9 @@ def test_what_carries_integers_on_hides_nothing(method, carried, scenes):
     found = []
     for x in scenes[24:]:
         expected = plain({"image": x})[0]
-        quantised = quick({"image": x}, expected.channel)[0]
+        quantised = quick({"image": x}, expected.target)[0]
         assert quantised.problem == ""
-        found.append(spearman(expected.array, quantised.array))
+        found.append(spearman(expected.values, quantised.values))
     print(f"{method} {min(found):.3f} {np.mean(found):.3f}")
     assert np.mean(found) >= 0.7
 
@@ -259,7 +259,7 @@ def test_a_model_that_onnx_runtime_has_optimised_shows_the_same(level, small, sc
     assert found.map.shape == expected.map.shape
     np.testing.assert_allclose(found.map, expected.map, rtol=0.02, atol=0.02 * expected.map.max())
     (expected,), (found,) = (Projector(network, "saliency")(feeds) for network in networks)
-    np.testing.assert_allclose(found.array, expected.array, rtol=0.02, atol=0.02 * expected.array.max())
+    np.testing.assert_allclose(found.values, expected.values, rtol=0.02, atol=0.02 * expected.values.max())
 
 
 def test_the_command_line_takes_quantised_models(small, tmp_path):

@@ -63,7 +63,7 @@ def test_modules_are_layers_for_what_goes_back_to_the_pixels():
     feeds = {"x": RNG.standard_normal((1, 3, 8, 8)).astype("f")}
     for module, value in (("blocks.0", "val_5"), ("fc", "y")):
         a, b = (Projector(net, "saliency", layer)(feeds, 1)[0] for layer in (module, value))
-        np.testing.assert_array_equal(a.array, b.array)
+        np.testing.assert_array_equal(a.values, b.values)
 
 
 def test_the_name_of_a_value_comes_first():

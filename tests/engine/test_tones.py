@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onnxlens.engine.attribution import tones
+from onnxlens.engine import tones
 
 RNG = np.random.default_rng(5)
 SIGNAL = RNG.standard_normal((20, 30, 3)).astype(np.float32)

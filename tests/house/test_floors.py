@@ -39,7 +39,7 @@ def libraries(path: Path) -> set[str]:
 
 
 def test_the_reader_of_imports_reads_them():
-    found = names(ROOT / "engine/attribution/gradcam.py")
+    found = names(ROOT / "engine/attribution/gradients.py")
     assert {"onnxlens.engine.autodiff.gradient", "onnxlens.engine.graph.graph"} <= found
     assert "onnxlens.cli.options" in names(ROOT / "cli/commands/photos/gradcam.py")
     assert "onnxlens.models.lens" in names(ROOT / "cli/options.py")

@@ -5,15 +5,14 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxlens.engine.attribution.averages import AVERAGES
-from onnxlens.engine.attribution.explainers import EXPLAINERS
-from onnxlens.engine.attribution.projection import METHODS
+from onnxlens.engine.attribution.methods import METHODS, options_of
 from onnxlens.engine.canonical.canonical import OPSET
 from onnxlens.engine.dreams.dream import Priors
 from onnxlens.engine.dreams.terms import TERMS
 from onnxlens.engine.runtime.provider import newest_opset
+from onnxlens.models.attribution.attribute import attribute
 from onnxlens.models.attribution.occlusion import occlusion
-from onnxlens.models.attribution.projection import project, project_layer, projector_for
+from onnxlens.models.attribution.projection import project_layer
 from onnxlens.models.dreams.ascent import Ascent
 from onnxlens.models.dreams.dream import dream
 from onnxlens.models.dreams.imagine import imagine
@@ -45,13 +44,12 @@ def lens_at(tmp_path_factory):
 
 
 def answers(lens, photos):
-    for method in EXPLAINERS:
-        yield method, lens.explain(PHOTO, method=method)[0].map
-    for method in METHODS:
-        yield method, project(lens, PHOTO, method)[0].signal
-        yield f"{method} of a layer", project_layer(lens, PHOTO, method, "relu4", [3])[0].signal
-    for method in AVERAGES:
-        yield method, project(lens, PHOTO, projector_for(lens, method, steps=2))[0].signal
+    for name, method in METHODS.items():
+        less = {"steps": 2, "masks": 8, "patch": 32, "stride": 32}
+        few = {key: value for key, value in less.items() if key in options_of(method)}
+        yield name, attribute(lens, PHOTO, name, **few)[0].values
+        if method.units:
+            yield f"{name} of a layer", project_layer(lens, PHOTO, name, "relu4", [3])[0].signal
     for coarse in (False, True):
         yield f"occlusion {coarse}", occlusion(lens, PHOTO, patch=32, stride=32, coarse=coarse).scores
     for response in responses(lens, PHOTO, ["relu2"]):

@@ -104,7 +104,7 @@ def command(
     lens = options.open_lens(model, quiet, **settings)
     sizes = patches or (None,)
     for size in sizes:
-        check(lens, target, size, stride, fill, layer)
+        check(lens, target, layer, patch=size, stride=stride, fill=fill)
 
     def look(photo: np.ndarray) -> list[Occlusion]:
         found = []
@@ -129,9 +129,9 @@ def _written(folder: Folder, stem: str, found: list[Occlusion], exact: bool) -> 
 
     Where the score does not depend on the place there is nothing to draw.
     """
+    from ....engine.attribution.perturbation.hidden import moves
     from ....engine.picture import encode_png
     from ....models.attribution.panels import sheet
-    from ....models.maps.occluded import moves
 
     stem = f"{stem}-{found[0].target.index}-occlusion"
     files = {}

@@ -106,31 +106,25 @@ def run(
     Where neither class nor layer is said it is the predicted class, or with `of_channels` the strongest
     channels of the last feature map.
     """
-    from ....engine.attribution.averages import AVERAGES, STEPS
+    from ....engine.attribution.methods import method_named, options_given
     from ....engine.picture import colour_map
-    from ....models.attribution.projection import project, project_layer, projector_for
+    from ....models.attribution.attribute import Attributor
     from ....models.features.top import looked_at
 
     of_channels = of_channels and not targets
     _refuse(targets, layer is not None or of_channels, channels, position, top)
-    if steps and method not in AVERAGES:
-        raise BadRequest(f"--steps is of averages of the gradient: --method {' or '.join(AVERAGES)}")
+    options_given(method_named(method), {"steps": steps})  # said before the model is opened
     colour_map(colour)
     folder = Folder(out, overwrite)
     lens = options.open_lens(model, quiet, **settings)
     if layer is None and of_channels:
         layer = looked_at(lens)
-    projector = projector_for(lens, method, layer, steps or STEPS)
-    projector.check(channels or (), position)
-    for target in targets:
-        lens.wish(target)
+    unit = {"channels": channels or (), "position": position, "top": top}
+    made = Attributor(lens, method, targets or (None,), layer=layer, steps=steps, **unit)
 
-    def look(photo: Any) -> list[Attribution]:
-        if layer is None:
-            return project(lens, photo, projector, targets or (None,))
-        return project_layer(lens, photo, projector, layer, channels or (), position, top or 9)
-
-    results = records(images, look, lambda stem, found: _written(folder, stem, found, style, colour, alpha))
+    results = records(
+        images, made.of_photo, lambda stem, found: _written(folder, stem, found, style, colour, alpha)
+    )
     arguments = {
         "method": method,
         "targets": list(targets),
@@ -141,7 +135,7 @@ def run(
         "style": style,
         "colour": colour,
         "alpha": alpha,
-        **({"steps": steps or STEPS} if method in AVERAGES else {}),
+        **made.options,
     }
     return finish(folder, lens, command, arguments, results, lambda r: say(_line(r, folder.path)), as_json)
 

@@ -203,10 +203,10 @@ def over_folders(
 
 def _known(methods: Sequence[str]) -> tuple[str, ...]:
     """The methods that are named, each once. Raises BadRequest for one that is not there."""
-    from ....models.attribution.methods import NAMES
+    from ....engine.attribution.methods import METHODS
 
     names = tuple(dict.fromkeys(n.strip() for m in methods for n in m.split(",")))
     for name in names:
-        if name not in NAMES:
-            raise BadRequest(f"there is no method {name!r}{nearest(name, NAMES)}")
+        if name not in METHODS:
+            raise BadRequest(f"there is no method {name!r}{nearest(name, METHODS)}")
     return names

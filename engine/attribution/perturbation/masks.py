@@ -1,4 +1,4 @@
-"""Patches as a part of the graph: on a GPU, images are hidden where they are looked at."""
+"""What hides an image: patches as a part of the graph, for a GPU, and random masks with soft edges."""
 
 from __future__ import annotations
 
@@ -39,3 +39,29 @@ def _within(corners: Tensor, patch: Tensor, which: int, axis: int, size: int) ->
     low = op.Reshape(op.Gather(corners, [which], axis=1), [-1, 1, 1, 1])
     high = low + op.Gather(patch, [which], axis=0)
     return op.And(op.GreaterOrEqual(at, low), op.Less(at, high))
+
+
+def smooth(
+    rng: np.random.Generator, count: int, cells: int, shown: float, size: tuple[int, int]
+) -> np.ndarray:
+    """Random masks (count, *size) float32 between 0 and 1: grids of cells, each 1 with probability `shown`,
+    enlarged bilinearly to one cell more than the image has, and moved by less than a cell.
+
+    Petsiuk, Das & Saenko 2018, section 3.2.
+    """
+    grids = (rng.random((count, cells, cells)) < shown).astype(np.float32)
+    steps = [-(-length // cells) for length in size]
+    moved = [rng.integers(0, step, count) for step in steps]
+    down, across = (
+        _between(cells, step, at, length) for step, at, length in zip(steps, moved, size, strict=True)
+    )
+    return np.einsum("nyi,nij,nxj->nyx", down, grids, across, optimize=True)
+
+
+def _between(cells: int, step: int, moved: np.ndarray, length: int) -> np.ndarray:
+    """What each cell adds to each pixel along an axis, (n, length, cells) float32: linear between the centres
+    of cells, beyond the outermost the same as there.
+    """
+    pixels = moved[:, None] + np.arange(length) + 0.5
+    at = np.clip(pixels * cells / ((cells + 1) * step) - 0.5, 0, cells - 1)
+    return np.maximum(0, 1 - np.abs(at[..., None] - np.arange(cells))).astype(np.float32)

@@ -6,23 +6,20 @@ M. Zeiler and R. Fergus 2014, "Visualizing and Understanding Convolutional Netwo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from threading import local
 
 import numpy as np
 
 from ....kernels.tile import tile
-from ...runtime.ahead import BATCH, ahead, cores
+from ...runtime.ahead import ahead
 from ...runtime.network import Network
+from .batches import BATCH_ON_GPU, Ask, in_batches, parts, workers
 from .masks import CORNERS, IMAGE, PATCH, UNDER, masked
 from .places import Hiding, Places, places
 from .watch import Answer, watched, watching
 
 __all__ = ["Answer", "Hiding", "Places", "answers", "asking", "how", "places", "plainly", "watched"]
 
-BATCH_ON_GPU = 64
 TOGETHER = 32  # places that are on their way through the stages at once
-
-Ask = Callable[[np.ndarray], Iterator[Answer]]  # answers for some of the places, by their numbers (n,)
 
 
 def answers(network: Network, layer: str | None, hiding: Hiding) -> Iterator[Answer]:
@@ -54,26 +51,19 @@ def asking(
         return watch.answer(way.answers(kept, under, some))
 
     clean = lambda: watch.answer(way.clean(kept))
-    return clean, lambda numbers: ahead(staged, _parts(numbers, TOGETHER), workers(network))
+    return clean, lambda numbers: ahead(staged, parts(numbers, TOGETHER), workers(network))
 
 
 def plainly(network: Network, layer: str | None, hiding: Hiding) -> Ask:
     """The function that gives the answers for some of the places by whole runs of the network."""
     if network.provider != "cpu":
         return on_device(network, layer, hiding)
-    watch, (image, filler, places, last) = watching(network, layer), hiding
-    size, buffers = watch.fixed or BATCH, local()
-    watch.compiled(network)  # once, before the threads that share it begin
+    image, filler, places, last = hiding
 
-    def whole(some: np.ndarray) -> Answer:
-        if not hasattr(buffers, "batch"):
-            buffers.batch = np.repeat(image[None].astype(np.float32), size, axis=0)
-        count = len(some)
-        tile(image, filler, places.corners(some), places.patch, buffers.batch[:count], last)
-        found = watch.whole(network, {network.graph.inputs[0]: buffers.batch[: watch.fixed or count]})
-        return Answer(*(values[:count] for values in found))
+    def write(some: np.ndarray, out: np.ndarray) -> None:
+        tile(image, filler, places.corners(some), places.patch, out, last)
 
-    return lambda numbers: ahead(whole, _parts(numbers, size), workers(network))
+    return in_batches(network, watching(network, layer), image, write)
 
 
 def on_device(network: Network, layer: str | None, hiding: Hiding) -> Ask:
@@ -90,16 +80,7 @@ def on_device(network: Network, layer: str | None, hiding: Hiding) -> Ask:
         found = watch.answer(session(feeds | {CORNERS: corners}))
         return Answer(*(values[: len(some)] for values in found))
 
-    return lambda numbers: map(whole, _parts(numbers, size))
-
-
-def workers(network: Network) -> int:
-    """How many places, or groups of them, are under way at once: each on a core of its own."""
-    return (network.threads or cores()) if network.provider == "cpu" else 1
-
-
-def _parts(numbers: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    return (numbers[i : i + size] for i in range(0, len(numbers), size))
+    return lambda numbers: map(whole, parts(numbers, size))
 
 
 def how(network: Network, layer: str | None, places: Places, share: float = 1) -> str:

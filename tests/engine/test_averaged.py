@@ -5,8 +5,9 @@ import onnx
 import pytest
 from oracles.networks import parsed
 
-from onnxlens.engine.attribution import averages
-from onnxlens.engine.attribution.averages import Averaged
+from onnxlens.engine.attribution import averaged, path
+from onnxlens.engine.attribution.averaged import Averaged
+from onnxlens.engine.attribution.compiled import Intake
 from onnxlens.engine.attribution.projector import Projector
 from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.runtime.network import Network
@@ -36,22 +37,28 @@ def classifier(act: str, batch: object = "N") -> Network:
     return Network(model, provider="cpu", threads=1)
 
 
+def completeness(found):
+    """The rise, and by how much the sum of the map is more than that."""
+    said = found.extras["completeness"]
+    return said["rise"], said["sum"] - said["rise"]
+
+
 @pytest.mark.parametrize("baseline", [None, BASELINE])
 def test_a_linear_network_has_a_closed_form_at_any_number_of_steps(baseline):
     network = classifier("Identity (c)")
     (slope,) = Projector(network, "saliency")({"x": IMAGES[:1]}, 3)
     (found,) = Averaged(network, baseline=baseline, steps=1)({"x": IMAGES[:1]}, 3)
     start = np.zeros_like(BASELINE) if baseline is None else baseline
-    np.testing.assert_allclose(found.array, slope.array * (IMAGES[0] - start), rtol=1e-4, atol=1e-5)
-    assert found.gap == pytest.approx(0, abs=1e-4)
+    np.testing.assert_allclose(found.values, slope.values * (IMAGES[0] - start), rtol=1e-4, atol=1e-5)
+    assert completeness(found)[1] == pytest.approx(0, abs=1e-4)
 
 
 def test_a_square_is_exact_with_one_step_and_a_fifth_power_with_three():
     for act, steps in (("Mul (c, c)", 1), ("Pow (c, five)", 3)):
         WEIGHTS["five"] = np.array(5, np.float32)
         (found,) = Averaged(classifier(act), baseline=BASELINE, steps=steps)({"x": IMAGES[:1]}, 2)
-        assert found.rise is not None
-        assert found.gap == pytest.approx(0, abs=2e-5 * abs(found.rise) + 1e-3)
+        rise, gap = completeness(found)
+        assert gap == pytest.approx(0, abs=2e-5 * abs(rise) + 1e-3)
 
 
 @pytest.mark.parametrize("act", ["Relu (c)", "Tanh (c)"])
@@ -60,15 +67,16 @@ def test_it_sums_to_what_the_score_rises(act):
     for image in IMAGES:
         (found,) = Averaged(network, baseline=BASELINE, steps=200)({"x": image[None]}, 1)
         scores = network.run({"x": np.stack([BASELINE, image])})["y"][:, 1]
-        assert found.rise == pytest.approx(scores[1] - scores[0], rel=1e-4)
-        assert found.array.sum(dtype=np.float64) == pytest.approx(found.rise + found.gap, abs=1e-3)
-        assert abs(found.gap) < 0.02 * np.abs(found.array).sum()
+        rise, gap = completeness(found)
+        assert rise == pytest.approx(scores[1] - scores[0], rel=1e-4)
+        assert found.values.sum(dtype=np.float64) == pytest.approx(rise + gap, abs=1e-3)
+        assert abs(gap) < 0.02 * np.abs(found.values).sum()
 
 
 def twin(network, image, target, points):
     """One gradient after the other."""
     look = Projector(network, "saliency")
-    return sum(w * look({"x": x[None]}, target)[0].array.astype(np.float64) for w, x in points)
+    return sum(w * look({"x": x[None]}, target)[0].values.astype(np.float64) for w, x in points)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 8, 13])
@@ -87,19 +95,19 @@ def test_agrees_with_a_loop_of_single_gradients(steps, batch):
     found = Averaged(network, baseline=BASELINE, steps=steps)(feeds, 4)
     assert len(found) == len(feeds["x"])
     for signal in found:
-        np.testing.assert_allclose(signal.array, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(signal.values, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_noise_averages_gradients_around_the_image():
+def test_noise_averaged_gradients_around_the_image():
     network = classifier("Relu (c)")
     (found,) = Averaged(network, "smoothgrad", steps=7)({"x": IMAGES[:1]}, 0)
-    rng = np.random.default_rng(averages.SEED)
+    rng = np.random.default_rng(path.SEED)
     size = np.float32(0.15 * (IMAGES[0].max() - IMAGES[0].min()))
     points = [(1 / 7, IMAGES[0] + size * rng.standard_normal((3, 8, 8), np.float32)) for _ in range(7)]
-    np.testing.assert_allclose(found.array, twin(network, IMAGES[0], 0, points), rtol=1e-4, atol=1e-6)
-    assert (found.rise, found.gap) == (None, None)
+    np.testing.assert_allclose(found.values, twin(network, IMAGES[0], 0, points), rtol=1e-4, atol=1e-6)
+    assert not found.extras
     (again,) = Averaged(network, "smoothgrad", steps=7)({"x": IMAGES[:1]}, 0)
-    np.testing.assert_array_equal(found.array, again.array)
+    np.testing.assert_array_equal(found.values, again.values)
 
 
 def test_images_of_a_batch_are_each_looked_at_with_their_own_class():
@@ -108,10 +116,10 @@ def test_images_of_a_batch_are_each_looked_at_with_their_own_class():
     together = look({"x": IMAGES})
     for image, signal in zip(IMAGES, together, strict=True):
         (alone,) = look({"x": image[None]})
-        assert (alone.channel, alone.value) == (signal.channel, pytest.approx(signal.value, rel=1e-5))
-        np.testing.assert_allclose(alone.array, signal.array, rtol=1e-4, atol=1e-6)
+        assert (alone.target, alone.score) == (signal.target, pytest.approx(signal.score, rel=1e-5))
+        np.testing.assert_allclose(alone.values, signal.values, rtol=1e-4, atol=1e-6)
     scores = network.run({"x": IMAGES})["y"]
-    assert [s.channel for s in together] == scores.argmax(1).tolist()
+    assert [s.target for s in together] == scores.argmax(1).tolist()
 
 
 def test_a_unit_of_a_layer_keeps_its_place_on_the_way():
@@ -119,11 +127,11 @@ def test_a_unit_of_a_layer_keeps_its_place_on_the_way():
     (found,) = Averaged(network, layer="a", baseline=BASELINE, steps=100)({"x": IMAGES[:1]}, 2)
     values = network.run({"x": np.stack([BASELINE, IMAGES[0]])}, ["a"])["a"][:, 2]
     y, x = found.position
-    assert values[1].max() == values[1, y, x] == pytest.approx(found.value)
-    assert found.rise == pytest.approx(values[1, y, x] - values[0, y, x], rel=1e-5)
+    assert values[1].max() == values[1, y, x] == pytest.approx(found.score)
+    assert completeness(found)[0] == pytest.approx(values[1, y, x] - values[0, y, x], rel=1e-5)
     seen = np.zeros((8, 8), bool)
     seen[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = True
-    assert not found.array[:, ~seen].any()
+    assert not found.values[:, ~seen].any()
 
 
 def test_no_more_than_a_few_inputs_are_held(monkeypatch):
@@ -139,22 +147,23 @@ def test_no_more_than_a_few_inputs_are_held(monkeypatch):
 
 def test_inputs_under_way_at_once_give_the_same_to_the_bit(monkeypatch):
     network, found = classifier("Relu (c)"), []
-    for threads, held in ((3, averages.HELD), (3, 0), (1, averages.HELD)):
+    for threads, held in ((3, averaged.HELD), (3, 0), (1, averaged.HELD)):
         monkeypatch.setattr(network, "threads", threads)
-        monkeypatch.setattr(averages, "HELD", held)
-        assert averages.shared_out(network)[0] == (3 if held and threads == 3 else 1)
+        monkeypatch.setattr(averaged, "HELD", held)
+        assert averaged.shared_out(network)[0] == (3 if held and threads == 3 else 1)
         found.append(Averaged(network, steps=23)({"x": IMAGES[:1]})[0])
-    assert found[0].array.any()
+    assert found[0].values.any()
     for other in found[1:]:
-        np.testing.assert_array_equal(other.array, found[0].array)
-        assert (other.rise, other.gap) == (found[0].rise, found[0].gap)
+        np.testing.assert_array_equal(other.values, found[0].values)
+        assert other.extras == found[0].extras
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         ({"method": "integratd"}, "nearest: integrated"),
-        ({"steps": 0}, "at least 1 step"),
+        ({"steps": 0}, "steps is at least 1, not 0"),
+        ({"stepz": 3}, "'stepz' is no option of integrated; nearest: steps"),
         ({"baseline": BASELINE[:2]}, "a baseline of"),
         ({"layer": "b"}, "layer 'b'"),
     ],
@@ -175,7 +184,7 @@ def test_a_unit_that_nothing_moves_shows_nothing():
     )
     network = Network(model, provider="cpu", threads=1)
     (found,) = Averaged(network, baseline=np.array([-2, -2], np.float32))({"x": -np.ones((1, 2), np.float32)})
-    assert (found.rise, found.gap) == (0, 0)
+    assert completeness(found) == (0, 0)
     assert found.problem
 
 
@@ -184,4 +193,27 @@ def test_copies_of_an_image_may_be_asked_for_different_places():
     feeds = {"x": np.repeat(IMAGES[:1], 2, 0)}
     first, second = Averaged(network, layer="a", steps=3)(feeds, 2, [(1, 1), (6, 6)])
     assert (first.position, second.position) == ((1, 1), (6, 6))
-    assert not np.array_equal(first.array, second.array)
+    assert not np.array_equal(first.values, second.values)
+
+
+@pytest.mark.parametrize("act", ["Relu (c)", "Tanh (c)"])
+def test_expected_gradients_are_the_mean_over_baselines(act):
+    """Erion et al. 2021: the expectation of integrated gradients, summing to the rise from their mean."""
+    network = classifier(act)
+    baselines = [BASELINE, np.zeros_like(BASELINE), IMAGES[2]]
+    (found,) = Averaged(network, "expected-gradients", baselines=baselines, steps=120)({"x": IMAGES[:1]}, 1)
+    each = [Averaged(network, baseline=b, steps=40)({"x": IMAGES[:1]}, 1)[0].values for b in baselines]
+    np.testing.assert_allclose(found.values, np.mean(each, axis=0), rtol=1e-4, atol=1e-5)
+    scores = network.run({"x": np.stack([IMAGES[0], *baselines])})["y"][:, 1]
+    rise, gap = completeness(found)
+    assert rise == pytest.approx(scores[0] - scores[1:].mean(), rel=1e-4)
+    assert abs(gap) < 0.02 * np.abs(found.values).sum()
+
+
+def test_baselines_by_name_are_what_the_intake_fills_with():
+    network = classifier("Relu (c)")
+    intake = Intake((8, 8), fill=lambda image, name: np.full_like(image, float(name)))
+    named = Averaged(network, "expected-gradients", None, intake, baselines="0.5, -1", steps=8)
+    flat = [np.full_like(BASELINE, 0.5), np.full_like(BASELINE, -1)]
+    given = Averaged(network, "expected-gradients", baselines=flat, steps=8)
+    np.testing.assert_array_equal(named({"x": IMAGES})[1].values, given({"x": IMAGES})[1].values)

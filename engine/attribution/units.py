@@ -1,56 +1,21 @@
-"""From a unit back to the pixels, as tensor expressions: what of an image a class or a channel answers to.
+"""Units of a layer as tensor expressions: which one is meant, and what comes back from it to the pixels.
 
 One value of a layer is kept, all others of the layer are zero, and what is left runs back through the network
-to the image. Methods differ in the rules of the way back, in what they start with and in what they make of
-that which arrives. To add one, add a line to METHODS.
+to the image, as a method of backward.py has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from onnx import NodeProto
 
 from ..anatomy.maps import feature_map, layer_named
 from ..anatomy.readouts import readout
-from ..autodiff.gradient import Placed, Rules, backpropagate, inside, zeros_like
+from ..autodiff.gradient import backpropagate, inside, zeros_like
 from ..autodiff.variants import TABLES
 from ..graph.graph import Graph, Tensor, op
-
-
-def _ones(value: Tensor) -> Tensor:
-    return op.Expand(value.graph.constant(1, value.dtype), value.dims)
-
-
-def _as_it_arrives(signal: Tensor, image: Tensor) -> Tensor:
-    return signal
-
-
-class Method(NamedTuple):
-    """A way back: its `rules`, what a unit of some value (N,) is to `start` with, and what is made in the
-    `end` of the signal at the image and of the image. `gates`: whether ReLUs let through less of it.
-    """
-
-    rules: Rules | Placed
-    start: Callable[[Tensor], Tensor] = _ones
-    end: Callable[[Tensor, Tensor], Tensor] = _as_it_arrives
-    gates: bool = False
-
-
-METHODS: dict[str, Method] = {
-    # Simonyan, Vedaldi & Zisserman 2014, "Deep Inside Convolutional Networks", section 3.
-    "saliency": Method(TABLES["gradient"]),
-    # Springenberg et al. 2015, "Striving for Simplicity: The All Convolutional Net", section 3.4.
-    "guided": Method(TABLES["guided"], gates=True),
-    # Zeiler & Fergus 2014, section 2.1: what is handed down is the activation itself. Theirs are never
-    # negative; where a score is, its size is taken: the pattern is always one that raises the unit.
-    "deconvnet": Method(TABLES["deconvnet"], start=op.Abs, gates=True),
-    # Shrikumar et al. 2016, "Not Just a Black Box".
-    "input-x-gradient": Method(TABLES["gradient"], end=op.Mul),
-    # Bach et al. 2015; Montavon et al. 2019: the score itself is shared out.
-    "lrp": Method(TABLES["lrp-composite"], start=op.Identity),
-}
+from .backward import Backward
 
 
 def units(graph: Graph, layer: str | None) -> tuple[Tensor, Tensor]:
@@ -83,18 +48,18 @@ def chosen(maps: Tensor, channel: Tensor, position: Tensor) -> tuple[Tensor, Ten
     return peaks, channel, position, value
 
 
-def note_on(method: Method, way: Iterable[NodeProto]) -> str:
-    """What is to be said of a way back, the nodes that it appended: that it met nothing to gate; or empty.
+def note_on(method: Backward, appended: Iterable[NodeProto]) -> str:
+    """What is to be said of a backward pass by the nodes that it appended: that nothing was gated; or empty.
 
     The gates are ReLUs of what comes back (variants/gates.py).
     """
-    if not method.gates or any(node.op_type == "Relu" for node in way):
+    if not method.gates or any(node.op_type == "Relu" for node in appended):
         return ""
     return "no ReLU lies on the way that could gate it: what comes back is ungated, as of saliency"
 
 
 def projected(
-    layer: Tensor, maps: Tensor, image: Tensor, unit: tuple[Tensor, Tensor, Tensor], method: Method
+    layer: Tensor, maps: Tensor, image: Tensor, unit: tuple[Tensor, Tensor, Tensor], method: Backward
 ) -> Tensor:
     """What comes back to the image, in its shape, from one `unit` (channel, position, value) of a layer.
 
@@ -109,5 +74,6 @@ def projected(
     # From the view to the layer as it is; from there on by the method's rules.
     (seed,) = backpropagate(maps.graph, {maps.name: only}, [layer.name])
     assert seed is not None
-    (signal,) = backpropagate(maps.graph, {layer.name: seed}, [image.name], method.rules)
+    rules = TABLES[method.rules] if isinstance(method.rules, str) else method.rules
+    (signal,) = backpropagate(maps.graph, {layer.name: seed}, [image.name], rules)
     return method.end(zeros_like(image) if signal is None else signal, image)

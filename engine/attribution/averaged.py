@@ -1,0 +1,163 @@
+"""A method of path.py compiled for one layer of one network: gradients at many inputs, added up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..errors import BadRequest
+from ..runtime.ahead import ahead, cores
+from ..runtime.network import Network
+from .compiled import Explanation, Intake
+from .methods import method_named, options_given, options_of
+from .path import Step
+from .projector import STRONGEST, Projector, shows_nothing
+
+HELD = 54_000_000  # numbers that all inputs under way make: the way back holds on to about half of them
+BATCH_ON_GPU = 64
+
+
+class Averaged(Projector):
+    """A method of the family of paths, for one layer; is called and answers as a Projector does.
+
+    A few of its inputs are under way at once. The unit is chosen on the image itself. Baselines are inputs
+    without their batch axis, arrays, or names of what `intake` can fill with: zero, the mean image of the
+    usual preprocessings, where it does not say otherwise.
+
+    Of a method that has baselines, `extras` hold the "completeness": the "rise" of the unit's value from
+    their mean value to the image, and the "sum" of the map, which differs from it by what finitely many
+    steps leave.
+
+    Raises BadRequest as a Projector does, for a baseline of another shape and for options that are none.
+    """
+
+    stands = False
+
+    def __init__(
+        self,
+        network: Network,
+        method: str = "integrated",
+        layer: str | None = None,
+        intake: Intake | None = None,
+        **options: Any,
+    ):
+        record, self._intake = method_named(method, ("path",)), intake or Intake()
+        self._compute, self._options = record.compute, options_given(record, options)
+        self._fills = [name for name, field in options_of(record).items() if field.option.fill]
+        self._workers, threads = shared_out(network)
+        super().__init__(network, "saliency", layer, threads)
+        self.method = method
+        self._most = self.batch or (1 if network.provider == "cpu" else BATCH_ON_GPU)
+
+    def __call__(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        channels: int | Sequence[int] = STRONGEST,
+        positions: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
+    ) -> list[Explanation]:
+        """One signal for each image of a batch, one image after the other. As a Projector's."""
+        found: list[Explanation] = []
+        units = self.once(feeds, channels, positions)
+        images = feeds[self.images]
+        for i, unit in enumerate(units):
+            if i and _same_unit(found[-1], unit) and np.array_equal(images[i], images[i - 1]):
+                found.append(found[-1])  # a batch of fixed size is filled with copies
+            else:
+                alone = {name: x[i : i + 1] if np.ndim(x) else x for name, x in feeds.items()}
+                found.append(self._averaged(alone, unit))
+        return found
+
+    def first(self, feeds: Mapping[str, np.ndarray]) -> list[Explanation]:
+        """The predicted class of each image and the model's output, with the plain gradient."""
+        return self.once(feeds)
+
+    def _averaged(self, feeds: Mapping[str, np.ndarray], unit: Explanation) -> Explanation:
+        image = np.asarray(feeds[self.images][0], np.float32)
+        baselines = [b for name in self._fills for b in self._filled(image, getattr(self._options, name))]
+
+        def gradients(part: list[Step]) -> Iterator[tuple[Step, np.ndarray]]:
+            found = self._of([step.input for step in part], feeds, unit)
+            return ((step, e.values) for step, e in zip(part, found, strict=True))
+
+        steps = iter(self._compute(image, baselines, self._options))
+        parts = iter(lambda: list(islice(steps, self._most)), [])
+        whole = added(chain.from_iterable(ahead(gradients, parts, self._workers)))
+        if not baselines:
+            return self._with(unit, whole)
+        starts = [e.score for b in baselines for e in self._of([b], feeds, unit)]
+        rise = unit.score - sum(starts) / len(starts)
+        completeness = {"sum": float(whole.sum()), "rise": rise}
+        return replace(self._with(unit, whole), extras={"completeness": completeness})
+
+    def _filled(self, image: np.ndarray, said: Any) -> list[np.ndarray]:
+        """The baselines that an option names, or is: one array or several."""
+        if isinstance(said, str):
+            found = [self._intake.fill(image[None], name.strip())[0] for name in said.split(",")]
+        else:
+            found = list(said) if np.ndim(said) > image.ndim else [said]
+        for baseline in found:
+            if np.shape(baseline) != image.shape:
+                raise BadRequest(f"a baseline of {np.shape(baseline)} is none for an image of {image.shape}")
+        return [np.asarray(baseline, np.float32) for baseline in found]
+
+    def _of(
+        self, inputs: Sequence[np.ndarray], feeds: Mapping[str, np.ndarray], unit: Explanation
+    ) -> list[Explanation]:
+        """The gradients of one unit at some inputs; a batch of fixed size is filled with the last."""
+        size = self.batch or len(inputs)
+        images = np.stack([*inputs, *[inputs[-1]] * (size - len(inputs))])
+        others = {name: np.repeat(x, size, 0) if np.ndim(x) else x for name, x in feeds.items()}
+        return self.once({**others, self.images: images}, unit.target, unit.position)[: len(inputs)]
+
+    @staticmethod
+    def _with(unit: Explanation, whole: np.ndarray) -> Explanation:
+        values = whole.astype(np.float32)
+        return replace(unit, values=values, problem=shows_nothing(values, unit.score))
+
+
+def added(gradients: Iterator[tuple[Step, np.ndarray]]) -> np.ndarray:
+    """The sum of gradients by the weights of their steps, times their directions, float64 of one's shape.
+
+    Steps of one direction are added up before they are multiplied with it.
+    """
+    whole = mean = along = None
+    for step, gradient in gradients:
+        if mean is None or step.along is not along:
+            whole = _plus(whole, mean, along)
+            mean, along = np.zeros(gradient.shape), step.along
+        mean += step.weight * gradient
+    whole = _plus(whole, mean, along)
+    assert whole is not None
+    return whole
+
+
+def _plus(whole: np.ndarray | None, mean: np.ndarray | None, along: np.ndarray | None) -> np.ndarray | None:
+    """What is added up so far and a mean gradient times its direction; None where there is neither."""
+    if mean is None:
+        return whole
+    part = mean if along is None else mean * along
+    return part if whole is None else whole + part
+
+
+def shared_out(network: Network) -> tuple[int, int | None]:
+    """How many inputs are under way at once, each on its own, and on how many threads each of them.
+
+    On a CPU those that need not wait for each other are 1.1 to 1.3 times as soon as threads that share each
+    operator, and a batch for each is no sooner. Their number is bounded by HELD; open sizes count as one.
+    """
+    if network.provider != "cpu":
+        return 1, None
+    graph, threads = network.graph, network.threads or cores()
+    shapes = (graph[o].shape or () for n in graph.nodes for o in n.output if o)
+    numbers = sum(prod(d for d in shape if isinstance(d, int)) for shape in shapes)
+    workers = max(1, min(threads, HELD // max(1, numbers)))
+    return workers, threads // workers if workers > 1 else network.threads
+
+
+def _same_unit(a: Explanation, b: Explanation) -> bool:
+    return (a.target, a.position) == (b.target, b.position)

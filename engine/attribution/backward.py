@@ -1,0 +1,118 @@
+"""Methods that go back to the pixels, each by rules of its own: what of an image a unit answers to.
+
+One unit is kept of a layer, and what is left runs back through the network by a method's `rules`. `start`
+makes of the unit's value (N,) what runs back, and the function under the record what arrives, of the signal
+at the image and of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..graph.op import op
+from .method import family
+
+if TYPE_CHECKING:
+    from ..graph.graph import Tensor
+
+_enter = family(
+    "backward",
+    layer="Look from this layer instead of from a class.",
+    units=True,
+    signed=True,
+    style="absolute",
+)
+
+
+class Backward(NamedTuple):
+    """How a method goes back: `rules`, a name in autodiff/variants or a table of rules; `start` and `end`
+    as above; `gates` is whether its ReLUs let through less than those of the gradient.
+    """
+
+    rules: Any
+    start: Callable[[Tensor], Tensor]
+    end: Callable[[Tensor, Tensor], Tensor]
+    gates: bool
+
+
+def ones(value: Tensor) -> Tensor:
+    """1 for each unit: the gradient's own start."""
+    return op.Expand(value.graph.constant(1, value.dtype), value.dims)
+
+
+def backward(
+    *about: str, rules: Any, start: Callable[[Tensor], Tensor] = ones, gates: bool = False, **more: Any
+) -> Callable[[Any], Any]:
+    """The decorator of this family: as `family` says, and the fields of a Backward."""
+    enter = _enter(*about, **more)
+    return lambda end: enter(Backward(rules, start, end, gates)) and end
+
+
+@backward(
+    "saliency",
+    "Gradient",
+    "Simonyan et al. 2014, section 3",
+    shows="how much each pixel changes a class or a unit",
+    rules="gradient",
+)
+def saliency(signal: Tensor, image: Tensor) -> Tensor:
+    """The gradient as it arrives."""
+    return signal
+
+
+@backward(
+    "guided",
+    "Guided backpropagation",
+    "Springenberg et al. 2015, section 3.4",
+    shows="which pixels a class or a unit answers to, along ways that are positive throughout",
+    rules="guided",
+    gates=True,
+    style="signed",
+)
+def guided(signal: Tensor, image: Tensor) -> Tensor:
+    """What arrives behind both gates, of the forward and of the backward pass."""
+    return signal
+
+
+# What is handed down is the activation itself. Theirs are never negative; where a score is, its size is
+# taken: the pattern is always one that raises the unit.
+@backward(
+    "deconvnet",
+    "Deconvnet",
+    "Zeiler & Fergus 2014, section 2.1",
+    shows="the pattern in the photo that a unit answers to",
+    rules="deconvnet",
+    start=op.Abs,
+    gates=True,
+    style="signed",
+    target="units",
+)
+def deconvnet(signal: Tensor, image: Tensor) -> Tensor:
+    """What arrives behind the gate of the backward pass alone."""
+    return signal
+
+
+@backward(
+    "input-x-gradient",
+    "Input times gradient",
+    "Shrikumar et al. 2016, section 3",
+    shows="what each pixel, as far as it is from zero, adds to a class or a unit",
+    rules="gradient",
+)
+def input_x_gradient(signal: Tensor, image: Tensor) -> Tensor:
+    """The gradient times the input."""
+    return op.Mul(signal, image)
+
+
+@backward(
+    "lrp",
+    "Layer-wise relevance propagation",
+    "Bach et al. 2015; Montavon et al. 2019, section 10.3",
+    shows="how the score itself is shared out among the pixels, layer by layer",
+    rules="lrp-composite",
+    start=op.Identity,
+)
+def lrp(signal: Tensor, image: Tensor) -> Tensor:
+    """The relevance that arrives."""
+    return signal

@@ -1,0 +1,46 @@
+"""From a record of the table to a method compiled for a network: the one place that knows the families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import BadRequest
+from ..runtime.network import Network
+from .averaged import Averaged
+from .compiled import Compiled, Intake
+from .explainer import Explainer
+from .method import Method
+from .perturbation.asked import Perturbed
+from .projector import Projector
+
+FAMILIES: dict[str, Callable[[Network, Method, Any, Any, Intake], Compiled]] = {
+    "cam": lambda network, method, layer, options, intake: Explainer(network, method.name, layer),
+    "backward": lambda network, method, layer, options, intake: Projector(network, method.name, layer),
+    "path": lambda network, method, layer, options, intake: Averaged(
+        network, method.name, layer, intake, **options._asdict()
+    ),
+    "perturbation": lambda network, method, layer, options, intake: Perturbed(
+        network, method, options, intake, layer
+    ),
+}
+
+
+def compiled(
+    network: Network,
+    method: Method,
+    layer: str | Sequence[str] | None,
+    options: Any,
+    intake: Intake,
+) -> Compiled:
+    """A method for a network, a layer and its own `options`, as options_given gives them.
+
+    Raises BadRequest for a layer or an option that cannot be, NoRule where no gradient leads there.
+    """
+    if layer is not None and not method.layer:
+        raise BadRequest(f"{method.name} looks at no layer: leave it out")
+    if not (layer is None or isinstance(layer, str) or method.on_layer):
+        raise BadRequest(f"{method.name} looks at one layer: name one")
+    if method.check is not None:
+        method.check(intake.size, options)
+    return FAMILIES[method.family](network, method, layer, options, intake)

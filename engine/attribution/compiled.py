@@ -1,0 +1,155 @@
+"""What compiled methods of all families have in common: from inputs and wished classes to explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..anatomy.readouts import readout
+from ..errors import BadRequest
+from ..runtime.ahead import BATCH
+from ..runtime.network import Network
+
+PREDICTED = -1  # as a class: that of highest score; -n are the n most probable ones
+Progress = Callable[[int, int], object]  # how much is done, of how much
+
+
+def _zero(image: np.ndarray, name: str) -> np.ndarray:
+    return np.zeros_like(image)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What any method found: one map of one image, for one class or unit.
+
+    `values` float32 lie on `at`, a layer or the model's input: (h, w) there, or the input's own shape without
+    the batch. What they explain: a class, or a unit of `layer` with its `position` (row, column): `target` is
+    the index of the class or channel, `score` its value before a softmax. For a class `layer` is the one that
+    was looked at, if any. `peaks` (K,) are the greatest values of the layer's channels, `output` the model's
+    own for the image; None where there are none. `problem` says why there is nothing to show, empty for a
+    sound map. `extras` is what a method says beside.
+    """
+
+    values: np.ndarray
+    at: str
+    layer: str | None
+    target: int
+    score: float
+    output: np.ndarray | None
+    problem: str = ""
+    position: tuple[int, int] | None = None
+    peaks: np.ndarray | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def map(self) -> np.ndarray:
+        """The values."""
+        return self.values
+
+
+class Intake(NamedTuple):
+    """What a method has to know of the inputs of a network: their `size` (height, width), whether their
+    channels come `last`, the input (1, ...) that a `fill` of some name makes of one, which raises BadRequest
+    for a name that is none, and what the classes are called.
+    """
+
+    size: tuple[int, int] = (0, 0)
+    last: bool = False
+    fill: Callable[[np.ndarray, str], np.ndarray] = _zero
+    labels: Sequence[str] = ()
+
+
+class Compiled:
+    """A `method` compiled for a network.
+
+    `images` is the name of its input, `layers` the layers that a map is made of each, `note` what is to be
+    known of the method in this network. `stands` says whether what `first` gives is an explanation already,
+    and `together` whether images are best explained several at once.
+    """
+
+    network: Network
+    method: str
+    images: str
+    layers: Any = (None,)  # names, or None for none
+    note: str = ""
+    stands: bool = True
+    together: bool = False
+
+    def __call__(self, feeds: Mapping[str, np.ndarray], targets: Any = PREDICTED) -> list[Explanation]:
+        """For each image of a batch the explanation of each of `layers`. To be overridden."""
+        raise NotImplementedError
+
+    def first(self, feeds: Mapping[str, np.ndarray]) -> list[Explanation]:
+        """The same for the predicted class, or at least its `target` and `output`."""
+        return self(feeds)
+
+    def explained(
+        self, x: np.ndarray, wishes: Sequence[int], progress: Progress | None = None
+    ) -> list[list[Explanation]]:
+        """For each of the inputs (N, ...) an explanation of each layer for each class that `wishes` mean.
+
+        A wish is a class, or -n for the n most probable ones of an image; each class comes once. Raises
+        BadRequest for a class that the model does not have.
+        """
+        first = self._each(self.first, x, None)
+        read = readout(self.network.graph)
+        outputs = [own[0].output for own in first]
+        wanted = [meant(wishes, read.answers(np.ravel(o))) for o in outputs if o is not None]
+        found: list[list[Explanation]] = [[] for _ in x]
+        for rank in range(max(map(len, wanted), default=0)):
+            classes = [own[min(rank, len(own) - 1)] for own in wanted]
+            is_first = self.stands and classes == [own[0].target for own in first]
+            explained = first if is_first else self._each(self, x, classes)
+            for own, classes_of, here in zip(found, wanted, explained, strict=True):
+                own += here if rank < len(classes_of) else []
+        return found
+
+    def _each(
+        self, explain: Callable[..., list[Explanation]], x: np.ndarray, classes: Sequence[int] | None
+    ) -> list[list[Explanation]]:
+        """What `explain` finds in each input, of the predicted class or of `classes`."""
+        fixed, found = self._fixed, list[list[Explanation]]()
+        size = fixed or (self._best(len(x)) if self.together else 1)
+        for start in range(0, len(x), size):
+            part, wish = (
+                x[start : start + size],
+                None if classes is None else [*classes[start : start + size]],
+            )
+            if (missing := (fixed or 1) - len(part)) > 0:  # a fixed batch is filled up
+                part = np.concatenate([part, part[-1:].repeat(missing, 0)])
+                wish = wish and wish + wish[-1:] * missing
+            flat = explain({self.images: part}, *([] if wish is None else [wish]))
+            count = len(self.layers)
+            found += [flat[i : i + count] for i in range(0, len(flat), count)][: len(x) - start]
+        return found
+
+    @property
+    def _fixed(self) -> int | None:
+        """The only size of a batch that the network takes, or None."""
+        size = (self.network.graph[self.images].shape or (None,))[0]
+        return size if isinstance(size, int) else None
+
+    def _best(self, count: int) -> int:
+        """How many of `count` inputs are best computed in one run: on a CPU few."""
+        return min(count, BATCH) if self.network.provider == "cpu" else count
+
+
+def image_of(graph_inputs: Sequence[str]) -> str:
+    """The input that holds the images. Raises BadRequest for a model without any."""
+    if not graph_inputs:
+        raise BadRequest("the model has no input; only image models can be explained")
+    return graph_inputs[0]
+
+
+def meant(wishes: Sequence[int], chances: np.ndarray) -> list[int]:
+    """The classes of one image that wishes mean, each once; `chances` (C,) are the answers of the model.
+
+    -n are the n most probable ones, best first, of equal ones the first.
+    """
+    most = max(1, -min(wishes, default=0))
+    one = [int(chances.argmax())] if most == 1 else None
+    order = one or np.argsort(-chances, kind="stable")[:most].tolist()
+    return list(dict.fromkeys(c for w in wishes for c in (order[:-w] if w < 0 else [w])))

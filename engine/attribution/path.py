@@ -1,0 +1,122 @@
+"""Methods that follow the gradient over many inputs: along the way from a baseline to an image, or around it.
+
+Each is a function of an image, of the baselines that its options name (none where it has no such option) and
+of its options, and gives the steps: inputs of the image's shape, float32, each with its weight. The map is
+the sum of the gradients at the inputs by their weights, times the direction in which the path runs there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from .method import Option, family
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NOISE = 0.15  # standard deviation over the range of the image: Smilkov et al. 2017, section 4
+SEED = 0
+
+path = family(
+    "path",
+    layer="Look from this layer instead of from a class.",
+    units=True,
+    signed=True,
+    style="absolute",
+)
+
+
+class Step(NamedTuple):
+    """An input, its weight, and the direction `along` in which the path runs there, of the image's shape;
+    steps that share one hold the same array. None: the gradient stands for itself.
+    """
+
+    weight: float
+    input: np.ndarray
+    along: np.ndarray | None = None
+
+
+class Smooth(NamedTuple):
+    """Of SmoothGrad."""
+
+    steps: Annotated[int, Option("How many gradients an average is over.", 1, 10_000)] = 50
+
+
+class Integrated(NamedTuple):
+    """Of integrated gradients."""
+
+    steps: Annotated[int, Option("How many gradients an average is over.", 1, 10_000)] = 50
+    baseline: Annotated[
+        str, Option("Where the way begins: mean, zero (black), blur, noise, a colour.", fill=True)
+    ] = "mean"
+
+
+class Expected(NamedTuple):
+    """Of expected gradients."""
+
+    steps: Annotated[int, Option("How many gradients an average is over, in all.", 1, 10_000)] = 100
+    baselines: Annotated[
+        str, Option("Where the ways begin, each as likely: fills or colours with commas.", fill=True)
+    ] = "mean,zero,blur,noise"
+
+
+def straight(image: np.ndarray, baseline: np.ndarray, steps: int, share: float = 1) -> Iterator[Step]:
+    """The straight way from a baseline to an image, at the nodes of Gauss and Legendre, by weights that sum
+    to `share`.
+
+    Sundararajan, Taly & Yan 2017, "Axiomatic Attribution for Deep Networks", section 5. The integral is exact
+    for networks that are polynomials of degree 2 · steps - 1 along the way, and needs neither end.
+    """
+    import numpy as np
+
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    along = image - baseline
+    for node, weight in zip((nodes + 1) / 2, share * weights / 2, strict=True):
+        yield Step(float(weight), baseline + np.float32(node) * along, along)
+
+
+@path(
+    "integrated",
+    "Integrated gradients",
+    "Sundararajan, Taly & Yan 2017, equation 1",
+    shows="what each pixel adds to the rise of a class from a photo in which there is nothing to see",
+    options=Integrated,
+)
+def integrated(image: np.ndarray, baselines: Sequence[np.ndarray], options: Integrated) -> Iterator[Step]:
+    """Sums to the rise from the baseline to the image, but for the gap that finitely many steps leave."""
+    yield from straight(image, baselines[0], options.steps)
+
+
+@path(
+    "expected-gradients",
+    "Expected gradients",
+    "Erion et al. 2021, equation 3",
+    shows="what each pixel adds to the rise of a class from what is usual, over several baselines",
+    options=Expected,
+)
+def expected(image: np.ndarray, baselines: Sequence[np.ndarray], options: Expected) -> Iterator[Step]:
+    """The mean of integrated gradients over the baselines: sums to the rise from their mean score, as there.
+
+    The paper draws baselines and positions at random, from the photos that a model was trained on; each of a
+    few baselines once, at the nodes of an exact rule, is the same expectation without the noise.
+    """
+    steps = max(1, round(options.steps / len(baselines)))
+    for baseline in baselines:
+        yield from straight(image, baseline, steps, 1 / len(baselines))
+
+
+@path(
+    "smoothgrad",
+    "SmoothGrad",
+    "Smilkov et al. 2017, section 3",
+    shows="how much each pixel changes a class, on average over noisy copies of the photo",
+    options=Smooth,
+)
+def smoothgrad(image: np.ndarray, baselines: Sequence[np.ndarray], options: Smooth) -> Iterator[Step]:
+    """The image with noise, the same in every run."""
+    import numpy as np
+
+    rng, size = np.random.default_rng(SEED), np.float32(NOISE * np.ptp(image))
+    for _ in range(options.steps):
+        yield Step(1 / options.steps, image + size * rng.standard_normal(image.shape, np.float32))

@@ -1,0 +1,137 @@
+"""What a method of hiding asks of a network: the answers for some classes, with parts of one image hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...anatomy.readouts import readout
+from ...errors import NoMap
+from ...runtime.network import Network
+from ..compiled import Compiled, Explanation, Intake, Progress, image_of, meant
+from ..diagnose import sound
+from ..method import Method
+from .batches import in_batches
+from .watch import Answer, watched, watching
+
+
+class Maps(NamedTuple):
+    """The maps of some classes (T, h, w) float32, in pixels of the input, and where a method knows it of each
+    class why it shows nothing, or "", and what else there is to say.
+    """
+
+    values: np.ndarray
+    problems: Sequence[str] = ()
+    extras: Sequence[Mapping[str, Any]] = ()
+
+
+class Asked:
+    """An image (C, h, w) or (h, w, C) of a network, and the classes in question: what `wishes` mean for it.
+
+    `progress` is called with how much is done, of how much.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        layer: str | None,
+        image: np.ndarray,
+        wishes: Sequence[int],
+        intake: Intake,
+        progress: Progress | None = None,
+    ):
+        self.network, self.layer, self.image, self.intake = network, layer, image, intake
+        self.progress = progress or (lambda done, count: None)
+        self._wishes = wishes
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input."""
+        return self.intake.size
+
+    @cached_property
+    def clean(self) -> Answer:
+        """The answer to the image as it is."""
+        watch = watching(self.network, self.layer)
+        feeds = {self.network.graph.inputs[0]: np.repeat(self.image[None], watch.fixed or 1, 0)}
+        return Answer(*(values[:1] for values in watch.whole(self.network, feeds)))
+
+    @cached_property
+    def classes(self) -> list[int]:
+        """The classes in question. Raises NoMap where the answer to the image is not a number."""
+        return meant(self._wishes, self.answers(self.clean)[0])
+
+    def answers(self, answer: Answer) -> np.ndarray:
+        """What the network says of each class, (n, C). Raises NoMap where that is not a number."""
+        return finite(readout(self.network.graph).answers(answer.output))
+
+    def under(self, fill: str) -> np.ndarray:
+        """What is seen where the image is hidden, of its shape."""
+        return self.intake.fill(self.image[None], fill)[0]
+
+    def through(self, masks: np.ndarray, fill: str) -> np.ndarray:
+        """What the network says of the classes, (n, T), with the image seen through masks (n, h, w).
+
+        They are 1 where it is seen and 0 where a fill is. Images are made and answered a few at a time.
+        """
+        image, under = self.image, self.under(fill)
+        axis = 3 if self.intake.last else 1
+
+        def write(some: np.ndarray, out: np.ndarray) -> None:
+            shares = np.expand_dims(masks[some], axis)
+            np.add(image * shares, under * (1 - shares), out=out)
+
+        ask = in_batches(self.network, watching(self.network, self.layer), image, write)
+        return np.concatenate([self.answers(found)[:, self.classes] for found in ask(np.arange(len(masks)))])
+
+
+class Perturbed(Compiled):
+    """A method that hides parts of an image, for one network; see Compiled.
+
+    `layer` is followed by a method that takes one: its feature maps are summed beside the answers. Raises
+    BadRequest for a layer that is not there or is no feature map, and for a model without classes.
+    """
+
+    def __init__(
+        self, network: Network, method: Method, options: Any, intake: Intake, layer: str | None = None
+    ):
+        self.network, self.images = network, image_of(network.graph.inputs)
+        self.method, self._record = method.name, method
+        self._options, self._intake, self._layer = options, intake, layer
+        self.layers = [watched(network, layer) if method.layer else None]
+
+    def explained(
+        self, x: np.ndarray, wishes: Sequence[int], progress: Progress | None = None
+    ) -> list[list[Explanation]]:
+        """As Compiled, one image after the other: the classes of one are asked for at once."""
+        return [self._of(image, wishes, progress) for image in x]
+
+    def _of(self, image: np.ndarray, wishes: Sequence[int], progress: Progress | None) -> list[Explanation]:
+        asked = Asked(self.network, self._layer, image, wishes, self._intake, progress)
+        compute: Callable[..., Maps] = self._record.compute
+        maps = compute(asked, self._options)
+        shown, scores = sound(maps.values), asked.clean.scores[0]
+        blank = lambda c: self._record.blank.format(target=self._intake.labels[c])
+        return [
+            Explanation(
+                maps.values[i],
+                self.images,
+                self.layers[0],
+                c,
+                float(scores[c]),
+                asked.clean.output[0],
+                maps.problems[i] if maps.problems else "" if shown[i] else blank(c),
+                extras=maps.extras[i] if maps.extras else {},
+            )
+            for i, c in enumerate(asked.classes)
+        ]
+
+
+def finite(answers: np.ndarray) -> np.ndarray:
+    """The answers. Raises NoMap where they are not numbers."""
+    if not np.isfinite(answers).all():
+        raise NoMap("the model's answer is not a number (NaN); `onnxlens gradcam` finds where that begins")
+    return answers

@@ -1,0 +1,186 @@
+"""Any method on photos: from a lens and a method's name to what it finds in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from ...engine.attribution.compile import compiled
+from ...engine.attribution.compiled import Compiled, Explanation, Intake, Progress
+from ...engine.attribution.methods import METHODS, Method, method_named, options_given, options_of
+from ...engine.attribution.projector import CHANNELS, Projector
+from ...engine.errors import BadRequest
+from ..maps.attribution import Attribution, Unit
+from ..maps.placement import Placement
+from ..maps.prediction import prediction, ranked
+from ..network.vision_model import Target, VisionModel
+from ..photos.fill import fill_named, filler
+from ..photos.preprocess import Box, Preprocess
+
+PREDICTIONS = 5  # of the most probable classes, with each map
+KEPT = 8  # compiled methods of a lens; each holds its own copy of the prepared weights
+
+
+def attribute(
+    lens: VisionModel,
+    photo: np.ndarray,
+    method: str = "gradcam",
+    targets: Sequence[Target] = (None,),
+    *,
+    layer: str | Sequence[str] | None = None,
+    channels: Sequence[int] = (),
+    position: tuple[int, int] | None = None,
+    top: int | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> list[Attribution]:
+    """What a method finds in a photo (H, W, 3) uint8 RGB, for each target and each layer.
+
+    All but the photo and `progress`, which is called with how much is done and of how much, is as in
+    Attributor, and so is what it raises.
+    """
+    made = Attributor(
+        lens, method, targets, layer=layer, channels=channels, position=position, top=top, **options
+    )
+    return made.of_photo(photo, progress)
+
+
+class Attributor:
+    """A method for a lens, compiled once for many photos.
+
+    `method`: a name of METHODS, or one that is compiled already. `targets`: class indices, labels, None for
+    the predicted class, "top3" for the three most probable ones. `layer`: what Method.layer says; several
+    where the map lies on one. With a `layer`, a method that can begin at a unit begins at each of `channels`,
+    or at the `top` ones of the greatest values in the photo; at `position` (row, column), or where the
+    channel is strongest. `options` are the method's own (methods.options_of); `options` of the made one hold
+    all of them. With each map come the most probable `predictions`.
+
+    Raises BadRequest for all of these that cannot be, with the nearest names, before there is a photo.
+    """
+
+    def __init__(
+        self,
+        lens: VisionModel,
+        method: str | Compiled = "gradcam",
+        targets: Sequence[Target] = (None,),
+        *,
+        layer: str | Sequence[str] | None = None,
+        channels: Sequence[int] = (),
+        position: tuple[int, int] | None = None,
+        top: int | None = None,
+        predictions: int = PREDICTIONS,
+        **options: Any,
+    ):
+        self.lens, self._predictions = lens, predictions
+        self._channels, self._position, self._top = channels, position, top
+        if isinstance(method, str):
+            self.method = method_named(method)
+            _check_fills(self.method, options)
+            given = options_given(self.method, options)
+            self.compiled, self.options = _kept(lens, self.method, layer, given), given._asdict()
+        else:
+            self.method, self.compiled, self.options = METHODS[method.method], method, {}
+        self._of_units = self.method.units and layer is not None
+        if not self._of_units and (channels or position or top):
+            raise BadRequest("channels, position and top are of a layer: say which one")
+        if self._of_units:
+            assert isinstance(self.compiled, Projector)
+            self.compiled.check(channels, position)
+        self._wishes = [] if self._of_units else [lens.wish(t) for t in targets]
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers that it looks at."""
+        return [layer for layer in self.compiled.layers if layer is not None]
+
+    def of_photo(self, photo: np.ndarray, progress: Progress | None = None) -> list[Attribution]:
+        """What it finds in one photo (H, W, 3) uint8 RGB."""
+        x, box = self.lens.preprocess(photo)
+        return self([photo], x, [box], progress)[0]
+
+    def __call__(
+        self,
+        photos: Sequence[np.ndarray],
+        inputs: np.ndarray,
+        boxes: Sequence[Box],
+        progress: Progress | None = None,
+    ) -> list[list[Attribution]]:
+        """What it finds in photos; `inputs` (N, ...) were made of them, and cover the `boxes` of them.
+
+        Raises NoMap where the answer of the model is not a number, if the method needs one.
+        """
+        if isinstance(self.compiled, Projector) and self._of_units:
+            top = self._top or CHANNELS
+            found = [self.compiled.of_units(x[None], self._channels, self._position, top) for x in inputs]
+        else:
+            found = self.compiled.explained(inputs, self._wishes, progress)
+        return [
+            [self._laid(photo, box, e) for e in of_photo]
+            for photo, box, of_photo in zip(photos, boxes, found, strict=True)
+        ]
+
+    def _laid(self, photo: np.ndarray, box: Box, found: Explanation) -> Attribution:
+        """What was found in a photo, on the photo."""
+        lens, output = self.lens, found.output
+        best, target = [], None
+        if output is not None:
+            best = ranked(lens.readout, output, lens.labels, self._predictions)
+        if output is not None and not self._of_units:
+            answers = lens.readout.answers(np.ravel(output))
+            target = prediction(lens.readout, lens.labels, answers, found.target)
+        in_input = self.method.style != "overlay"
+        return Attribution(
+            photo=photo,
+            values=in_colours(found.values, lens.preprocess) if in_input else found.values,
+            at=found.at,
+            place=Placement(box),
+            method=self.method.name,
+            target=target,
+            score=found.score,
+            predictions=best,
+            layer=found.layer,
+            unit=Unit(found.target, found.position or (0, 0)) if self._of_units else None,
+            problem=found.problem,
+            note=self.compiled.note,
+            extras=found.extras,
+        )
+
+
+_MADE: WeakKeyDictionary[VisionModel, dict[Any, Compiled]] = WeakKeyDictionary()
+
+
+def _kept(lens: VisionModel, method: Method, layer: str | Sequence[str] | None, given: Any) -> Compiled:
+    """A method compiled for a lens with the options that are `given`; the last few are kept."""
+    layer = layer if layer is None or isinstance(layer, str) else tuple(layer)
+    make = lambda: compiled(lens.network, method, layer, given, intake(lens))
+    if any(isinstance(value, np.ndarray | list) for value in given):
+        return make()
+    made, key = _MADE.setdefault(lens, {}), (method.name, layer, given)
+    made[key] = found = made.pop(key, None) or make()
+    while len(made) > KEPT:
+        del made[next(iter(made))]
+    return found
+
+
+def intake(lens: VisionModel) -> Intake:
+    """What methods have to know of how photos go into a model."""
+    preprocess = lens.preprocess  # and not the lens, for which the compiled method is kept
+    fill = lambda image, name: filler(image, preprocess, name)
+    return Intake(preprocess.size, preprocess.layout == "nhwc", fill, lens.labels)
+
+
+def _check_fills(method: Method, options: Mapping[str, Any]) -> None:
+    """Raise BadRequest for an option that names a fill which is none."""
+    for name, field in options_of(method).items():
+        if field.option.fill and isinstance(said := options.get(name), str):
+            for fill in said.split(","):
+                fill_named(fill.strip())
+
+
+def in_colours(array: np.ndarray, preprocess: Preprocess) -> np.ndarray:
+    """What has the shape of the model's input, (C, h, w) or (h, w, C), as (h, w, C) with red first."""
+    array = np.moveaxis(array, 0, -1) if preprocess.layout == "nchw" else array
+    return np.ascontiguousarray(array[..., ::-1] if preprocess.channels == "bgr" else array)
