@@ -28,6 +28,7 @@ def followed(
     parts = [sizes(i) for i in inputs if i]
     if not parts or any(p is None for p in parts):
         return None
+    # Said here: the table of traits lies above this room, whose inference needs no more of it.
     if op_type in ("Identity", "Squeeze", "Unsqueeze", "Cast"):
         return parts[0]
     if op_type == "Concat":

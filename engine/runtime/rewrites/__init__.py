@@ -14,6 +14,7 @@ from .means import mean, weighed
 from .pools import max_pool, pieces
 from .spots import row
 
+# What is made of which operator is the rewrites' own business, and no fact about it.
 REWRITES: dict[str, Rewrite] = {
     "ConvTranspose": convolution,
     "Where": gate,
