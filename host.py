@@ -104,8 +104,8 @@ def _library(name: str) -> Any:
 
     OpenCV puts its folder, and behind it an empty entry, which means the current one, where programs that are
     started from here would look for their libraries; that is put back. ONNX Runtime decides for the life of
-    the process whether it sends its maker the names and hashes of models, and opens files for it. It does so
-    by default, and here only where ORT_DISABLE_TELEMETRY is set to 0.
+    the process whether it reports to its maker on the machine and on sessions, and opens files for that. It
+    does so by default, and here only where ORT_DISABLE_TELEMETRY is set to 0.
     """
     with variable("LD_LIBRARY_PATH", None), variable("ORT_DISABLE_TELEMETRY", "1"):
         library = importlib.import_module(name)

@@ -23,6 +23,8 @@ _HARMLESS = re.compile(
     "|Inconsistent progression sequence|Unknown Adobe color transform code|bad ICC marker"
     "|Could not determine subsampling level"
 )
+# How the warnings begin that decoding gives.
+_WARNINGS = "Corrupt JPEG", "Premature end", "Invalid SOS", "Inconsistent progression", "Unknown Adobe"
 
 
 def decode_jpeg(data: bytes) -> np.ndarray:
@@ -43,10 +45,9 @@ def decode_jpeg(data: bytes) -> np.ndarray:
 def _decode_by_opencv(data: bytes) -> np.ndarray:
     """The same pixels, in twice the time."""
     pixels = None
-    warnings = "Corrupt JPEG data: ", "Premature end of JPEG file", "Unknown Adobe color transform code"
-    with overheard(*warnings) as said, suppress(cv2.error):
+    with overheard(*_WARNINGS) as said, suppress(cv2.error):
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     damage = [line for line in said if not _HARMLESS.search(line)]
     if pixels is None or damage:
-        raise ValueError(damage[0].removeprefix("Corrupt JPEG data: ") if damage else "cannot be decoded")
+        raise ValueError(damage[0].removeprefix("Corrupt JPEG data: ") if damage else "it cannot be decoded")
     return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB)

@@ -253,7 +253,7 @@ def test_threads_bring_one_file_once(server):
 def test_processes_bring_one_file_once(server):
     tiny = zoo.records()["tiny-1"]
     script = (
-        "from onnxlens.models import zoo; from onnxlens.models.network.zoo import Record\n"
+        "from onnxlens.models.network import zoo; from onnxlens.models.network.zoo import Record\n"
         f"zoo.records = lambda: {{'tiny-1': {tiny!r}}}\n"
         "print(zoo.fetch('tiny-1'))"
     )
