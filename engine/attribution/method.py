@@ -140,6 +140,6 @@ def _check(name: str, value: Any, option: Option) -> None:
         raise BadRequest(f"{name} is a number, not {value!r:.40}")
     least, above = option.least, option.above
     if least is not None and not (value > least if above else value >= least):
-        raise BadRequest(f"{name} is {'above' if above else 'at least'} {least:g}, not {value:g}")
+        raise BadRequest(f"{name} is {'above' if above else 'at least'} {least:.12g}, not {value:.12g}")
     if option.most is not None and value > option.most:
-        raise BadRequest(f"{name} is at most {option.most:g}, not {value:g}")
+        raise BadRequest(f"{name} is at most {option.most:.12g}, not {value:.12g}")
