@@ -31,6 +31,13 @@ class Explanation:
     was looked at, if any. `peaks` (K,) are the greatest values of the layer's channels, `output` the model's
     own for the image; None where there are none. `problem` says why there is nothing to show, empty for a
     sound map. `extras` is what a method says beside.
+
+    Examples
+    --------
+    >>> explainer = onnxlens.Explainer(onnxlens.Network("model.onnx"), "layercam", "relu4")
+    >>> found = explainer({"image": np.ones((1, 3, 96, 96), np.float32)}, targets=3)[0]
+    >>> found.at, found.values.shape, found.target, found.problem
+    ('relu4', (12, 12), 3, '')
     """
 
     values: np.ndarray

@@ -24,11 +24,32 @@ __all__ = ["Explainer", "Explanation"]
 class Explainer(Compiled):
     """A class activation map of one layer or several, as one ONNX graph with the class as an input.
 
-    `layer`: the name of a feature map or a list of names, by default the last before the head. `output`: the
-    output of the model that holds the classes, by default the one that `readout` finds.
+    Parameters
+    ----------
+    network
+        The model.
+    method
+        A name of METHODS of that family.
+    layer
+        The name of a feature map or a list of names, by default the last before the head.
+    output
+        The output of the model that holds the classes, by default the one that `readout` finds.
 
-    Raises BadRequest for a layer, method or output that is not there, NoRule where no gradient leads
-    from the scores to the layer.
+    Raises
+    ------
+    BadRequest
+        For a layer, method or output that is not there.
+    NoRule
+        Where no gradient leads from the scores to the layer.
+
+    Examples
+    --------
+    >>> explainer = onnxlens.Explainer(onnxlens.Network("model.onnx"))
+    >>> images = np.zeros((2, 3, 96, 96), np.float32)
+    >>> [(found.layer, found.map.shape) for found in explainer({"image": images}, 3)]
+    [('relu5', (12, 12)), ('relu5', (12, 12))]
+    >>> [value.name for value in explainer.to_model().graph.input]
+    ['image', 'target']
     """
 
     together = True

@@ -39,19 +39,54 @@ def occlusion(
     coarse: bool = False,
     narrow: float = 1,
 ) -> Occlusion:
-    """Hide one place after another of a photo, (H, W, 3) uint8 RGB, and record what the model answers.
+    """Hide one place after another of a photo, and record what the model answers.
 
-    `target`: a class index, a label, or None for the predicted class. `patch` and `stride` as in
-    `places_for`, `fill` as in `fill_named`. `layer`: whose strongest feature map is followed, by default
-    the last before the head. `progress` is called with the positions done and their number.
+    Zeiler & Fergus 2014, section 4.2. Two approximations, `coarse` and `narrow`, may go together; how far
+    they are off is measured at some places, as `approximation`.
 
-    Two approximations, which may go together: `coarse` computes every fourth place down and across, and
-    those between where the score differs (`coarse_to_fine`); with `narrow` below 1 a patch is taken to change
-    no more than this share of a map's height and width (`Incremental`), where the network is cut at all. How
-    far they are off is measured at some places, as `approximation`.
+    Parameters
+    ----------
+    lens
+        The model.
+    photo
+        Pixels (H, W, 3) uint8, RGB.
+    target
+        A class index, a label, or None for the predicted class.
+    patch
+        Pixels of the model's input that are hidden at a time, one number or two; by default a seventh of its
+        shorter side.
+    stride
+        Steps of the patch, by default half of it.
+    fill
+        What the patch shows: "mean", "zero", "blur", "noise" or a colour.
+    layer
+        Whose strongest feature map is followed, by default the last before the head.
+    progress
+        Called with the positions done and their number.
+    coarse
+        Compute every fourth place down and across, and those between where the score differs.
+    narrow
+        Below 1, a patch is taken to change no more than this share of a map's height and width, where the
+        network is cut at all.
 
-    Zeiler & Fergus 2014, section 4.2. Raises BadRequest as an Attributor, for a target that is several
-    classes, and NoMap where the model's answer is not a number.
+    Returns
+    -------
+    Occlusion
+        The answers by place, and pictures of them.
+
+    Raises
+    ------
+    BadRequest
+        For what is not there, or a target that is several classes, before anything is computed.
+    NoMap
+        Where the model's answer is not a number.
+
+    Examples
+    --------
+    >>> lens = onnxlens.Lens("scenes")
+    >>> hidden = onnxlens.occlusion(lens, onnxlens.read_photo("cat.jpg"), patch=24)
+    >>> hidden.scores.shape, hidden.heat().name
+    ((7, 7), 'cat')
     """
     patches = {"patch": patch, "stride": stride, "fill": fill, "coarse": coarse, "narrow": narrow}
     (found,) = check(lens, target, layer, **patches).of_photo(photo, progress)
