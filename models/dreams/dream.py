@@ -183,7 +183,7 @@ def film(
         Share of its sides by which each is seen from nearer.
     seed
         Of all that is random.
-    settings
+    **settings
         Of `dream`, which also says what is raised.
 
     Returns

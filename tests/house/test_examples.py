@@ -58,8 +58,8 @@ def texts(name: str) -> dict[str, str]:
 def section(text: str, title: str) -> list[str]:
     """The names in a section of a docstring, in their order; several in a line are set apart by commas."""
     found = re.search(rf"^{title}\n-+\n(.*?)(?=^\w+\n-+$|\Z)", text, re.DOTALL | re.MULTILINE)
-    lines = re.findall(r"^(\w.*)$", found[1], re.MULTILINE) if found else []
-    return [name.strip() for line in lines for name in line.split(",")]
+    lines = re.findall(r"^([\w*].*)$", found[1], re.MULTILINE) if found else []
+    return [name.strip(" *") for line in lines for name in line.split(",")]
 
 
 @pytest.mark.parametrize("name", NAMES)
