@@ -68,7 +68,12 @@ def gradient(
         Names of values - inputs, weights or anything between - by default the image: the first input of four
         axes, or else the first one.
     rules
-        A table of rules, or the name of one of `variants.TABLES` ("gradient" by default).
+        A table of rules that stand before those of the gradient, by operator ("Relu", "my.domain:Name"), by a
+        node's name or by its first output; or the name of one of `variants.TABLES` ("gradient" by default).
+        A rule is a function of the gradient of the output, the output and the inputs, as expressions, and
+        gives the gradients of the inputs. For an operator that ONNX does not know, its attribute `like` is a
+        function of the inputs that makes a value of the type and shape of the output:
+        `rule.like = lambda x: x`.
 
     Returns
     -------
@@ -111,10 +116,28 @@ def training_graph(
     """
     ofs = [of] if isinstance(of, str) else None if of is None else list(of)
     wrts = [wrt] if isinstance(wrt, str) else None if wrt is None else list(wrt)
-    graph = canonical(model, shapes, keep=wrts or ())
+    own: Rules = rules if isinstance(rules, Mapping) else {}
+    graph = canonical(model, shapes, wrts or (), lambda node: getattr(rule_for(own, node), "like", None))
+    _check_types(graph, own)
     ofs = [score_name(graph, output)] if ofs is None else ofs
     differentiate(graph, ofs, default_input(graph) if wrts is None else wrts, rules)
     return graph
+
+
+def _check_types(graph: Graph, own: Rules) -> None:
+    """Raises BadRequest where the types of a node are lost that a rule is given for, and says what to add."""
+    for node in graph.nodes:
+        lost = [o for o in node.output if o and Tensor(graph, o).dtype is None]
+        if (
+            lost
+            and callable(rule_for(own, node))
+            and not any(Tensor(graph, i).dtype is None for i in reads(node))
+        ):
+            raise BadRequest(
+                f"ONNX does not know {key_of(node)}, and nothing says of what type its output {lost[0]!r} "
+                "is: give its rule a function `like` that makes a value of the same type and shape of the "
+                f"inputs (rule.like = lambda x: x), or the model a value_info for {lost[0]!r}"
+            )
 
 
 def differentiate(
@@ -214,7 +237,7 @@ def _table(rules: Rules | Placed | str | None, graph: Graph, of: Collection[str]
         rules = TABLES[rules]
     if rules is None:
         return VJP
-    return rules if isinstance(rules, Mapping) else rules(graph, of)
+    return VJP | dict(rules) if isinstance(rules, Mapping) else rules(graph, of)
 
 
 def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[str], table: Rules) -> None:
@@ -230,9 +253,7 @@ def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[s
         for o in node.output:
             if o not in sources:
                 grads.pop(o, None)
-        # A node that is called like some operator is not meant by that operator's rule.
-        own = (table[n] for n in (node.name, *node.output[:1]) if n in table and n not in VJP)
-        rule = next(own, None) or table.get(key_of(node))
+        rule = rule_for(table, node)
         with understood(node), explained(graph, node):
             if inside := _felt_inside(graph, node, felt, table):
                 raise NoRule(f"{why(graph, node)}, and reads {', '.join(map(repr, inside[:3]))} there")
@@ -246,6 +267,15 @@ def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[s
                 dx = entry() if callable(entry) else entry
                 if isinstance(dx, Tensor):
                     grads.setdefault(name, []).append(unbroadcast(dx, Tensor(graph, name)))
+
+
+def rule_for(table: Rules, node: NodeProto) -> Any:
+    """The rule of a node: by its name, by what it computes, or by its operator; None where there is none.
+
+    A node that is called like some operator is not meant by that operator's rule.
+    """
+    own = (table[n] for n in (node.name, *node.output[:1]) if n in table and n not in VJP)
+    return next(own, None) or table.get(key_of(node))
 
 
 def depending(graph: Graph, nodes: Iterable[NodeProto], sources: set[str], table: Rules = VJP) -> set[str]:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from onnx import NodeProto, helper
 
 from ..errors import NoRule
 from ..graph.graph import Graph, Tensor
 from ..graph.nodes import key_of, named, ours, understood
-from ..operators.bodies import BODIES, quantised
+from ..operators.bodies import quantised
+
+Body = Callable[..., Any]
 
 
-def type_by_body(graph: Graph, node: NodeProto) -> None:
-    """Give the outputs of an operator that ONNX does not know the types that its body has."""
-    for name, value in zip(node.output, _body_beside(graph, node), strict=False):
+def type_by_body(graph: Graph, node: NodeProto, body: Body) -> None:
+    """Give the outputs of an operator that ONNX does not know the types that a body of it has."""
+    for name, value in zip(node.output, _body_beside(graph, node, body), strict=False):
         if name and value.name in value.graph.types:
             graph.refine(name, value.graph.types[value.name])
 
 
-def _body_beside(graph: Graph, node: NodeProto) -> tuple[Tensor, ...]:
+def _body_beside(graph: Graph, node: NodeProto, body: Body) -> tuple[Tensor, ...]:
     """The outputs of a node's body in a graph of its own; none where it has no body for such inputs."""
     scratch = graph.part(i for i in node.input if i)
-    body = BODIES[key_of(node)]
     try:
         with understood(node):
             inputs = (Tensor(scratch, i) if i else None for i in node.input)
@@ -41,7 +45,7 @@ def show_real(graph: Graph, node: NodeProto, taken: set[str]) -> str | None:
     """
     if key_of(node) not in quantised.BODIES:
         return None
-    made = [t.graph.producer(t.name) for t in _body_beside(graph, node)]
+    made = [t.graph.producer(t.name) for t in _body_beside(graph, node, quantised.BODIES[key_of(node)])]
     if not made or made[0] is None or made[0].op_type != "QuantizeLinear":
         return None
     q, step = node.output[0], made[0].input[1:]

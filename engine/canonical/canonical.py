@@ -9,7 +9,7 @@ which keeps every step quick whatever the size of the model. The caller's file o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 
 import onnx
@@ -32,7 +32,7 @@ from ..graph.nodes import captured, describe, key_of, ours, reads, renamed, sche
 from ..graph.sizes import Dim
 from ..operators.bodies import BODIES
 from ..operators.traits import traits_of
-from .beside import show_real, type_by_body
+from .beside import Body, show_real, type_by_body
 from .branches import straightened
 from .folding import LITERAL, elements, folded
 from .upgrades import (
@@ -54,18 +54,23 @@ STRANGERS = "onnxlens.strangers"
 
 
 def canonical(
-    source: Source, shapes: Mapping[str, Sequence[Dim]] | None = None, keep: Collection[str] = ()
+    source: Source,
+    shapes: Mapping[str, Sequence[Dim]] | None = None,
+    keep: Collection[str] = (),
+    like: Callable[[NodeProto], Body | None] = lambda node: None,
 ) -> Graph:
     """The model as a Graph in canonical form.
 
     `shapes` replaces the declared shapes of inputs (to bind a free image size). Values named in `keep`
-    are never folded into constants. Raises BadModel for what cannot be brought into the form.
+    are never folded into constants. `like` gives, for a node that ONNX does not know, a function of its
+    inputs that makes values of the types of its outputs. Raises BadModel for what cannot be brought into the
+    form.
     """
     model = read_model(source)
     light, weights = _set_weights_aside(model, shapes or {})
     light = _converted(light, weights)
     twins = widen(light, weights) if is_narrow(light, weights) else {}
-    graph = _assembled(light, weights, set(keep), bool(twins))
+    graph = _assembled(light, weights, set(keep), bool(twins), like)
     graph.twins.update(twins)
     return graph
 
@@ -189,7 +194,13 @@ def _mark_added(light: ModelProto, known: set[str]) -> None:
         value.name = new.get(value.name, value.name)
 
 
-def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[str], widened: bool) -> Graph:
+def _assembled(
+    light: ModelProto,
+    weights: Mapping[str, TensorProto],
+    keep: set[str],
+    widened: bool,
+    like: Callable[[NodeProto], Body | None],
+) -> Graph:
     """The Graph: one pass over the nodes that writes out, infers and folds as it goes."""
     graph = Graph({"" if o.domain == "ai.onnx" else o.domain: o.version for o in light.opset_import})
     graph.opsets.setdefault("", OPSET)
@@ -213,7 +224,7 @@ def _assembled(light: ModelProto, weights: Mapping[str, TensorProto], keep: set[
         node = node if again.keys().isdisjoint(reads(node)) else renamed(node, again)
         if widened:
             keep_unseen(graph, node)
-        if append(graph, node, known, kept=keep | set(outputs), declared=declared):
+        if append(graph, node, known, kept=keep | set(outputs), declared=declared, like=like(node)):
             q = node.output[0] if node.output else ""
             if traits_of(node).quantises == "to":
                 graph.twins[q] = node.input[0]  # the real numbers before they were rounded
@@ -241,6 +252,7 @@ def append(
     known: set[str],
     kept: Collection[str] = (),
     declared: Mapping[str, TypeProto] = MappingProxyType({}),
+    like: Body | None = None,
 ) -> bool:
     """Add one node in canonical form, or the constants that it comes to; says whether it was added.
 
@@ -261,8 +273,9 @@ def append(
             graph.add(node)
             for name in (o for o in node.output if o in declared):
                 graph.complete(name, declared[name])
-            if key_of(node) in BODIES and schema_of(node.op_type, graph.opsets[""], node.domain) is None:
-                type_by_body(graph, node)
+            body = like or BODIES.get(key_of(node))
+            if body is not None and schema_of(node.op_type, graph.opsets[""], node.domain) is None:
+                type_by_body(graph, node, body)
             return True
     for name, array in constants.items():
         tensor = numpy_helper.from_array(array, name)

@@ -414,6 +414,68 @@ def test_a_rule_may_be_given_for_an_operator_of_another_domain():
     np.testing.assert_allclose(found["grad/x"], s + x * s * (1 - s), rtol=1e-5)
 
 
+INVERTED = """<ir_version: 8, opset_import: ["" : 18, "com.microsoft" : 1]>
+net (float[2,3,3] x) => (float[2,3] y) {
+    d = com.microsoft.Inverse (x)  m = MatMul (d, d)  y = ReduceMean <keepdims = 0>(m, a)
+}"""
+
+
+def inverse(g, y, x):
+    """d(X⁻¹) = -X⁻¹ dX X⁻¹."""
+    turned = op.Transpose(y, perm=[0, 2, 1])
+    return -(turned @ g @ turned)
+
+
+def inverting():
+    model = parser.parse_model(INVERTED)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2]), "a"))
+    return model
+
+
+@pytest.mark.parametrize("key", ["com.microsoft:Inverse", "d", "inverter"])
+def test_a_rule_says_the_type_of_what_onnx_does_not_know(key):
+    """ONNX infers nothing behind such an operator; what the rule says makes the rest of the graph known."""
+    model, x = inverting(), np.eye(3) * 2 + 0.3 * np.random.default_rng(0).random((2, 3, 3))
+    model.graph.node[0].name = "inverter"
+
+    def rule(g, y, x):
+        return inverse(g, y, x)
+
+    rule.like = lambda x: x
+    graph = gradient(model, of="y", rules={key: rule})
+    assert [d.dim_value for d in graph.graph.output[-1].type.tensor_type.shape.dim] == [2, 3, 3]
+    x, seed = x.astype(np.float32), np.random.default_rng(1).standard_normal((2, 3)).astype(np.float32)
+    found = run(graph, {"x": x, "seed/y": seed})["grad/x"]
+
+    def answer(x):
+        d = np.linalg.inv(x.astype(float))
+        return ((d @ d).mean(2) * seed).sum()
+
+    expected = np.zeros(x.shape)
+    for where in np.ndindex(*x.shape):
+        step = np.zeros(x.shape)
+        step[where] = 1e-4
+        expected[where] = (answer(x + step) - answer(x - step)) / 2e-4
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_value_info_says_it_as_well():
+    model = inverting()
+    model.graph.value_info.append(helper.make_tensor_value_info("d", TensorProto.FLOAT, [2, 3, 3]))
+    graph = gradient(model, of="y", rules={"com.microsoft:Inverse": inverse})
+    assert graph.graph.output[-1].name == "grad/x"
+
+
+def test_a_rule_without_a_type_is_told_what_to_add():
+    with pytest.raises(
+        BadRequest, match=r"com\.microsoft:Inverse.*'d'.*rule\.like = lambda x: x.*value_info"
+    ) as error:
+        gradient(inverting(), of="y", rules={"com.microsoft:Inverse": inverse})
+    assert "\n" not in str(error.value)
+    with pytest.raises(NoRule, match="give a rule for it in `rules`, whose `like` tells the type"):
+        gradient(inverting(), of="d")
+
+
 def test_unknown_rules_are_refused_with_the_nearest():
     with pytest.raises(BadRequest, match="guided"):
         gradient(convnet(), rules="giuded")
