@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
+from ..models.network.provenance import SCHEMA
+
 NAME = "{task.description}"  # of a bar: as it is, brackets in a name are no markup
-SCHEMA = 2  # of the JSON Lines and of manifests; raised when a field changes its meaning or goes
 
 
 def printable(text: str) -> str:

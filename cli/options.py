@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,14 +15,6 @@ from .console import download, note
 if TYPE_CHECKING:
     from ..models.lens import Lens
 
-LENS = (
-    "preset",
-    "size",
-    "layout",
-    "labels",
-    "output",
-    "readout",
-)  # how a Lens is opened, but for the runtime
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -94,11 +85,6 @@ def stacked(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
         return function
 
     return apply
-
-
-def taken(kind: type[Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The options that are fields of a dataclass, taken out of all that were given."""
-    return {field.name: given.pop(field.name) for field in fields(kind) if field.name in given}
 
 
 def targets(default: str = "top1") -> Callable[[F], F]:

@@ -12,7 +12,7 @@ from .console import emit, note, say
 
 if TYPE_CHECKING:
     from ..models.lens import Lens
-    from .folder import Folder
+    from ..models.storage.folder import Folder
 
 T = TypeVar("T")
 # Of what was found, as JSON: `files` that were written, or else an `error` or `problem`.

@@ -18,7 +18,7 @@ from ...kernels.photos.upsample import upsample
 from ..photos.photo import decode
 from ..photos.preprocess import Preprocess
 from ..runs.record import command, looking, part, read_map
-from ..storage.files import Bucket, Disk
+from ..storage.files import Files
 from ..storage.shards import Row, encodable
 from ..storage.store import Read
 from . import tally
@@ -40,7 +40,7 @@ class Drawer:
     have at most `side` pixels on their longer side.
     """
 
-    files: Disk | Bucket
+    files: Files
     manifest: Mapping[str, Any]
     side: int
     read: Read

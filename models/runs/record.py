@@ -16,7 +16,7 @@ from ...engine.errors import BadRequest
 from ..photos.presets import as_options
 from ..storage.addresses import is_address
 from ..storage.album import safe
-from ..storage.files import Bucket, Disk
+from ..storage.files import Files
 from ..storage.shards import Row, encodable, read_rows
 
 OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # control characters; a line's end is safe in quotes
@@ -24,7 +24,7 @@ OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # control characters; a l
 OPTIONS = {"layer": None, "patch": None, "stride": None, "fill": "mean", "colour": "turbo", "alpha": 0.7}
 
 
-def read_run(files: Disk | Bucket) -> tuple[dict[str, Any], list[Row]]:
+def read_run(files: Files) -> tuple[dict[str, Any], list[Row]]:
     """The manifest of a run and its rows.
 
     Raises BadRequest where there is no run, and what `read_rows` does.

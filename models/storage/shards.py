@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...engine.errors import BadRequest, OnnxlensError, Unavailable
-from .files import Bucket, Disk
+from .files import Files
 
 SHARD = re.compile(r"rows/part-(\d+)(-[0-9a-f]+)?\.(jsonl|parquet)")  # a number; in a store, who wrote it
 ENDINGS = {"jsonl": ".jsonl", "parquet": ".parquet"}
@@ -69,7 +69,7 @@ def import_arrow() -> None:
         raise Unavailable("Parquet needs pyarrow: pip install 'onnxlens[parquet]'") from None
 
 
-def shards(files: Disk | Bucket) -> list[str]:
+def shards(files: Files) -> list[str]:
     """The names of the files of rows of a run, in their order."""
     found = [name for name in files.names("rows") if SHARD.fullmatch(name)]
     return sorted(found, key=lambda name: (number_of(name), name))  # 100000 comes after 99999
@@ -81,7 +81,7 @@ def number_of(name: str) -> int:
     return int(match[1]) if match else -1
 
 
-def read_shard(files: Disk | Bucket, name: str) -> list[Row]:
+def read_shard(files: Files, name: str) -> list[Row]:
     """The rows of one file: a value is of its column's kind, or None. Raises OnnxlensError where it is no
     file that a run writes.
     """
@@ -105,7 +105,7 @@ def read_shard(files: Disk | Bucket, name: str) -> list[Row]:
     return [{key: _plain(row.get(key), kind) for key, kind in FIELDS.items()} for row in rows]
 
 
-def read_rows(files: Disk | Bucket) -> Iterator[Row]:
+def read_rows(files: Files) -> Iterator[Row]:
     """The rows of a run, one file after the other."""
     for name in shards(files):
         yield from read_shard(files, name)

@@ -12,7 +12,7 @@ from ...engine.errors import BadImage, BadRequest, Unavailable
 from ..photos.photo import MAX_BYTES, decode, read_file, read_photo
 from .addresses import CLOUDS, fetched, folder_of, is_address, kind_of, opened, said
 from .album import ENDINGS, Album, name_of
-from .files import within
+from .disk import within
 
 READERS = 8
 Read = Callable[[str], bytes]  # the file of a photo's name

@@ -16,8 +16,9 @@ import hashlib
 import itertools
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,6 @@ import numpy as np
 import onnxruntime
 from top import draw
 
-from onnxlens.cli.commands.runs.plan import Plan, specified
-from onnxlens.cli.commands.runs.running import perform
 from onnxlens.engine.picture import shrunk
 from onnxlens.engine.runtime.ahead import cores
 from onnxlens.models.attribution.attribute import Attributor
@@ -37,6 +36,8 @@ from onnxlens.models.lens import Lens
 from onnxlens.models.maps.row import row_of
 from onnxlens.models.photos.photo import decode, read_file, read_photo
 from onnxlens.models.runs.job import PICTURES, Job
+from onnxlens.models.runs.plan import Plan, specified
+from onnxlens.models.runs.run import perform
 from onnxlens.models.storage.album import album
 
 BATCH = 16
@@ -74,12 +75,12 @@ def main(
             Path(place, "photos", f"{i:05}{source.suffix}").hardlink_to(source)
         spec, workers = specified(model, ["gradcam"], None, preset=preset, pictures=pictures, **SETTINGS)
         where = album([Path(place, "photos")])
-        plan = Plan(album=where, output=Path(place, "run"), workers=workers, batch=BATCH, quiet=True)
+        plan = Plan(album=where, out=Path(place, "run"), workers=workers, batch=BATCH)
         if memory:
             watch(spec, plan)
             return
         bare = [alone(lens, [Path(where.root, name) for name in where.names], each) for each in (False, True)]
-        fresh = (replace(plan, output=Path(place, f"run-{i}")) for i in itertools.count())
+        fresh = (replace(plan, out=Path(place, f"run-{i}")) for i in itertools.count())
         *both, (our_wall, our_cpu) = in_turns([*bare, lambda: once(spec, next(fresh))], repeats)
         wall, cpu = min(both)
         print(f"{lens.path.name}, {count} scenes of {size} pixels, {workers} workers, batches of {BATCH}:")
@@ -189,23 +190,21 @@ def whole(spec: Any, plan: Plan, names: list[str]) -> float:
 
 def watch(spec: Any, plan: Plan) -> None:
     """Print what memory the run holds after 500 images and at the end."""
-    from onnxlens.cli.commands.runs import running
-
     held: dict[int, float] = {}
 
-    def tell(done: int, _: int) -> None:
-        if done // 500 not in held:
-            held[done // 500] = resident()
+    @contextmanager
+    def watching(*_: object) -> Iterator[Callable[[list[Any]], None]]:
+        done = 0
 
-    class Live:
-        def __init__(self, *_: object): ...
-        def __enter__(self) -> Any:
-            return tell
+        def heard(rows: list[Any]) -> None:
+            nonlocal done
+            done += len(rows)
+            if done // 500 not in held:
+                held[done // 500] = resident()
 
-        def __exit__(self, *_: object) -> None: ...
+        yield heard
 
-    running.live = Live  # type: ignore[assignment]
-    perform(spec, plan, "bench")
+    perform(spec, plan, "bench", watch=watching)
     for k, size in sorted(held.items()):
         print(f"{500 * k:5} images: {size:.1f} MiB")
     marks = sorted(held)

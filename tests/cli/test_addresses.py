@@ -169,11 +169,11 @@ def test_what_lost_an_object_is_done_again(store, run):
 
 def test_of_two_runs_at_once_the_later_one_goes_on(store, run, monkeypatch):
     """The second begins while the first is about to write its second shard, and does all."""
-    from onnxlens.cli.commands.runs.runstore import RunStore
+    from onnxlens.models.runs.folder import RunFolder
 
     run("run", "model.onnx", "album", "-o", "folder")
     words = ["run", "model.onnx", "album", "-o", OUT, "--batch", 1, "--shard", 1]
-    add, calls = RunStore.add, []
+    add, calls = RunFolder.add, []
 
     def adding(self, found):
         calls.append(found)
@@ -181,7 +181,7 @@ def test_of_two_runs_at_once_the_later_one_goes_on(store, run, monkeypatch):
             assert run(*words, "--resume").code == 1
         add(self, found)
 
-    monkeypatch.setattr(RunStore, "add", adding)
+    monkeypatch.setattr(RunFolder, "add", adding)
     first = run(*words)
     assert first.code == 1
     assert "another run has taken over memory://bucket/out" in first.err.splitlines()[-1]
@@ -238,7 +238,7 @@ def test_no_row_is_written_before_its_files_however_slow_the_store_is(store, run
 
     monkeypatch.setattr(type(store), "pipe_file", slow)
     for ahead in (1, 256):
-        monkeypatch.setattr("onnxlens.cli.commands.runs.runstore.AHEAD", ahead)
+        monkeypatch.setattr("onnxlens.models.storage.bucket.AHEAD", ahead)
         words = ["run", "model.onnx", "album", "-o", OUT, "--batch", 1, "--shard", 2, "--overwrite"]
         assert run(*words).code == 1
         assert run("runs", "verify", OUT).code == 0
@@ -314,20 +314,20 @@ def test_a_folder_said_as_an_address_is_read_as_a_folder(place, run):
 @pytest.mark.parametrize("more", ["--resume", "--overwrite"])
 def test_what_an_earlier_run_wrote_as_it_was_taken_over_stands_there_once(store, run, monkeypatch, more):
     """It had just looked who holds the run; its rows come after the later one listed them."""
-    from onnxlens.cli.commands.runs.runstore import RunStore
+    from onnxlens.models.runs.folder import RunFolder
 
     words = ["run", "model.onnx", "album", "-o", OUT, "--batch", 1, "--shard", 2]
     run(*words[:3], "-o", "folder")
     run(*words, "--limit", 1)
-    end = RunStore.end
+    end = RunFolder.end
 
     def ending(self, *about, **more):
         last = store.find("/bucket/out/rows")[-1]
-        store.pipe(last.replace(self._mark, "ffff"), store.cat_file(last))
+        store.pipe(last.replace(self.mark, "ffff"), store.cat_file(last))
         assert len(table(OUT)) > 5
         end(self, *about, **more)
 
-    monkeypatch.setattr(RunStore, "end", ending)
+    monkeypatch.setattr(RunFolder, "end", ending)
     assert run(*words, more).code == 1
     assert run("runs", "verify", OUT).code == 0
     assert table(OUT) == table("folder")

@@ -173,7 +173,7 @@ def test_a_disk_that_fills_up(bad, run, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("onnxlens.cli.folder.write_whole", full)
+    monkeypatch.setattr("onnxlens.models.storage.folder.write_whole", full)
     is_one_line(run("gradcam", *RED, "-q"), 1, "cannot write .*No space left on device")
     assert not any(Path("onnxlens-out").iterdir())
 

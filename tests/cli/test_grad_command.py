@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from oracles.networks import parsed
 
-from onnxlens.cli import folder
+from onnxlens.models.storage.folder import write_together
 
 
 @pytest.fixture
@@ -72,5 +72,5 @@ def test_two_files_or_none(tmp_path):
 
     (tmp_path / "model").write_bytes(b"old")
     with pytest.raises(OSError, match="full"):
-        folder.write_together({tmp_path / "data": [b"new"], tmp_path / "model": broken()})
+        write_together({tmp_path / "data": [b"new"], tmp_path / "model": broken()})
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("model", b"old")]

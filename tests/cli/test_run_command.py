@@ -358,7 +358,7 @@ def test_what_is_said_of_a_fault_mends_it(album, run):
 
 
 def test_two_runs_at_once(album, run):
-    from onnxlens.cli.commands.runs.lock import lock
+    from onnxlens.models.storage.lock import lock
 
     run("run", "model.onnx", album, "-o", "out", "--limit", 1)
     before = tree("out")
@@ -505,7 +505,7 @@ def test_a_photo_that_vanishes_in_the_middle(album, run, monkeypatch):
 
 def test_a_full_disk(album, run, monkeypatch):
     """Files are cut where the disk is full, as the system does it."""
-    from onnxlens.cli.commands.runs import runfolder
+    from onnxlens.models.storage import disk
 
     run("run", "model.onnx", album, "-o", "whole")
     expected, files = table("whole"), tree("whole")
@@ -540,7 +540,7 @@ def test_a_full_disk(album, run, monkeypatch):
         folder = f"out/{i}"
         words = ["run", "model.onnx", album, "-o", folder, "--batch", 1, "--shard", 1]
         with monkeypatch.context() as patched:
-            patched.setattr(runfolder, "open", opened, raising=False)
+            patched.setattr(disk, "open", opened, raising=False)
             done = run(*words)
         assert done.code == 1
         assert "No space left on device" in done.err.splitlines()[-1]

@@ -10,9 +10,9 @@ import click
 
 from ....engine.errors import BadRequest
 from ....models.maps.numbers import finite
+from ....models.storage.folder import Folder
 from ... import options
 from ...console import counting, say
-from ...folder import Folder
 from ...manifest import said
 from ...results import Record, finish, records
 from .dreaming import aims, ascent, climber, climbs

@@ -12,7 +12,7 @@ import numpy as np
 from ....engine.errors import BadRequest, Unavailable
 from ....engine.picture import encode_png
 from ....host import cv2
-from ...folder import Folder
+from ....models.storage.folder import Folder
 from .dreaming import settings, started
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import click
 
 from ....engine.errors import NoMap
 from ....models.maps.numbers import finite
+from ....models.storage.folder import Folder
 from ... import options
 from ...console import note, say, table
-from ...folder import Folder
 from ...results import Record, finish, records
 from ...sources import photos_too
 

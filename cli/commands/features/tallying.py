@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..runs.cluster import TOGETHER, Words, connected, found, names_in, needs_of
+from ....models.runs.cluster import TOGETHER, Words, connected, found, names_in, needs_of
 
 if TYPE_CHECKING:
     from ....engine.features.peaks import Peaks

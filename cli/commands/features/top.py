@@ -16,11 +16,10 @@ import click
 from ....engine.errors import BadRequest
 from ....models.maps.numbers import finite
 from ....models.network.digest import sha256
+from ....models.storage.folder import Folder
 from ... import options
 from ...console import counted, emit, note, say
-from ...folder import Folder
-from ...options import taken
-from ...sources import Choice, Part, argument, choice, read_bytes
+from ...sources import Part, apart, argument, choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +93,7 @@ def command(
     from ....engine.attribution.projector import Projector
     from ....models.features.tables import encoded, identified, joined
     from ....models.features.top import chosen, top
+    from ....models.storage.choice import Choice, read_bytes, taken
     from ...manifest import manifest
 
     folder, photos = Folder(out, overwrite), Choice(**taken(Choice, given))
@@ -102,7 +102,7 @@ def command(
     projectors = {name: Projector(lens.network, "deconvnet", name) if deconv else None for name in names}
     tables = [place for place in places if place.endswith(TABLE) and Path(place).is_file()]
     places = tuple(place for place in places if place not in tables)
-    paths = photos.paths(places, batch) if places or photos.lists or not tables else ()
+    paths = photos.paths(*apart(places), batch) if places or photos.lists or not tables else ()
     identity = partial(identified, sha256(lens.path))
     tally = _tally(model, given, engine, workers)
     if tables:

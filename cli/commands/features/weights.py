@@ -9,9 +9,9 @@ import click
 
 from ....engine.errors import OnnxlensError
 from ....models.maps.numbers import finite
+from ....models.storage.folder import Folder
 from ... import options
 from ...console import download, emit, note, say, table
-from ...folder import Folder
 
 if TYPE_CHECKING:
     from ....engine.runtime.network import Network

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ....engine.errors import BadModel, BadRequest, NoRule, Unavailable
+from ....models.storage.folder import check_writable, write_together
 from ... import options
 from ...console import download, emit, note, say
-from ...folder import check_writable, write_together
 
 if TYPE_CHECKING:
     from ....engine.graph.graph import Graph

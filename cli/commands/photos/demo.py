@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ....models.storage.folder import Folder
 from ... import options
 from ...console import emit, note, say, table
-from ...folder import Folder
 from .look import line, look
 from .ways import View
 

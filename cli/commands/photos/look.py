@@ -12,9 +12,9 @@ from typing import Any, cast
 import click
 
 from ....engine.errors import BadRequest
+from ....models.storage.folder import Folder
 from ... import options
 from ...console import counting, emit, say
-from ...folder import Folder
 from .page import Figure, page
 from .ways import View, panels
 

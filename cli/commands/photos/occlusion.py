@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ....engine.errors import NoMap
+from ....models.storage.folder import Folder
 from ... import options
 from ...console import counting, note, say
-from ...folder import Folder
 from ...manifest import said
 from ...results import finish, records
 from ..runs.run import folders_too

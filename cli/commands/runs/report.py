@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from ....engine.errors import BadRequest, Unavailable
+from ....models.storage.folder import check_writable, write_whole
 from ... import options
 from ...console import counted, counting, emit, say
-from ...folder import check_writable, write_whole
 from ...sources import folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import wraps
@@ -14,11 +15,9 @@ from click.core import ParameterSource
 
 from ....engine.errors import BadRequest, nearest
 from ... import options
-from ...options import taken
-from ...sources import Choice, Part, are_many, argument, choice, folder
-from .dry_run import rehearse
-from .plan import Plan, specified
-from .running import perform
+from ...console import download, emit, note, say
+from ...sources import Part, apart, are_many, argument, choice, folder
+from .watch import going_on, say_tried, summed, terminated, watching
 
 out = click.option(
     "-o",
@@ -29,7 +28,7 @@ out = click.option(
     help="Folder of the run, or its address in a store: manifest.json, rows, pictures and maps.",
 )
 # What `gradcam` and the others have as well, for when they are given folders.
-SHARED = {*options.LENS, "out", "overwrite", "as_json", "quiet"}
+SHARED = {"out", "overwrite", "as_json", "quiet"}
 BASICS = "lists", "limit", "sample", "seed", "resume", "dry_run", "fail_fast"
 basics = options.stacked(
     choice,
@@ -143,13 +142,14 @@ def folders_too(method: str) -> Callable[[Callable[..., int]], Callable[..., int
 def _of_a_run(method: str, given: dict[str, Any]) -> dict[str, Any]:
     """The options of a method's own command that a run has too, by its names for them."""
     from ....models.runs.job import Spec
+    from ....models.runs.plan import LENS
 
     if "patches" in given:  # of an occlusion, which follows one class over one photo
         target, patches = given.pop("target"), given.pop("patches")
         if len(patches) > 1:
             raise BadRequest("a run hides with patches of one size: say --patch once")
         given |= {"targets": () if target is None else (target,), "patch": patches[0] if patches else None}
-    known = SHARED | {field.name for field in fields(Spec)}
+    known = {*SHARED, *LENS, *(field.name for field in fields(Spec))}
     context = click.get_current_context()
     for name in given.keys() - known:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
@@ -166,39 +166,43 @@ def over_folders(
     places: tuple[str, ...],
     methods: tuple[str, ...],
     *,
+    out: Path | str,
     dry_run: bool,
-    workers: int | None = None,
+    as_json: bool,
+    quiet: bool,
     targets: tuple[str, ...] = (),
     pictures: str = "jpeg",
     **given: Any,
 ) -> int:
     """A run of methods over all photos of some places; the exit code.
 
-    The rest are fields of a Choice, a Plan and a Spec. Raises BadRequest for what does not go together.
+    The rest is as in `planned` of models/runs/plan.py. Raises BadRequest for what does not go together.
     """
-    from ....engine.picture import colour_map
+    from ....models.runs.dry_run import dry_run as tried
+    from ....models.runs.plan import planned
+    from ....models.runs.run import perform
 
     names = _known(methods)
-    choice, planned = Choice(**taken(Choice, given)), taken(Plan, given)
-    engine, batch = planned.get("engine", Plan.engine), planned.get("batch", Plan.batch)
-    if planned["resume"] and planned["overwrite"]:
-        raise BadRequest("--resume goes on with a run, --overwrite replaces it: say one of them")
-    out = planned["out"]
     was_address = re.match(r"\w[\w+.-]+:/", str(out))  # what a path makes of s3://bucket
     if isinstance(out, Path) and was_address:
         raise BadRequest(f"{out} is no folder; `onnxlens run --method {names[0]}` writes to addresses too")
-    if dry_run and engine == "ray":
+    if dry_run and given.get("engine") == "ray":
         raise BadRequest("--dry-run times this machine and not a cluster: leave --engine ray out")
-    colour_map(given.get("colour", "turbo"))
-    album = choice.album(places, batch)
     given |= {"pictures": "" if pictures == "none" else pictures, "targets": targets or (None,)}
-    given["folder"] = Path(album.root).name
-    spec, workers = specified(model, names, workers, engine, **given)
-    plan = Plan(album=album, choice=choice, workers=workers, **planned)
+    photos, more = apart(places)
+    with download(model) as progress:
+        spec, plan = planned(model, photos, out, names, more, progress, **given)
     if dry_run:
-        rehearse(spec, plan)
+        found = tried(spec, plan)
+        emit(found) if as_json else say_tried(found)
         return 0
-    return perform(spec, plan, command)
+    with terminated():
+        done = perform(spec, plan, command, sys.argv[1:], watching(as_json, quiet))
+    if not as_json:
+        say(summed(done))
+    if done.state == "stopped":
+        note(f"stopped at the first image that failed; to go on: {going_on()}")
+    return 1 if done.state == "stopped" or (done.errors and not plan.fail_fast) else 0
 
 
 def _known(methods: Sequence[str]) -> tuple[str, ...]:

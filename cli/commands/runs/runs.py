@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ....engine.errors import BadRequest
-from ....models.storage.files import Bucket, Disk, files_at
-from ....models.storage.shards import Row, read_rows, read_shard, shards
 from ... import options
 from ...console import counted, emit, note, say, table
-from ...folder import MANIFEST
 from ...progress import duration
 from ...sources import folder
-from .lock import is_held
-from .runfolder import UNFINISHED, run_at
-from .runrecord import differs, files_of, read_manifest
 
 run_folder = click.argument("run", type=folder)
 MOST = 5  # reasons that are shown
@@ -46,47 +38,18 @@ def show(run: Path | str, as_json: bool) -> None:
     \b
     onnxlens runs show run
     """
-    record = summary(files_at(run))
+    from ....models.runs.summary import summary
+    from ....models.storage.files import files_at
+
+    found = summary(files_at(run))
+    seconds, reasons = found.pop("seconds"), found.pop("reasons")
+    record = {**found, "time": None if seconds is None else duration(seconds)}
     if as_json:
-        emit(record)
+        emit({**record, "reasons": reasons})
         return
-    reasons = record.pop("reasons")
     table((), [(key, _text(value)) for key, value in record.items()])
     for reason, count in list(reasons.items())[:MOST]:
         say(f"{count:,} x {reason}")
-
-
-def summary(run: Disk | Bucket) -> dict[str, Any]:
-    """A run in a few figures. Whether one in a store still runs cannot be told from here."""
-    manifest = read_manifest(run)
-    counts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    for name in shards(run):
-        rows = read_shard(run, name)
-        counts["images"] += len({row["path"] for row in rows})
-        counts["rows"] += len(rows)
-        counts["failed"] += sum(bool(row.get("error")) for row in rows)
-        reasons.update(
-            row.get("error") or row["problem"] for row in rows if row.get("error") or row.get("problem")
-        )
-    state = manifest.get("state")
-    if state != "done":
-        held = is_held(run.path) if isinstance(run, Disk) else None
-        state = {True: "running", False: "interrupted", None: "running or interrupted"}[held]
-    return {
-        "run": str(run),
-        "state": state,
-        "model": manifest["model"].get("path"),
-        "photos": manifest.get("root"),
-        "methods": manifest["arguments"].get("methods"),
-        "provider": manifest["provider"].get("used"),
-        "images": counts["images"],
-        "of": manifest.get("images"),
-        "rows": counts["rows"],
-        "failed": counts["failed"],
-        "time": duration(manifest["seconds"]) if "seconds" in manifest else None,
-        "reasons": dict(reasons.most_common()),
-    }
 
 
 @command.command()
@@ -101,45 +64,17 @@ def verify(run: Path | str, photos: bool, as_json: bool) -> int:
     onnxlens runs verify run
     onnxlens runs verify run --photos
     """
-    files = files_at(run)
-    wrong = list(faults(files, photos))
-    for name, what in wrong:
-        emit({"file": name, "fault": what}) if as_json else say(f"{name}: {what}")
+    from ....models.runs.verify import verify as faults
+    from ....models.storage.files import files_at
+    from ....models.storage.shards import read_rows
+
+    wrong = faults(run, photos)
+    for file, fault in wrong:
+        emit({"file": file, "fault": fault}) if as_json else say(f"{file}: {fault}")
     if not as_json:
-        rows = sum(1 for _ in read_rows(files)) if not wrong else 0
+        rows = sum(1 for _ in read_rows(files_at(run))) if not wrong else 0
         note(f"{counted(len(wrong), 'fault')}; {MEND}" if wrong else f"{run}: whole, {counted(rows, 'row')}")
     return 1 if wrong else 0
-
-
-def faults(run: Disk | Bucket, photos: bool = False) -> list[tuple[str, str]]:
-    """What is wrong in a run's folder: the file or image, and what."""
-    from ....engine.runtime.ahead import ahead
-    from ....models.storage.store import reader_again, reading
-    from .verify import broken, changed
-
-    manifest, wrong = read_manifest(run), []
-    root = str(manifest.get("root", ""))
-    read = reader_again(root, str(run))
-
-    def checked(row: Row) -> tuple[Row, list[tuple[str, str]]]:
-        found = [(name, broken(run, name)) for name in files_of(row)]
-        found += [(row["path"], changed(read, row))] if photos else []
-        return row, [(name, fault) for name, fault in found if fault]
-
-    if manifest.get("state") != "done":
-        wrong.append((MANIFEST, f"the run is not done: {manifest.get('state')}"))
-    seen: Counter[tuple[Any, ...]] = Counter()
-    named: set[str] = set()
-    for row, found in ahead(checked, read_rows(run), max(reading(str(run)), reading(root) if photos else 1)):
-        key = row["path"], row.get("method"), row.get("target")
-        seen[key] += 1
-        if seen[key] == 2:
-            wrong.append((row["path"], "stands there more than once"))
-        named.update(files_of(row))
-        wrong += found
-    wrong += [(name, "no row names it") for name in run.names("pictures", "maps") if name not in named]
-    wrong += [(name.removeprefix(f"{UNFINISHED}/"), "unfinished") for name in run.names(UNFINISHED)]
-    return wrong
 
 
 @command.command()
@@ -163,30 +98,14 @@ def merge(runs: tuple[Path | str, ...], out: Path | str, rows: str, overwrite: b
     \b
     onnxlens runs merge part-1 part-2 -o run
     """
-    from .merge import joined
+    from ....models.runs.merge import merge as joined
 
-    parts = [files_at(run) for run in runs]
-    manifests = [read_manifest(part) for part in parts]
-    words = (
-        f"{parts[0]} with",
-        "what is joined is runs over parts of one folder, of one model and its options",
-    )
-    for part, manifest in zip(parts[1:], manifests[1:], strict=True):
-        differs(str(part), manifest["identity"], manifests[0]["identity"], words)
-    if _whole(out) in map(_whole, runs):
-        raise BadRequest(f"{out} is one of the runs; say another folder with -o")
-    with run_at(out, manifests[0]["identity"], overwrite=overwrite, kind=rows) as joint:
-        joined(joint, parts, manifests)
-        counts = dict(joint.counts)
+    done = joined(runs, out, rows=rows, overwrite=overwrite)
     if as_json:
+        counts = {"images": done.images, "rows": done.rows, "errors": done.errors, "problems": done.problems}
         emit({"run": str(out), **counts})
     else:
-        images, lines = counted(counts.get("images", 0), "image"), counted(counts.get("rows", 0), "row")
-        say(f"{images}, {lines} -> {out}")
-
-
-def _whole(place: Path | str) -> str:
-    return place.rstrip("/") if isinstance(place, str) else str(place.resolve())
+        say(f"{counted(done.images, 'image')}, {counted(done.rows, 'row')} -> {out}")
 
 
 def _text(value: Any) -> str:

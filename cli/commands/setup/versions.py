@@ -16,7 +16,7 @@ def command(as_json: bool) -> None:
     onnxlens versions --json
     """
     from ....engine.runtime.provider import PROVIDERS, why_not
-    from ...manifest import versions
+    from ....models.network.provenance import versions
 
     providers = {name: why_not(name) or "can be used" for name in PROVIDERS}
     if as_json:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engine.errors import BadRequest, Unavailable
+from ...engine.errors import BadRequest, Unavailable
 
 if TYPE_CHECKING:
     import numpy as np

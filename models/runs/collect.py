@@ -1,47 +1,42 @@
-"""Rows as they come, written in shards and said."""
+"""Rows as they come, written in shards."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ....engine.errors import Unavailable
-from ...console import emit, note
+from ...engine.errors import Unavailable
 
 if TYPE_CHECKING:
-    from ....models.maps.row import Row
-    from ...progress import Tell
-    from .plan import Plan
-    from .runfolder import RunFolder
+    from ..maps.row import Row
+    from .folder import RunFolder
 
 OFTEN = 60.0  # seconds after which rows are written, however few: what a power cut may cost
-NAMED = 20  # images that failed, at most, whose errors are said
+Heard = Callable[[list["Row"]], object]  # the rows of a batch, as they come
 
 
-def collect(folder: RunFolder, plan: Plan, batches: Iterator[list[Row]], tell: Tell) -> int:
-    """Take rows as they come and write them in shards; how many images failed. What came is kept."""
+def collect(
+    folder: RunFolder, batches: Iterator[list[Row]], shard: int, fail_fast: bool, heard: Heard
+) -> bool:
+    """Take rows as they come and write them in shards; whether an image failed. What came is kept.
+
+    Each batch is told to `heard`; with `fail_fast` the first one with an image that failed is the last.
+    """
     held: list[Row] = []
-    done = failed = 0
+    failed = False
     since = time.monotonic()
     with Behind(folder) as shards:
         try:
             for rows in batches:
                 held += rows
-                done += len({row["path"] for row in rows})
-                bad = [row for row in rows if row["error"]]
-                failed += len(bad)
-                for row in bad[: max(0, NAMED - failed + len(bad))]:
-                    note(f"{row['path']}: {row['error']}")
-                tell(done, failed)
-                if plan.as_json:
-                    for row in rows:
-                        emit(row)
-                if bad and plan.fail_fast:
+                failed = failed or any(row["error"] for row in rows)
+                heard(rows)
+                if failed and fail_fast:
                     break
-                if len(held) >= plan.shard or time.monotonic() - since > OFTEN:
+                if len(held) >= shard or time.monotonic() - since > OFTEN:
                     shards.add(held)
                     held, since = [], time.monotonic()
         except BaseException:

@@ -1,4 +1,4 @@
-"""The lock of a run's folder: one process at a time writes into it."""
+"""The lock of a folder of results: one process at a time writes into it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ....engine.errors import BadRequest
+from ...engine.errors import BadRequest
 
 LOCK = ".lock"
 
 
 def lock(path: Path) -> FileLock:
-    """The lock of a run's folder, taken; it goes with the process. Raises BadRequest where another has it."""
+    """The lock of a folder, taken; it goes with the process. Raises BadRequest where another has it."""
     held = FileLock(path / LOCK)
     try:
         held.acquire(timeout=0)
@@ -24,7 +24,7 @@ def lock(path: Path) -> FileLock:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a run is writing into a folder now."""
+    """Whether a process is writing into a folder now."""
     try:
         lock(path).release()
     except BadRequest:

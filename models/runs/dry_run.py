@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import Any
 
-from ...console import emit, say
-from ...progress import duration
+from ...engine.runtime.ahead import ahead
+from ..features.stream import groups
+from ..storage.store import reader, reading
+from .job import Job, Spec
 from .plan import Plan, folder_of, left_of, threads_of
-
-if TYPE_CHECKING:
-    from ....models.runs.job import Spec
 
 WARM = 2  # batches of each worker that are tried
 
 
-def rehearse(spec: Spec, plan: Plan) -> None:
-    """Say what a run would do, and from its first batches how long and how much that would be.
+def dry_run(spec: Spec, plan: Plan) -> dict[str, Any]:
+    """What a run would do, and from its first batches how long and how much that would be.
 
     Raises BadRequest where the run would be refused for what lies in its folder.
     """
-    from ....engine.runtime.ahead import ahead
-    from ....models.features.stream import groups
-    from ....models.runs.job import Job
-    from ....models.storage.store import reader, reading
-
     sizes: list[int] = []
     root = plan.album.root
     job = Job(spec, reader(root), lambda _, data: sizes.append(len(data)), plan.workers, reading(root))
@@ -39,7 +33,7 @@ def rehearse(spec: Spec, plan: Plan) -> None:
     rows = [row for part in ahead(job, groups(timed, plan.batch), threads_of(job, plan)) for row in part]
     each = (time.perf_counter() - start) / len(timed)
     count = len(left)
-    record = {
+    return {
         "model": spec.model,
         "root": plan.album.root,
         "images": len(plan.album.names),
@@ -56,18 +50,8 @@ def rehearse(spec: Spec, plan: Plan) -> None:
         "memory_bytes": _peak(),
         "output_bytes": round(sum(sizes) / len(timed) * count),
         "seconds": round(each * count, 3),
+        "images_per_second": round(1 / each, 3),
     }
-    if plan.as_json:
-        emit(record)
-        return
-    shown = {
-        **{k: v for k, v in record.items() if not k.endswith("bytes") and k != "seconds"},
-        "memory": f"about {peak / 1e6:.0f} MB" if (peak := record["memory_bytes"]) else "unknown",
-        "output": f"{plan.out}, about {record['output_bytes'] / 1e6:.1f} MB",
-        "time": f"about {duration(record['seconds'])} ({1 / each:.3g} images/s)",
-    }
-    for key, value in shown.items():
-        say(f"{key.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else value}")
 
 
 def _peak() -> int | None:

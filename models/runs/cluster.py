@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....engine.errors import OnnxlensError, Unavailable
+from ...engine.errors import OnnxlensError, Unavailable
 
 if TYPE_CHECKING:
-    from ....models.maps.row import Row
-    from ....models.runs.job import Job, Spec
+    from ..maps.row import Row
+    from .job import Job, Spec
 
 TOGETHER = 8  # batches whose results are sent at once: what is lost with a machine and done again
 Words = Mapping[str, Sequence[bytes]]  # of a table of Ray: under "names", names with NULs between them
@@ -33,18 +33,18 @@ class Worker:
     def __init__(self, spec: Spec, root: str, output: str):
         import cv2
 
-        from ....models.runs.job import Job
-        from ....models.storage.store import reader, reading
-        from .runfolder import run_at
+        from ..storage.files import files_at
+        from ..storage.store import reader, reading
+        from .job import Job
 
         cv2.setNumThreads(1)
-        self.folder = run_at(output, {})
-        self.job: Job = Job(spec, reader(root), self.folder.write, reading=reading(root))
+        self.files = files_at(output, writing=True)
+        self.job: Job = Job(spec, reader(root), self.files.write, reading=reading(root))
 
     def __call__(self, batches: Words) -> dict[str, list[str]]:
         """Rows as JSON: their nulls and numbers come through any table as they are."""
         rows = [self.job(names_in(names)) for names in batches["names"]]
-        self.folder.settle()  # the files of a row are there before the row is
+        self.files.settle()  # the files of a row are there before the row is
         return {"found": [json.dumps(r, allow_nan=False) for r in rows]}
 
 

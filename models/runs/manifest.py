@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ....engine.errors import BadRequest, OnnxlensError
-from ....models.storage.files import Bucket, Disk
-from ....models.storage.shards import Row
-from ...folder import MANIFEST
+from ...engine.errors import BadRequest, OnnxlensError
+from ..storage.files import Files
+from ..storage.folder import MANIFEST
+from ..storage.shards import Row
 
 PARTS = "identity", "model", "arguments", "provider"  # of a manifest, each a table
 
 
-def read_manifest(run: Disk | Bucket) -> dict[str, Any]:
+def read_manifest(run: Files) -> dict[str, Any]:
     """What a run says of itself. Raises BadRequest where there is none, OnnxlensError if damaged."""
     try:
         record = json.loads(run.read(MANIFEST))

@@ -1,0 +1,65 @@
+"""What a result was made with: the model, its preprocessing, the provider, and the packages' versions."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from .digest import sha256
+
+if TYPE_CHECKING:
+    from .opened import Opened
+    from .vision_model import VisionModel
+
+PACKAGES = (
+    "onnxlens",
+    "onnx",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "numpy",
+    "numba",
+    "opencv-python-headless",
+    "opencv-python",
+)
+
+
+SCHEMA = 2  # of the JSON Lines and of manifests; raised when a field changes its meaning or goes
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide a result, of Python and of the system."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        **found,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def about(
+    lens: VisionModel | Opened, command: str, command_line: Sequence[str], arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """What was run with what: all of a manifest but the results."""
+    return {
+        "schema": SCHEMA,
+        "command": command,
+        "command_line": list(command_line),
+        "arguments": arguments,
+        "model": {
+            "path": str(lens.path),
+            "sha256": sha256(lens.path),
+            "opset": lens.network.opset,
+            "input": lens.input,
+        },
+        "provider": {"used": lens.network.provider, "why": lens.network.why},
+        "preprocess": lens.preprocess and lens.preprocess.to_dict(),
+        "settings_from": lens.source,
+        "versions": versions(),
+    }
