@@ -26,6 +26,7 @@ from .labels import class_named, read_labels
 from .sidecar import Sidecar, find
 
 Target = int | str | None
+SETTINGS = "preset", "size", "layout", "labels", "output", "readout"  # of a Lens, but for the runtime's
 
 
 class VisionModel:

@@ -31,16 +31,37 @@ def merge(
 
     The rows come sorted by photo, and an image that stands in several runs is taken from the first.
 
-    Parameters:
-        runs: folders of runs, or their addresses in a store.
-        out: the folder or address of the joined run, which is none of them.
-        rows: format of its rows, "jsonl" or "parquet".
-        overwrite: replace the run that lies in `out`.
+    Parameters
+    ----------
+    runs
+        Folders of runs, or their addresses in a store.
+    out
+        The folder or address of the joined run, none of these.
+    rows
+        Format of its rows: "jsonl" or "parquet".
+    overwrite
+        Replace the run in `out`.
 
-    Raises:
-        BadRequest: where one is no run, was begun with other options than the first, or is `out`, and where
-            a run lies in `out`.
-        OnnxlensError: where a file of a run is missing or damaged.
+    Returns
+    -------
+    Run
+        What lies in `out` now.
+
+    Raises
+    ------
+    BadRequest
+        For what is no run, or one that was begun with other options than the first, and where `out` holds a
+        run.
+    OnnxlensError
+        Where a file of a run is missing or damaged.
+
+    Examples
+    --------
+    >>> parts = [
+    ...     onnxlens.run("model.onnx", "photos", f"part-{i}", part=(i, 2), batch=1) for i in (1, 2)
+    ... ]
+    >>> onnxlens.merge([part.place for part in parts], "whole").images
+    2
     """
     out = out if isinstance(out, str) else Path(out)
     parts = [files_at(run) for run in runs]

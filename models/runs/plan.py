@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,17 @@ from ...engine.picture import colour_map
 from ...engine.runtime.ahead import cores
 from ..network import zoo
 from ..network.digest import sha256
+from ..network.lens import SETTINGS
 from ..storage.album import Album, text
 from ..storage.choice import Choice, taken
+from ..storage.shards import ENDINGS
 from .folder import RunFolder
-from .job import Job, Spec
+from .job import PICTURES, Job, Spec
 
-LENS = (
-    "preset",
-    "size",
-    "layout",
-    "labels",
-    "output",
-    "readout",
-)  # how a Lens is opened, but for the runtime
+# Fields of a Spec and a Plan that are found, or said otherwise.
+FOUND = frozenset({"model", "sha256", "settings", "methods", "folder", "album", "out", "choice"})
+CHOICES = {"rows": tuple(ENDINGS), "pictures": (*PICTURES, ""), "engine": ("local", "ray")}
+COUNTS = ("batch", "shard")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +49,7 @@ def planned(
     out: Path | str,
     methods: Sequence[str],
     more: Sequence[bytes] = (),
-    progress: Callable[[int, int], object] | None = None,
+    progress: zoo.Progress | None = None,
     workers: int | None = None,
     **options: Any,
 ) -> tuple[Spec, Plan]:
@@ -61,19 +59,35 @@ def planned(
     Raises BadRequest for options that are not there or do not go together, and what `Choice.album` and
     `specified` do.
     """
-    known = [*LENS, *(field.name for kind in (Spec, Plan, Choice) for field in fields(kind))]
-    for name in options:
-        if name not in known:
-            raise BadRequest(f"a run has no option {name!r}{nearest(name, known)}")
+    _check(options)
     choice, how = Choice(**taken(Choice, options)), taken(Plan, options)
     if how.get("resume") and how.get("overwrite"):
         raise BadRequest("--resume goes on with a run, --overwrite replaces it: say one of them")
     colour_map(options.get("colour", Spec.colour))
     album = choice.album(places, more, how.get("batch", Plan.batch))
+    options["targets"] = _several(options.get("targets")) or (None,)
     options["folder"] = Path(album.root).name
     engine = how.get("engine", Plan.engine)
     spec, workers = specified(model, methods, workers, engine, progress, **options)
     return spec, Plan(album=album, out=out, choice=choice, workers=workers, **how)
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Raise BadRequest for an option that a run has not, or a value that it does not take."""
+    named = (field.name for kind in (Spec, Plan, Choice) for field in fields(kind))
+    known = [*SETTINGS, *(name for name in named if name not in FOUND)]
+    for name, value in options.items():
+        if name not in known:
+            raise BadRequest(f"a run has no option {name!r}{nearest(name, known)}")
+        if name in CHOICES and value not in CHOICES[name]:
+            raise BadRequest(f"{name} {value!r} is none of {', '.join(map(repr, CHOICES[name]))}")
+        if name in COUNTS and not (isinstance(value, int) and value > 0):
+            raise BadRequest(f"{name} is a whole number above 0, not {value!r}")
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    """One or more values, or none, as a tuple."""
+    return () if value is None else (value,) if isinstance(value, str | int) else tuple(value)
 
 
 def specified(
@@ -81,7 +95,7 @@ def specified(
     methods: Sequence[str],
     workers: int | None = None,
     engine: str = "local",
-    progress: Callable[[int, int], object] | None = None,
+    progress: zoo.Progress | None = None,
     **given: Any,
 ) -> tuple[Spec, int]:
     """The specification of a run, and its workers: one for each core, which computes on that one alone.
@@ -93,7 +107,7 @@ def specified(
     Raises what the zoo does for a model that is not there, and Unavailable where there is no cluster.
     """
     path = zoo.resolve(model, progress)
-    settings = {k: given.pop(k, None) for k in LENS}
+    settings = {k: given.pop(k, None) for k in SETTINGS}
     if isinstance(labels := settings["labels"], str | os.PathLike):
         settings["labels"] = str(Path(labels).absolute())
     threads = given.pop("threads", None) or (1 if engine == "ray" else cores())

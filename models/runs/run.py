@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -30,69 +30,77 @@ Watch = Callable[[Job, Plan, Sequence[str]], AbstractContextManager[Heard]]
 
 
 class Run(NamedTuple):
-    """What lies in the folder or at the address `place` now that a run has ended.
-
-    `state` is "done", "stopped" (at the first image that failed) or, of runs that were merged, "interrupted";
-    `errors` of the `rows` are of images that failed, `problems` of maps with nothing to show.
-    """
+    """What lies in the folder or at the address `place` now that a run has ended."""
 
     place: str
-    state: str
+    state: str  # "done"; "stopped", at the first image that failed; "interrupted", of some that were merged
     images: int
     rows: int
-    errors: int
-    problems: int
+    errors: int  # images that failed
+    problems: int  # rows with nothing to show
 
     def read(self) -> Iterator[Row]:
-        """The rows, a dictionary for each image, method and class; see docs/runs.md for its fields."""
+        """Its rows, one for each image, method and class, with the fields that docs/runs.md lists."""
         return read_rows(files_at(self.place))
 
 
 def run(
     model: str | os.PathLike[str],
-    photos: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     out: str | os.PathLike[str] = "onnxlens-run",
     methods: str | Sequence[str] = "gradcam",
     *,
     progress: Callable[[int, int], object] | None = None,
     **options: Any,
 ) -> Run:
-    """Explain many photos: a row, a picture and a map of each, each method and each class, in a folder.
+    """Explain many photos: a row, a picture and a map for each photo, method and class, in a folder.
 
-    What is done is kept whatever ends the run, and `resume=True` goes on with it. An image that cannot be
-    read gives a row with the reason.
+    Whatever ends a run, what is done is kept, and `resume=True` goes on with it. A photo that cannot be read
+    gives a row with the reason.
 
-    Parameters:
-        model: an .onnx file, a name of the zoo, or "scenes", as for a Lens.
-        photos: a file, a folder with all below it, a pattern, an address such as s3://bucket/photos, or
-            several of the first three.
-        out: the folder of the run, or its address in a store; docs/runs.md says what will lie there.
-        methods: one or more of the methods' names.
-        progress: called with the number of images that are done, and of those that were to do.
-        options: those of a Lens (preset, size, layout, labels, output, readout, provider, threads); of the
-            methods and what is written, the fields of models.runs.job.Spec (targets, layer, pictures, maps,
-            ...); which photos, those of models.storage.choice.Choice (limit, sample, seed, part, lists); and
-            how, those of models.runs.plan.Plan (resume, overwrite, rows, batch, workers, shard, fail_fast,
-            engine).
+    Parameters
+    ----------
+    model
+        A path, a name of the zoo, or "scenes", as of a Lens.
+    photos
+        A photo, a folder with all below it, a pattern, or several of them; or one address in a store.
+    out
+        The folder of the run, or its address in a store. docs/runs.md says what lies there.
+    methods
+        Names of attribution methods.
+    progress
+        Called with the images done, and how many there were to do.
+    **options
+        Settings of a Lens (`preset`, `provider`, ...); fields of Spec: what is explained and written
+        (`targets`, `layer`, `pictures`, `maps`, ...); of Choice: which of the photos (`limit`, `sample`,
+        `seed`, `part`, `lists`); and of Plan: how (`resume`, `overwrite`, `rows`, `batch`, `workers`,
+        `shard`, `fail_fast`, `engine`). All are as the options of `onnxlens run`.
 
-    Returns:
-        What came of the run; `read()` gives its rows.
+    Returns
+    -------
+    Run
+        What came of it; `read()` gives the rows.
 
-    Raises:
-        BadRequest: for a photo, method, layer, class or option that is not there, for a folder that holds
-            another run, and where another process is writing into it.
-        Unavailable: where the folder cannot be written, or a store or cluster not reached.
+    Raises
+    ------
+    BadRequest
+        For a photo, method, layer, class or option that is not there, where `out` holds another run, and
+        where another process writes into it.
+    Unavailable
+        Where nothing can be written there, and for a store or a cluster that cannot be reached.
 
-    Examples:
-        >>> import onnxlens, tempfile
-        >>> folder = tempfile.mkdtemp()
-        >>> done = onnxlens.run("scenes", "photos", folder, methods=["gradcam", "saliency"])  # doctest: +SKIP
-        >>> done.state, done.images, [row["label"] for row in done.read()]  # doctest: +SKIP
+    Examples
+    --------
+    >>> done = onnxlens.run("model.onnx", "photos", "maps", "gradcam", pictures="")
+    >>> done.state, done.images, done.rows
+    ('done', 2, 2)
+    >>> all(row["map"] for row in done.read())
+    True
     """
-    places = [photos] if isinstance(photos, str | os.PathLike) else list(photos)
+    places = [photos] if isinstance(photos, str | os.PathLike) else photos
     names = (methods,) if isinstance(methods, str) else tuple(methods)
-    out = out if isinstance(out, str) else Path(out)
-    spec, plan = planned(os.fspath(model), list(map(os.fspath, places)), out, names, **options)
+    place = out if isinstance(out, str) else Path(out)
+    spec, plan = planned(os.fspath(model), [os.fspath(p) for p in places], place, names, **options)
     return perform(spec, plan, watch=_counted(progress))
 
 

@@ -36,12 +36,32 @@ class Fault(NamedTuple):
 
 
 def verify(run: str | os.PathLike[str], photos: bool = False) -> list[Fault]:
-    """What is wrong in the folder of a run, or at its address; empty where it is whole.
+    """What is wrong in the folder of a run: every row should stand there once, and every file that a row
+    names, whole, and no other.
 
-    Every row should stand there once, with every file that it names, whole, and no other file. With `photos`
-    each photo is compared with the SHA-256 in its row as well.
+    Parameters
+    ----------
+    run
+        Where it lies, a folder or an address.
+    photos
+        Also compare each photo with its SHA-256.
 
-    Raises BadRequest where there is no run, and OnnxlensError where its manifest or rows are damaged.
+    Returns
+    -------
+    list[Fault]
+        Each with the `file`, or the photo, and the `fault`; empty where the run is whole.
+
+    Raises
+    ------
+    BadRequest
+        Where there is no run.
+    OnnxlensError
+        Where its manifest or its rows cannot be read.
+
+    Examples
+    --------
+    >>> onnxlens.verify("run", photos=True)
+    []
     """
     files = files_at(run)
     manifest, wrong = read_manifest(files), list[Fault]()

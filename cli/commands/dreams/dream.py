@@ -68,11 +68,12 @@ def command(
     onnxlens dream model.onnx --objective "channel(conv4, 12) + 10*diversity(conv4)" --count 4
     onnxlens dream model.onnx --zoom 100 --layer conv4
     """
+    from ....models.network.lens import SETTINGS
+
     fourier = _way(given, images)
     folder = Folder(out, overwrite)
-    lens = options.open_lens(
-        model, quiet, **{name: given.pop(name) for name in (*options.LENS, "provider", "threads")}
-    )
+    settings = {name: given.pop(name) for name in (*SETTINGS, "provider", "threads")}
+    lens = options.open_lens(model, quiet, **settings)
     climbed = ascent(lens, given, fourier)
     climb = climber(given, fourier)
     dreams: list[Dream] = []

@@ -141,15 +141,15 @@ def folders_too(method: str) -> Callable[[Callable[..., int]], Callable[..., int
 
 def _of_a_run(method: str, given: dict[str, Any]) -> dict[str, Any]:
     """The options of a method's own command that a run has too, by its names for them."""
+    from ....models.network.lens import SETTINGS
     from ....models.runs.job import Spec
-    from ....models.runs.plan import LENS
 
     if "patches" in given:  # of an occlusion, which follows one class over one photo
         target, patches = given.pop("target"), given.pop("patches")
         if len(patches) > 1:
             raise BadRequest("a run hides with patches of one size: say --patch once")
         given |= {"targets": () if target is None else (target,), "patch": patches[0] if patches else None}
-    known = {*SHARED, *LENS, *(field.name for field in fields(Spec))}
+    known = {*SHARED, *SETTINGS, *(field.name for field in fields(Spec))}
     context = click.get_current_context()
     for name in given.keys() - known:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
@@ -188,7 +188,7 @@ def over_folders(
         raise BadRequest(f"{out} is no folder; `onnxlens run --method {names[0]}` writes to addresses too")
     if dry_run and given.get("engine") == "ray":
         raise BadRequest("--dry-run times this machine and not a cluster: leave --engine ray out")
-    given |= {"pictures": "" if pictures == "none" else pictures, "targets": targets or (None,)}
+    given |= {"pictures": "" if pictures == "none" else pictures, "targets": targets}
     photos, more = apart(places)
     with download(model) as progress:
         spec, plan = planned(model, photos, out, names, more, progress, **given)
