@@ -15,9 +15,9 @@ from oracles.runs import row, written
 
 from onnxlens.engine.errors import BadRequest, OnnxlensError
 from onnxlens.engine.picture import colour_map
+from onnxlens.models.report import report as module
 from onnxlens.models.report.pages import digest
 from onnxlens.models.report.report import Report, report
-from onnxlens.models.report.report import report as module
 
 
 class Parts(HTMLParser):
