@@ -13,7 +13,7 @@ from ...engine.picture import colour_map
 from ...engine.runtime.ahead import cores
 from ..network import zoo
 from ..network.digest import sha256
-from ..network.lens import SETTINGS
+from ..network.vision_model import SETTINGS
 from ..storage.album import Album, text
 from ..storage.choice import Choice, taken
 from ..storage.shards import ENDINGS

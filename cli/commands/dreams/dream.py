@@ -68,7 +68,7 @@ def command(
     onnxlens dream model.onnx --objective "channel(conv4, 12) + 10*diversity(conv4)" --count 4
     onnxlens dream model.onnx --zoom 100 --layer conv4
     """
-    from ....models.network.lens import SETTINGS
+    from ....models.network.vision_model import SETTINGS
 
     fourier = _way(given, images)
     folder = Folder(out, overwrite)

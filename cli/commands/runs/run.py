@@ -141,7 +141,7 @@ def folders_too(method: str) -> Callable[[Callable[..., int]], Callable[..., int
 
 def _of_a_run(method: str, given: dict[str, Any]) -> dict[str, Any]:
     """The options of a method's own command that a run has too, by its names for them."""
-    from ....models.network.lens import SETTINGS
+    from ....models.network.vision_model import SETTINGS
     from ....models.runs.job import Spec
 
     if "patches" in given:  # of an occlusion, which follows one class over one photo
