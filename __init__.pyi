@@ -22,5 +22,8 @@ from .models.maps.prediction import Prediction as Prediction
 from .models.photos.photo import read_photo as read_photo
 from .models.photos.preprocess import Preprocess as Preprocess
 from .models.report.report import report as report
+from .models.runs.merge import merge as merge
+from .models.runs.run import run as run
+from .models.runs.verify import verify as verify
 
 __version__: str

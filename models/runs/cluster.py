@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import OnnxlensError, Unavailable
+from ...host import opencv_threads
 
 if TYPE_CHECKING:
     from ..maps.row import Row
@@ -31,19 +32,17 @@ class Worker:
     """A Job in a process of the cluster: batches of names of photos to rows."""
 
     def __init__(self, spec: Spec, root: str, output: str):
-        import cv2
-
         from ..storage.files import files_at
         from ..storage.store import reader, reading
         from .job import Job
 
-        cv2.setNumThreads(1)
         self.files = files_at(output, writing=True)
         self.job: Job = Job(spec, reader(root), self.files.write, reading=reading(root))
 
     def __call__(self, batches: Words) -> dict[str, list[str]]:
         """Rows as JSON: their nulls and numbers come through any table as they are."""
-        rows = [self.job(names_in(names)) for names in batches["names"]]
+        with opencv_threads(1):
+            rows = [self.job(names_in(names)) for names in batches["names"]]
         self.files.settle()  # the files of a row are there before the row is
         return {"found": [json.dumps(r, allow_nan=False) for r in rows]}
 

@@ -10,10 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
-
 from ...engine.errors import BadRequest, Unavailable
 from ...engine.runtime.ahead import ahead
+from ...host import opencv_threads
 from ..features.stream import groups
 from ..maps.row import Row
 from ..network.provenance import about
@@ -113,8 +112,6 @@ def perform(
     """
     if plan.rows == "parquet":
         import_arrow()
-    if plan.workers > 1:
-        cv2.setNumThreads(1)  # every worker decodes on its own
     root = plan.album.root
     job = Job(
         spec, reader(root), lambda name, data: folder.files.write(name, data), plan.workers, reading(root)
@@ -122,7 +119,7 @@ def perform(
     if job.serial and plan.workers > 1 and plan.engine == "local":
         raise BadRequest("occlusion takes one photo after the other, with all cores: leave --workers out")
     folder = folder_of(job, plan)
-    with folder:
+    with folder, opencv_threads(1) if plan.workers > 1 else nullcontext():  # every worker decodes on its own
         left = left_of(plan.album, folder.done)
         folder.begin(_record(job, plan, command, command_line))
         start, state = time.monotonic(), "interrupted"

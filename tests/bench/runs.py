@@ -137,9 +137,7 @@ def alone(lens: Lens, paths: list[Path], each: bool) -> Callable[[], None]:
 
 def once(spec: Any, plan: Plan) -> None:
     """One whole run, from opening the model to the last file."""
-    threads = cv2.getNumThreads()
     perform(spec, plan, "bench")
-    cv2.setNumThreads(threads)
 
 
 def profile(lens: Lens, spec: Any, plan: Plan, place: Path) -> dict[str, float]:

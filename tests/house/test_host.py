@@ -232,9 +232,8 @@ CHANGES = {
 # The command line has a process of its own, and so has a worker of a cluster.
 OWN = {
     "cli/__init__.py": {"reconfigure", "dup2"},
-    "cli/commands/features/tallying.py": {"chdir", "setNumThreads", "cv2"},
-    "cli/commands/runs/cluster.py": {"setLevel", "setNumThreads", "environ", "cv2"},
-    "cli/commands/runs/running.py": {"setNumThreads", "signal", "cv2"},
+    "cli/commands/features/tallying.py": {"chdir"},
+    "models/runs/cluster.py": {"setLevel", "environ"},
 }
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ....host import opencv_threads
 from ....models.runs.cluster import TOGETHER, Words, connected, found, names_in, needs_of
 
 if TYPE_CHECKING:
@@ -20,12 +21,9 @@ class Looker:
     """What looks for the strongest photos of each channel, in a process of the cluster."""
 
     def __init__(self, lens: Mapping[str, Any], peaks: Mapping[str, Any], k: int, batch: int, folder: str):
-        import cv2
-
         from ....engine.features.peaks import Peaks
         from ....models.lens import Lens
 
-        cv2.setNumThreads(1)
         with suppress(OSError):  # relative names are below the folder of who asks
             os.chdir(folder)
         self.lens, self.k, self.batch = Lens(**lens), k, batch
@@ -38,8 +36,9 @@ class Looker:
         from ....models.features.stream import tallied
 
         tables = np.empty(len(batches["names"]), object)
-        for i, names in enumerate(batches["names"]):
-            tables[i] = tallied(self.lens, self.peaks, names_in(names), self.k, self.batch)
+        with opencv_threads(1):
+            for i, names in enumerate(batches["names"]):
+                tables[i] = tallied(self.lens, self.peaks, names_in(names), self.k, self.batch)
         return {"found": tables}
 
 

@@ -14,10 +14,11 @@ import click
 from click.core import ParameterSource
 
 from ....engine.errors import BadRequest, nearest
+from ....host import sigterm_interrupts
 from ... import options
 from ...console import download, emit, note, say
 from ...sources import Part, apart, are_many, argument, choice, folder
-from .watch import going_on, say_tried, summed, terminated, watching
+from .watch import going_on, say_tried, summed, watching
 
 out = click.option(
     "-o",
@@ -196,7 +197,7 @@ def over_folders(
         found = tried(spec, plan)
         emit(found) if as_json else say_tried(found)
         return 0
-    with terminated():
+    with sigterm_interrupts():
         done = perform(spec, plan, command, sys.argv[1:], watching(as_json, quiet))
     if not as_json:
         say(summed(done))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +13,6 @@ from ...console import counted, emit, note, say
 from ...progress import Tell, duration, live
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from ....models.maps.row import Row
     from ....models.runs.collect import Heard
     from ....models.runs.job import Job
@@ -93,21 +90,3 @@ def say_tried(found: dict[str, Any]) -> None:
     }
     for key, value in shown.items():
         say(f"{key.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else value}")
-
-
-@contextmanager
-def terminated() -> Iterator[None]:
-    """SIGTERM as Ctrl-C: a machine that goes down leaves time to write what is done."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread, where signals do not arrive
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
