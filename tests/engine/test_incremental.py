@@ -439,3 +439,64 @@ def test_sizes_asked_for_before_the_cuts(early, batch):
     graph.output(flat @ rng.standard_normal((8, CLASSES)).astype(np.float32), "scores")
     network = Network(graph.to_model(), "cpu", threads=1)
     assert_same(*both(network, None, places((40, 40), (8, 8), (8, 8)), ["image", "first", "last"]))
+
+
+BETWEEN = {
+    "com.microsoft:Gelu": {}, "com.microsoft:QuickGelu": {}, "com.microsoft:FastGelu": {}, "Gelu": {},
+    "Sin": {}, "Tan": {}, "Cos": {}, "Atan": {}, "Softmax": {"axis": 1}, "LpNormalization": {"axis": 1},
+    "Softsign": {},
+}  # fmt: skip
+
+
+def with_between(key, **attrs):
+    """A convolution, an operator and another convolution, twice, and a head."""
+    rng = np.random.default_rng(3)
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node("Conv", ["image", "w"], ["a"], pads=[1] * 4),
+                helper.make_node(
+                    key.rpartition(":")[2], ["a"], ["b"], domain=key.rpartition(":")[0], **attrs
+                ),
+                helper.make_node("Conv", ["b", "v"], ["c"], pads=[1] * 4, strides=[2, 2]),
+                helper.make_node(
+                    key.rpartition(":")[2], ["c"], ["d"], domain=key.rpartition(":")[0], **attrs
+                ),
+                helper.make_node("GlobalAveragePool", ["d"], ["p"]),
+                helper.make_node("Flatten", ["p"], ["f"]),
+                helper.make_node("MatMul", ["f", "u"], ["scores"]),
+            ],
+            "between",
+            [helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["N", 3, 40, 48])],
+            [helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, ["N", CLASSES])],
+            [
+                onnx.numpy_helper.from_array((0.3 * rng.standard_normal(shape)).astype(np.float32), name)
+                for name, shape in (("w", (8, 3, 3, 3)), ("v", (8, 8, 3, 3)), ("u", (8, CLASSES)))
+            ],
+        ),
+        ir_version=10,
+        opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)],
+    )
+    return Network(model, provider="cpu")
+
+
+@pytest.mark.parametrize("key", BETWEEN)
+def test_whatever_works_position_by_position_can_be_cut_behind(key):
+    """And sees what the convolutions around it see."""
+    network = with_between(key, **BETWEEN[key])
+    graph = network.graph
+    assert {"b", "d"} <= spans(graph, "image", graph.nodes).keys()
+    assert {"a", "b"} & {*cut_points(graph, "image", "scores")}
+    found = receptive_fields(graph, ["a", "b", "c", "d"])
+    np.testing.assert_array_equal(found["b"], found["a"])
+    np.testing.assert_array_equal(found["d"], found["c"])
+
+
+@pytest.mark.parametrize("key", ["com.microsoft:Gelu", "Sin", "Tan"])
+def test_answers_behind_any_elementwise_operator(eager, key):
+    network = with_between(key, **BETWEEN[key])
+    image, filler = np.random.default_rng(1).standard_normal((2, 3, 40, 48)).astype(np.float32)
+    run = network, "d", Hiding(image, filler, SPOTS)
+    got = [np.concatenate(v) for v in zip(*answers(*run), strict=True)]
+    assert how(network, "d", SPOTS).startswith("incremental: cut at ")
+    assert_same([np.concatenate(v) for v in zip(*plainly(*run), strict=True)], got)

@@ -380,3 +380,19 @@ def test_the_batch_needs_no_name():
     model.graph.input[0].type.tensor_type.shape.dim[0].Clear()
     boxes = receptive_fields(canonical(model), ["y"])["y"]
     np.testing.assert_array_equal(boxes[1, 2], [1, 2, 4, 5])
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_a_sum_that_goes_on_sees_along_its_axis(axis):
+    graph = canonical(
+        parsed(
+            """(float[1,2,6,5] image) => (float[1,2,6,5] y) { y = CumSum (image, axis) }""",
+            axis=np.array(axis),
+        )
+    )
+    found = receptive_fields(graph, ["y"])["y"]
+    rows, columns = np.indices((6, 5))
+    alone = np.stack([rows, columns, rows + 1, columns + 1], -1)
+    if axis > 1:
+        alone[..., axis - 2], alone[..., axis] = 0, (6, 5)[axis - 2]
+    np.testing.assert_array_equal(found, alone)
