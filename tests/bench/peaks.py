@@ -19,10 +19,11 @@ import onnxruntime
 
 from onnxlens.engine.attribution.averaged import Averaged
 from onnxlens.engine.attribution.explainer import Explainer
-from onnxlens.engine.attribution.perturbation.occlusion import BATCH, Hiding, answers
+from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers
 from onnxlens.engine.attribution.perturbation.places import places
 from onnxlens.engine.attribution.projector import Projector
 from onnxlens.engine.dreams.objective import quoted
+from onnxlens.engine.runtime.ahead import BATCH
 from onnxlens.engine.runtime.network import Network
 from onnxlens.models.dreams.ascent import Ascent
 from onnxlens.models.dreams.dream import default_layer, dream

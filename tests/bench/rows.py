@@ -19,11 +19,12 @@ import torch
 
 from onnxlens.engine.attribution.averaged import Averaged
 from onnxlens.engine.attribution.explainer import Explainer
-from onnxlens.engine.attribution.perturbation.occlusion import BATCH, Hiding, answers
+from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers
 from onnxlens.engine.attribution.perturbation.places import Places, places
 from onnxlens.engine.attribution.projector import Projector
 from onnxlens.engine.dreams.dream import Climb, Priors, gradient_graph
 from onnxlens.engine.dreams.objective import objective, quoted
+from onnxlens.engine.runtime.ahead import BATCH
 from onnxlens.engine.runtime.network import Network
 from onnxlens.kernels.tile import tile
 from onnxlens.models.attribution.occlusion import occlusion as occlude

@@ -16,7 +16,7 @@ import pytest
 from oracles.desk import lay
 
 from onnxlens.cli import group, main
-from onnxlens.kernels.home import cache_folder
+from onnxlens.host import cache_folder
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
