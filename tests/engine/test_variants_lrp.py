@@ -200,6 +200,34 @@ def test_a_product_of_two_values_is_shared_alike():
     np.testing.assert_allclose(found, [[0, 0, score[0]]], rtol=1e-5)
 
 
+@pytest.mark.parametrize("operator", ["Sin", "Tan", "Atan", "Sinh", "Sign", "Softsign", "Erf", "Gelu"])
+def test_whatever_works_on_elements_hands_relevance_on(operator):
+    model = parsed(f"(float[3] x) => (float[3] y) {{ y = {operator} (x) }}", opset=20)
+    x, seed = np.array([0.5, -1, 0.3], np.float32), np.array([1, 2, 3], np.float32)
+    found = run(gradient(model, of="y", rules="lrp-epsilon"), {"x": x, "seed/y": seed})["grad/x"]
+    np.testing.assert_array_equal(found, seed)
+
+
+def test_a_sum_of_blocks_is_shared_by_what_each_adds():
+    """Col2Im adds up overlapping blocks: its relevance is conserved, as that of any sum."""
+    model = parsed(
+        "(float[1,4,9] x) => (float[1,1,4,4] y) { y = Col2Im (x, size, block) }",
+        size=np.array([4, 4]),
+        block=np.array([2, 2]),
+    )
+    x = np.random.default_rng(0).uniform(0.1, 1, (1, 4, 9)).astype(np.float32)
+    seed = np.random.default_rng(1).uniform(0.1, 1, (1, 1, 4, 4)).astype(np.float32)
+    found = run(gradient(model, of="y", rules="lrp-0"), {"x": x, "seed/y": seed})["grad/x"]
+    assert found.sum() == pytest.approx(seed.sum(), rel=1e-5)
+
+
+def test_redirected_thresholds_push_below_their_own():
+    model = parsed("(float[1,3] x) => (float[1,3] y) { y = ThresholdedRelu <alpha = 1.0> (x) }")
+    x, seed = np.array([[0.5, 0.9, -1]], np.float32), np.array([[1, -1, 2]], np.float32)
+    found = run(gradient(model, of="y", rules="redirected"), {"x": x, "seed/y": seed})["grad/x"]
+    np.testing.assert_array_equal(found, [[1, 0, 2]])
+
+
 def test_redirected_relu_starts_from_dead_units():
     model = parsed(
         "(float[2,3] x) => (float[2,1] y) { h = Relu (x) y = MatMul (h, c) }", c=[[3.0], [-5], [7]]
