@@ -278,3 +278,17 @@ def test_only_the_host_changes_the_process(path):
         return
     name = path.relative_to(ROOT).as_posix()
     assert changes(ast.parse(path.read_text())) <= OWN.get(name, set())
+
+
+# These take the name of a command or of a library.
+FINITE = {"cli/__init__.py": {"_command"}, "host.py": {"_library"}}
+
+
+@pytest.mark.parametrize("path", [*MODULES, ROOT / "host.py"], ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_what_a_module_keeps_for_each_argument_is_bounded(path):
+    unbounded = {"cache", "functools.cache", "lru_cache(None)", "lru_cache(maxsize=None)"}
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+    kept = {
+        f.name for f in functions if unbounded & {ast.unparse(d) for d in f.decorator_list} and f.args.args
+    }
+    assert kept <= FINITE.get(path.relative_to(ROOT).as_posix(), set())
