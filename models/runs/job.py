@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...engine.attribution.methods import METHODS, method_named, options_of
+from ...engine.attribution.methods import METHODS, method_named
 from ...engine.errors import BadImage, BadRequest, OnnxlensError
 from ...engine.picture import encode_jpeg, encode_png, shrunk
 from ...engine.runtime.ahead import ahead
@@ -33,6 +33,7 @@ from ..network.vision_model import VisionModel
 from ..photos.photo import decode
 from ..photos.preprocess import Box
 from ..storage.album import safe, text
+from .options import of_method, written
 
 PICTURES = {"png": (".png", encode_png), "jpeg": (".jpg", encode_jpeg)}
 Read = Callable[[str], bytes]  # the file of a photo's name; raises BadImage where there is none
@@ -44,7 +45,7 @@ class Spec:
     """All that decides the rows and files of a run. It can be pickled; a Job is made of it where it runs.
 
     `settings` are those of a Lens but for `provider` and `threads`; `sha256` is the model file's. `methods`
-    are some of METHODS, `targets` as in Lens.explain, `patch`, `stride` and `fill` an occlusion's.
+    are some of METHODS, `targets` as in Lens.explain, `options` the methods' own (options.py).
     Of each map a picture is written ("png", "jpeg" or ""), at most `side` pixels long, and with `maps` the
     map as the method gave it, (h, w) float32. `folder` is the name of the folder that holds all photos: what
     lies in a folder called after a class has that for its truth.
@@ -58,9 +59,7 @@ class Spec:
     methods: tuple[str, ...] = ("gradcam",)
     targets: tuple[int | str | None, ...] = (None,)
     layer: str | None = None
-    patch: tuple[int, int] | None = None
-    stride: tuple[int, int] | None = None
-    fill: str = "mean"
+    options: dict[str, Any] = field(default_factory=dict)
     pictures: str = "jpeg"
     maps: bool = True
     side: int = 1024
@@ -115,12 +114,13 @@ class Job:
         method, spec = method_named(name), self.spec
         if spec.layer is not None and method.units:
             raise BadRequest(f"a run of {name} looks back from classes: leave --layer out")
-        own = {key: getattr(spec, key) for key in ("patch", "stride", "fill") if key in options_of(method)}
+        own = of_method(method, spec.options)
         return Attributor(self.lens, name, spec.targets, layer=spec.layer, predictions=1, **own)
 
     def identity(self) -> dict[str, Any]:
         """What two runs must have in common for the rows of one to stand for those of the other."""
         given = asdict(self.spec)
+        given |= written(given.pop("options"))
         for name in ("model", "settings", "provider", "threads", "folder"):
             del given[name]
         labels = hashlib.sha256(json.dumps(self.lens.labels).encode()).hexdigest()

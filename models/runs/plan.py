@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ...engine.attribution.methods import method_named
 from ...engine.errors import BadRequest, nearest
 from ...engine.picture import colour_map
 from ...engine.runtime.ahead import cores
@@ -19,9 +20,10 @@ from ..storage.choice import Choice, taken
 from ..storage.shards import ENDINGS
 from .folder import RunFolder
 from .job import PICTURES, Job, Spec
+from .options import names_of_options, taken_options
 
 # Fields of a Spec and a Plan that are found, or said otherwise.
-FOUND = frozenset({"model", "sha256", "settings", "methods", "folder", "album", "out", "choice"})
+FOUND = frozenset({"model", "sha256", "settings", "methods", "options", "folder", "album", "out", "choice"})
 CHOICES = {"rows": tuple(ENDINGS), "pictures": (*PICTURES, ""), "engine": ("local", "ray")}
 COUNTS = ("batch", "shard")
 
@@ -55,10 +57,13 @@ def planned(
 ) -> tuple[Spec, Plan]:
     """A run of methods over the photos of places, and of lists of the contents `more`; nothing is written.
 
-    The rest are fields of a Spec, a Plan and a Choice, and settings of a Lens; `progress` as in `specified`.
+    The rest are fields of a Spec, a Plan and a Choice, settings of a Lens, and options of the methods, also
+    together as `options`; `progress` as in `specified`.
     Raises BadRequest for options that are not there or do not go together, and what `Choice.album` and
     `specified` do.
     """
+    options = {**options.pop("options", {}), **options}
+    own = taken_options(methods, options)
     _check(options)
     choice, how = Choice(**taken(Choice, options)), taken(Plan, options)
     if how.get("resume") and how.get("overwrite"):
@@ -68,14 +73,14 @@ def planned(
     options["targets"] = _several(options.get("targets")) or (None,)
     options["folder"] = Path(album.root).name
     engine = how.get("engine", Plan.engine)
-    spec, workers = specified(model, methods, workers, engine, progress, **options)
+    spec, workers = specified(model, methods, workers, engine, progress, options=own, **options)
     return spec, Plan(album=album, out=out, choice=choice, workers=workers, **how)
 
 
 def _check(options: dict[str, Any]) -> None:
     """Raise BadRequest for an option that a run has not, or a value that it does not take."""
     named = (field.name for kind in (Spec, Plan, Choice) for field in fields(kind))
-    known = [*SETTINGS, *(name for name in named if name not in FOUND)]
+    known = [*SETTINGS, *names_of_options(), *(name for name in named if name not in FOUND)]
     for name, value in options.items():
         if name not in known:
             raise BadRequest(f"a run has no option {name!r}{nearest(name, known)}")
@@ -100,7 +105,7 @@ def specified(
 ) -> tuple[Spec, int]:
     """The specification of a run, and its workers: one for each core, which computes on that one alone.
 
-    A method that looks at one photo's places in turn gets one worker, which has all the cores. In a cluster
+    A method that takes all cores for one photo gets one worker, which has all the cores. In a cluster
     there are as many as it has room for, each on `threads` cores, one by default. `progress` is called with
     the bytes of a model that are downloaded, and with all of them.
 
@@ -112,7 +117,8 @@ def specified(
         settings["labels"] = str(Path(labels).absolute())
     threads = given.pop("threads", None) or (1 if engine == "ray" else cores())
     if engine == "local":
-        workers = workers or (1 if "occlusion" in methods else int(threads))
+        alone = any(method_named(name).serial for name in methods)
+        workers = workers or (1 if alone else int(threads))
         threads = max(1, int(threads) // workers)
     model = str(Path(model).absolute()) if Path(model).is_file() else model
     given |= {"methods": tuple(methods), "threads": threads, "settings": settings}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...engine.attribution.methods import METHODS, options_of
 from ...engine.errors import BadRequest
 from ..photos.presets import as_options
 from ..storage.addresses import is_address
@@ -20,8 +21,7 @@ from ..storage.files import Files
 from ..storage.shards import Row, encodable, read_rows
 
 OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # control characters; a line's end is safe in quotes
-# The options of a run that decide a map or its picture, with their defaults.
-OPTIONS = {"layer": None, "patch": None, "stride": None, "fill": "mean", "colour": "turbo", "alpha": 0.7}
+DRAWN = {"colour": "turbo", "alpha": 0.7}  # the options of a run that decide a picture, with their defaults
 
 
 def read_run(files: Files) -> tuple[dict[str, Any], list[Row]]:
@@ -66,13 +66,21 @@ def looking(manifest: Mapping[str, Any], row: Row) -> str | None:
 def command(manifest: Mapping[str, Any], row: Row) -> str:
     """The command line that makes the map of a row alone, into a folder of its own."""
     arguments = part(manifest, "arguments")
-    given = {**part(arguments, "settings"), **{key: arguments.get(key) for key in OPTIONS}}
-    given["method"] = row["method"] or ",".join(map(str, arguments.get("methods") or ()))
+    methods = [row["method"]] if row["method"] else [str(m) for m in arguments.get("methods") or ()]
+    usual = {"layer": None, **_own(methods), **DRAWN}
+    given = {**part(arguments, "settings"), **{key: arguments.get(key, usual[key]) for key in usual}}
+    given["method"] = ",".join(methods)
     given["target"] = row["target"]
     words = ["run", *_photo(manifest, row)]
-    words += _options({key: value for key, value in given.items() if value != OPTIONS.get(key)})
+    words += _options({key: value for key, value in given.items() if value != usual.get(key)})
     name = "-".join(str(v) for v in (safe(row["path"]), row["target"], row["method"]) if v is not None)
     return line([*words, "-o", f"again/{name}"])
+
+
+def _own(methods: Sequence[str]) -> dict[str, Any]:
+    """The options of methods with their defaults; none of a method that is not there any more."""
+    records = [METHODS[name] for name in methods if name in METHODS]
+    return {name: field.default for m in records for name, field in options_of(m).items()}
 
 
 def line(words: Sequence[str]) -> str:
@@ -94,6 +102,8 @@ def _options(given: Mapping[str, Any]) -> list[str]:
     for key, value in given.items():
         if key == "preset" and isinstance(value, str | dict):
             words += as_options(value)
+        elif isinstance(value, bool):
+            words += [f"--{key}"] if value else []
         elif value not in (None, ""):
             words += [f"--{key}", "x".join(map(str, value)) if isinstance(value, list) else str(value)]
     return words

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...engine.attribution.methods import METHODS
 from ...engine.errors import BadRequest, Unavailable
 from ...engine.runtime.ahead import ahead
 from ...host import opencv_threads
@@ -22,6 +23,7 @@ from ..storage.store import reader, reading
 from .collect import Heard, collect
 from .folder import RunFolder
 from .job import Job, Spec
+from .options import written
 from .plan import Plan, folder_of, left_of, planned, threads_of
 
 # A context around the work on photos that are left, by their names, which is told the rows as they come.
@@ -70,7 +72,8 @@ def run(
     progress
         Called with the images done, and how many there were to do.
     **options
-        Settings of a Lens (`preset`, `provider`, ...); fields of Spec: what is explained and written
+        Settings of a Lens (`preset`, `provider`, ...); options of the methods, each of all that have it
+        (`patch`, `steps`, ...); fields of Spec: what is explained and written
         (`targets`, `layer`, `pictures`, `maps`, ...); of Choice: which of the photos (`limit`, `sample`,
         `seed`, `part`, `lists`); and of Plan: how (`resume`, `overwrite`, `rows`, `batch`, `workers`,
         `shard`, `fail_fast`, `engine`). All are as the options of `onnxlens run`.
@@ -117,7 +120,8 @@ def perform(
         spec, reader(root), lambda name, data: folder.files.write(name, data), plan.workers, reading(root)
     )
     if job.serial and plan.workers > 1 and plan.engine == "local":
-        raise BadRequest("occlusion takes one photo after the other, with all cores: leave --workers out")
+        names = " and ".join(name for name in spec.methods if METHODS[name].serial)
+        raise BadRequest(f"{names} takes one photo after the other, with all cores: leave --workers out")
     folder = folder_of(job, plan)
     with folder, opencv_threads(1) if plan.workers > 1 else nullcontext():  # every worker decodes on its own
         left = left_of(plan.album, folder.done)
@@ -153,6 +157,7 @@ def _explained(job: Job, plan: Plan, names: Sequence[str]) -> Generator[list[Row
 def _record(job: Job, plan: Plan, command: str, command_line: Sequence[str]) -> dict[str, Any]:
     """What the manifest says of a run."""
     arguments = {k: v for k, v in asdict(job.spec).items() if k not in ("model", "sha256", "folder")}
+    arguments |= written(arguments.pop("options"))
     arguments |= {key: getattr(plan, key) for key in ("engine", "rows", "batch", "workers")}
     arguments |= {key: value for key, value in asdict(plan.choice).items() if key != "lists"}
     made = {"root": plan.album.root, "images": len(plan.album.names), "classes": job.lens.labels}

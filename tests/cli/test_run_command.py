@@ -252,7 +252,6 @@ def test_the_commands_of_methods_make_runs_of_folders(album, run, words, method)
     "words",
     [
         ("gradcam", "--guided"),
-        ("occlusion", "--exact"),
         ("guided", "--channels", "1"),
         ("deconvnet", "--top", "4"),
         ("saliency", "--style", "diverging"),

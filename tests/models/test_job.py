@@ -127,7 +127,7 @@ def test_one_photo_that_fails_in_the_model_spares_the_others(model, monkeypatch)
     files = photos(5)
     job = Job(spec_of(model), reader(files), lambda *_: None)
     expected = job(list(files))
-    (name, find), *_ = job._batched.items()
+    (find,) = job._attributors
     bad = job.lens.preprocess(blob(at=(22, 32), colour=2))[0]
 
     def failing(shown, x, boxes):
@@ -135,7 +135,7 @@ def test_one_photo_that_fails_in_the_model_spares_the_others(model, monkeypatch)
             raise NoMap("not a number")
         return find(shown, x, boxes)
 
-    monkeypatch.setitem(job._batched, name, failing)
+    monkeypatch.setattr(job, "_attributors", [failing])
     rows = job(list(files))
     assert [r["error"] for r in rows] == [None, None, "not a number", None, None]
     for row, before in zip(rows, expected, strict=True):

@@ -1,8 +1,11 @@
 """Runs from Python: what `onnxlens.run`, `verify` and `merge` do is what the commands do."""
 
+import json
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
+import numpy as np
 import onnx
 import pytest
 from oracles.runs import manifest, rows, table, tree
@@ -10,6 +13,14 @@ from oracles.toys import UNIT, blob, colours
 
 import onnxlens
 from onnxlens.cli import main
+from onnxlens.engine.attribution.methods import METHODS, options_of
+from onnxlens.models.attribution.attribute import attribute
+from onnxlens.models.network.vision_model import SETTINGS
+from onnxlens.models.runs.job import Spec
+from onnxlens.models.runs.options import names_of_options
+from onnxlens.models.runs.plan import Plan
+from onnxlens.models.runs.record import command
+from onnxlens.models.storage.choice import Choice
 
 
 @pytest.fixture
@@ -43,6 +54,49 @@ def test_a_run_from_python_is_that_of_the_command(album):
     apart = dict.fromkeys(("command_line", "seconds"))
     assert manifest("python") | apart == manifest("command") | apart
     assert sorted(r["path"] for r in done.read()) == sorted(r["path"] for r in rows("command"))
+
+
+LESS = {"steps": 4, "masks": 32, "samples": 32, "patch": (16, 16)}
+
+
+def less(name):
+    """Options that make a method quick."""
+    return {key: value for key, value in LESS.items() if key in options_of(METHODS[name])}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_of_any_method_says_what_python_finds(name, album):
+    done = onnxlens.run("model.onnx", f"{album}/a", "out", name, targets=["top2"], **less(name))
+    assert (done.state, done.images, done.rows, done.errors) == ("done", 2, 4, 0)
+    lens = onnxlens.Lens("model.onnx")
+    for row in done.read():
+        photo = onnxlens.read_photo(f"{album}/a/{row['path']}")
+        (found,) = attribute(lens, photo, name, [row["target"]], **less(name))
+        assert (row["method"], bool(row["problem"])) == (name, bool(found.problem))
+        assert row["score"] == pytest.approx(found.score, rel=1e-4)
+        if not found.problem:
+            kept = np.load(f"out/{row['map']}")
+            np.testing.assert_allclose(kept, found.map, rtol=1e-3, atol=1e-5 * np.abs(kept).max())
+            assert Path("out", row["picture"]).is_file()
+    said = manifest("out")["arguments"]
+    assert {key: said[key] for key in less(name)} == json.loads(json.dumps(less(name)))
+    again = command(manifest("out"), next(iter(done.read())))
+    assert all(f"--{key} " in again for key in less(name))
+
+
+def test_the_options_of_methods_are_called_like_nothing_else_of_a_run():
+    kinds = (Spec, Plan, Choice)
+    assert not names_of_options() & {*SETTINGS, *(f.name for kind in kinds for f in fields(kind))}
+
+
+def test_an_option_goes_to_all_methods_that_have_it_and_none_that_has_not(album):
+    onnxlens.run("model.onnx", f"{album}/a", "out", ["gradcam", "smoothgrad", "integrated"], steps=3)
+    assert manifest("out")["arguments"]["steps"] == 3
+    onnxlens.run("model.onnx", f"{album}/a", "usual", "integrated", steps=50, fill=None)
+    assert "steps" not in manifest("usual")["arguments"]  # as if nobody had said it
+    more = {"resume": True, "steps": 3}
+    with pytest.raises(onnxlens.OnnxlensError, match="other"):
+        onnxlens.run("model.onnx", f"{album}/a", "usual", "integrated", **more)
 
 
 def test_nothing_is_printed(album, capfd):
@@ -116,6 +170,13 @@ def test_parts_joined_are_one_run(album):
         ({"colour": "purple"}, "purple"),
         ({"targets": ["nobody"]}, "nobody"),
         ({"layer": "conv99"}, "conv99"),
+        ({"steps": 3}, "'steps' is no option of gradcam: it is one of integrated"),
+        ({"methods": "rise", "masks": 0}, "masks is at least 1, not 0"),
+        ({"methods": "rise", "layer": "conv"}, "rise looks at no layer"),
+        ({"methods": "lrp", "layer": "conv"}, "a run of lrp looks back from classes"),
+        ({"methods": "integrated", "baseline": np.zeros(3)}, "a word or a number, not ndarray"),
+        ({"methods": "integrated", "baseline": "blurr"}, "there is no fill 'blurr'"),
+        ({"methods": ["gradcam", "rise"], "workers": 2}, "rise takes one photo after the other"),
         ({"photos": "nowhere"}, "nowhere: no such file or folder"),
         ({"photos": []}, "say which photos"),
     ],

@@ -91,9 +91,7 @@ machinery = options.stacked(
 @click.option("--layer", help="Feature map to look at.  [default: the last one before the head]")
 @click.option("--patch", type=options.Size(), metavar="N[xM]", help="Patch of an occlusion.")
 @click.option("--stride", type=options.Size(), metavar="N[xM]", help="Step of that patch.")
-@click.option(
-    "--fill", default="mean", show_default=True, help="What is under the patch: mean, zero, blur, ..."
-)
+@click.option("--fill", help="What is under the patch: mean, zero, blur, ...  [default: mean]")
 @out
 @click.option("--overwrite", is_flag=True, help="Replace the run in the output folder.")
 @click.option(
@@ -144,13 +142,14 @@ def _of_a_run(method: str, given: dict[str, Any]) -> dict[str, Any]:
     """The options of a method's own command that a run has too, by its names for them."""
     from ....models.network.vision_model import SETTINGS
     from ....models.runs.job import Spec
+    from ....models.runs.options import names_of_options
 
     if "patches" in given:  # of an occlusion, which follows one class over one photo
         target, patches = given.pop("target"), given.pop("patches")
         if len(patches) > 1:
             raise BadRequest("a run hides with patches of one size: say --patch once")
         given |= {"targets": () if target is None else (target,), "patch": patches[0] if patches else None}
-    known = {*SHARED, *SETTINGS, *(field.name for field in fields(Spec))}
+    known = {*SHARED, *SETTINGS, *names_of_options(), *(field.name for field in fields(Spec))}
     context = click.get_current_context()
     for name in given.keys() - known:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
