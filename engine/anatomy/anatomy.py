@@ -52,7 +52,7 @@ def last_features(graph: Graph, score: str) -> str:
     way = [n for n in graph.ancestors([score]) if not depending.isdisjoint(reads(n))]
     weighted = [n for n in way if traits_of(n).weights]
     # Where a network ends in features, its last weights are inside a block, beside a skip connection.
-    if weighted and weighted[-1].output[0] in {*bottlenecks(graph, score), score}:
+    if weighted and weighted[-1].output[0] in {*bottlenecks(graph, score, scales=False), score}:
         way = graph.ancestors(weighted[-1].input[:1])
     maps = [n for n in way if n.output and n.output[0] in seen]
     if not maps:  # all of it is a head
@@ -164,17 +164,20 @@ def globbed(pattern: str, names: Iterable[str]) -> list[str]:
     return hits
 
 
-def bottlenecks(graph: Graph, score: str) -> list[str]:
+def bottlenecks(graph: Graph, score: str, scales: bool = True) -> list[str]:
     """The values between inputs and score that everything passes through, in order.
 
     They are where a network can be cut by one tensor: in a residual network the sums, not the branches. Sizes
-    say nothing of the image, but positions do (ArgMax, TopK): what is read at them depends on both.
+    say nothing of the image, but positions do (ArgMax, TopK): what is read at them depends on both. So do
+    `scales` that are found on the spot, which go around the integers that they belong to; without them those
+    integers stand for all.
     """
     way = [n for n in graph.ancestors([score]) if not traits_of(n).reads_sizes]
     felt, last_read = set(graph.inputs), dict.fromkeys(graph.inputs, -1)
     for i, node in enumerate(way):
         if felt.intersection(reads(node)):
-            felt.update(filter(None, node.output))
+            numbers = node.output if scales or traits_of(node).quantises != "to" else node.output[:1]
+            felt.update(filter(None, numbers))
         last_read.update((name, i) for name in reads(node) if name in felt)
     found = []
     needed_until = max((last_read[name] for name in graph.inputs), default=-1)

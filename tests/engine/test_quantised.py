@@ -518,6 +518,32 @@ def classifier(scale=0.05):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("joined", "features"),
+    [("y = Relu(d)", "f"), ("e = Add(d, f)  y = Relu(e)", "y")],
+    ids=["head", "inside a block"],
+)
+def test_a_layer_whose_scale_is_found_on_the_spot_can_be_the_head(joined, features):
+    written = model(
+        f"""(float[N,2,8,8] x) => (float[N,6] s) {{
+            c = Conv <pads = [1,1,1,1]> (x, w)
+            f = Relu (c)
+            q, qs, qz = DynamicQuantizeLinear (f)
+            i = ConvInteger (q, h8, qz, wz)
+            r = Cast <to = 1> (i)
+            m = Mul (qs, ws)
+            d = Mul (r, m)
+            {joined}
+            g = GlobalAveragePool (y)
+            s = Flatten (g)
+        }}""",
+        w=np.random.default_rng(4).standard_normal((6, 2, 3, 3), np.float32),
+        h8=np.random.default_rng(5).integers(-100, 100, (6, 6, 1, 1), np.int8),
+        ws=np.float32(0.01), wz=np.int8(0),
+    )  # fmt: skip
+    assert last_features(canonical(written), "s") == features
+
+
 def test_layers_and_scores_of_integers_are_their_real_numbers():
     graph = canonical(classifier())
     assert score_name(graph) == "s8/real"
