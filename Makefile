@@ -36,6 +36,7 @@ docs:
 	$(BIN)/python tests/oracles/operators_page.py
 	$(BIN)/python tests/oracles/sources_page.py
 	$(BIN)/python tests/oracles/commands_page.py
+	$(BIN)/python tests/oracles/methods_page.py
 
 site:
 	$(BIN)/mkdocs build

@@ -11,25 +11,22 @@ from functools import cache
 
 import click
 
+from ..engine.attribution.methods import METHODS
 from ..engine.errors import OnnxlensError
 from ..host import own_process
 from . import options
 from .completing import offering
 from .settings import dressed
 
-# The module of each command, which holds it as `command`; heavy imports are inside.
+# The module of each command, which holds it as `command`, or makes it of the name; heavy imports are inside.
 COMMANDS = {
     "demo": ".commands.photos.demo",
     "look": ".commands.photos.look",
     "predict": ".commands.photos.predict",
-    "gradcam": ".commands.photos.gradcam",
-    "occlusion": ".commands.photos.occlusion",
+    "explain": ".commands.photos.explain",
     "activations": ".commands.features.activations",
     "weights": ".commands.features.weights",
     "top": ".commands.features.top",
-    "deconvnet": ".commands.photos.deconvnet",
-    "guided": ".commands.photos.guided",
-    "saliency": ".commands.photos.saliency",
     "dream": ".commands.dreams.dream",
     "run": ".commands.runs.run",
     "runs": ".commands.runs.runs",
@@ -42,17 +39,23 @@ COMMANDS = {
     "versions": ".commands.setup.versions",
     "config": ".commands.setup.config",
     "completion": ".commands.setup.completion",
+    **dict.fromkeys(METHODS, ".commands.photos.explain"),
 }
 
 MOST = 1000  # characters of an error: the names in it may be a stranger's
 
 
 class Commands(options.Group):
-    """A group that imports a command when it is asked for."""
+    """A group that imports a command when it is asked for; its help has the methods apart."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order in which a new user meets them."""
         return list(COMMANDS)
+
+    def sections(self, ctx: click.Context) -> dict[str, list[str]]:
+        """The names, as the help has them."""
+        rest = [name for name in COMMANDS if name not in METHODS]
+        return {"Commands": rest, "Methods, as of explain": list(METHODS)}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a name."""
@@ -63,8 +66,9 @@ class Commands(options.Group):
 
 @cache
 def _command(name: str) -> click.Command:
-    module = importlib.import_module(COMMANDS[name], __package__)
-    return offering(dressed(module.command, (name,)))
+    command = importlib.import_module(COMMANDS[name], __package__).command
+    made = command if isinstance(command, click.Command) else command(name)
+    return offering(dressed(made, (name,)))
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

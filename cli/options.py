@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
@@ -39,9 +40,14 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """As click does, over as many lines as the sentences need."""
-        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
-        with formatter.section("Commands"):
-            formatter.write_dl([(n, c.get_short_help_str(1000)) for n, c in commands.items() if c])
+        for title, names in self.sections(ctx).items():
+            commands = {name: self.get_command(ctx, name) for name in names}
+            with formatter.section(title):
+                formatter.write_dl([(n, c.get_short_help_str(1000)) for n, c in commands.items() if c])
+
+    def sections(self, ctx: click.Context) -> dict[str, list[str]]:
+        """The names of the commands, in sections of the help."""
+        return {"Commands": self.list_commands(ctx)}
 
 
 class Size(click.ParamType):
@@ -76,6 +82,21 @@ class Channels(click.ParamType):
         return sorted(found)
 
 
+class Position(click.ParamType):
+    """ROW,COLUMN in a layer, from 0."""
+
+    name = "Y,X"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """A pair (row, column)."""
+        found = re.fullmatch(r"\s*(\d{1,8})\s*,\s*(\d{1,8})\s*", str(value), re.ASCII)
+        if found is None:
+            self.fail(f"{str(value)[:40]!r} is not a position such as 6,4 (row, column)", param, ctx)
+        return int(found[1]), int(found[2])
+
+
 def stacked(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     """Several decorators as one, in the order of writing."""
 
@@ -93,8 +114,11 @@ def targets(default: str = "top1") -> Callable[[F], F]:
     return click.option("--target", "targets", multiple=True, help=f"{help}  [default: {default}]")
 
 
-def overlay(alpha: float) -> Callable[[F], F]:
-    """How a map is laid over its photo; `alpha` (0 to 1) where nobody says."""
+def overlay(alpha: float, *others: float) -> Callable[[F], F]:
+    """How a map is laid over its photo; `alpha` (0 to 1) where nobody says.
+
+    With `others`, those of some methods of the command, it is None then.
+    """
     return stacked(
         click.option(
             "--colour",
@@ -104,10 +128,11 @@ def overlay(alpha: float) -> Callable[[F], F]:
         ),
         click.option(
             "--alpha",
-            default=alpha,
-            show_default=True,
+            default=None if others else alpha,
+            show_default=not others,
             type=click.FloatRange(0, 1),
-            help="Opacity of an overlay's hottest spot.",
+            help="Opacity of an overlay's hottest spot."
+            + (f"  [default: {alpha}, or {others[0]} by the method]" if others else ""),
         ),
     )
 

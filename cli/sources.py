@@ -67,14 +67,21 @@ def photos_too(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def command(images: tuple[str, ...], **given: Any) -> Any:
-        from ..models.storage.choice import Choice, taken
-
-        chosen = Choice(**taken(Choice, given))
-        if are_many(images) or chosen.lists or not chosen.whole:
-            images = tuple(dict.fromkeys(chosen.paths(*apart(images))))
-        return function(images=images, **given)
+        return function(images=chosen(images, given), **given)
 
     return choice(exit_zero(command))
+
+
+def chosen(images: tuple[str, ...], given: dict[str, Any]) -> tuple[str, ...]:
+    """The photos that are named, and those in folders, patterns and lists; what is said of the choice is
+    taken out of all that was given.
+    """
+    from ..models.storage.choice import Choice, taken
+
+    choice = Choice(**taken(Choice, given))
+    if are_many(images) or choice.lists or not choice.whole:
+        return tuple(dict.fromkeys(choice.paths(*apart(images))))
+    return images
 
 
 def apart(places: Sequence[str]) -> tuple[list[str], list[bytes]]:

@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 
 from ..engine.anatomy.maps import map_names
-from ..engine.attribution.explainer import Explanation
+from ..engine.attribution.compiled import Compiled, Progress
+from ..engine.attribution.methods import METHODS
 from ..engine.dreams.dream import Priors
 from ..engine.dreams.objective import quoted
 from ..engine.errors import BadRequest
+from .attribution.attribute import Attributor, attribute
 from .attribution.occlusion import occlusion
 from .dreams.ascent import Ascent
 from .dreams.dream import Dream, default_layer, dream
 from .dreams.imagine import VARIATION, imagine
 from .features.responses import Response, responses
-from .features.top import Top, top
+from .features.top import Top, looked_at, top
 from .features.weights import Weights, weights
 from .maps.attribution import Attribution
 from .maps.occluded import Occlusion
-from .maps.placement import Placement
-from .maps.prediction import Prediction, ranked
+from .maps.prediction import Prediction
 from .network.vision_model import Target, VisionModel
 from .photos.pillow import is_pillow, upright
-from .photos.preprocess import Box
 from .storage.album import photos as photos_of
 from .storage.store import photo_at
 
@@ -86,48 +86,116 @@ class Lens(VisionModel):
         """The `top` most probable classes of a photo, best first. As VisionModel.predict."""
         return super().predict(pixels(photo), top)
 
+    def attribute(
+        self,
+        photo: Photo,
+        method: str = "gradcam",
+        targets: Sequence[Target] = (None,),
+        *,
+        layer: str | Sequence[str] | None = None,
+        channels: Sequence[int] = (),
+        position: tuple[int, int] | None = None,
+        top: int | None = None,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> list[Attribution]:
+        """What of a photo an answer goes back to, by any method: an Attribution of each target.
+
+        Parameters
+        ----------
+        photo
+            As said above.
+        method
+            A name of docs/methods.md.
+        targets
+            Classes; "top3" is the three most probable ones.
+        layer
+            What the method looks at, or for a method that goes back to the pixels where it begins: at
+            channels of this layer instead of at classes. For maps that lie on layers, one or several.
+        channels, position, top
+            The channels, by default the `top` ones of the greatest values in the photo, and the row and
+            column, by default where each is strongest.
+        progress
+            Called with how much is done, and of how much, by methods that take long.
+        **options
+            The method's own.
+
+        Returns
+        -------
+        list of Attribution
+            For each target, of each layer.
+
+        Raises
+        ------
+        BadRequest
+            For a method, class, layer or option that is not there, with the nearest names.
+
+        Examples
+        --------
+        >>> lens = onnxlens.Lens("scenes")
+        >>> [found] = lens.attribute("cat.jpg", "integrated", ["apple"], steps=20)
+        >>> found.target.label, found.values.shape
+        ('apple', (96, 96, 3))
+        """
+        units = {"channels": channels, "position": position, "top": top}
+        return attribute(
+            self, pixels(photo), method, targets, layer=layer, progress=progress, **units, **options
+        )
+
     def explain(
         self,
         photo: Photo,
         targets: Sequence[Target] = (None,),
         method: str = "gradcam",
         layer: str | Sequence[str] | None = None,
+        **options: Any,
     ) -> list[Attribution]:
-        """One map of a photo for each target: a class index, a label, None for the predicted class, or
-        "top3" for the three most probable ones. For several layers, a map of each layer for each target.
+        """`attribute` by its name on the command line, with the targets first."""
+        return self.attribute(photo, method, targets, layer=layer, **options)
 
-        `photo` is (H, W, 3) uint8 RGB. Raises BadRequest for a class, method or layer that is not there, with
-        the nearest names.
+    def explainer(self, method: str = "gradcam", layer: str | Sequence[str] | None = None) -> Compiled:
+        """A method compiled for a layer, or for several; made once."""
+        return Attributor(self, method, layer=layer).compiled
+
+    def gradcam(
+        self, photo: Photo, target: Target = None, layer: str | None = None, **options: Any
+    ) -> Attribution:
+        """Where the feature maps of a layer speak for one class; all else as of `attribute`."""
+        return self._one("gradcam", photo, target, layer, options)
+
+    def saliency(
+        self, photo: Photo, target: Target = None, layer: str | None = None, **options: Any
+    ) -> Attribution:
+        """How much each pixel changes one class, or the strongest channel of a layer; as `attribute`."""
+        return self._one("saliency", photo, target, layer, options)
+
+    def guided(
+        self, photo: Photo, target: Target = None, layer: str | None = None, **options: Any
+    ) -> Attribution:
+        """Guided backpropagation from one class, or the strongest channel of a layer; as `attribute`."""
+        return self._one("guided", photo, target, layer, options)
+
+    def deconvnet(
+        self, photo: Photo, target: Target = None, layer: str | None = None, **options: Any
+    ) -> Attribution:
+        """The deconvnet from one class, or the strongest channel of a layer, by default of the last feature
+        map; as `attribute`.
         """
-        photo = pixels(photo)
-        explainer = self.explainer(method, layer)
-        feeds, box = self.feeds(photo)
-        wished = [self.wish(t) for t in targets]
-        count = len(explainer.layers)
-        first = explainer(feeds)[:count]
-        order = ranked(self.readout, first[0].output, self.labels)
-        classes = [c for w in wished for c in ([p.index for p in order[:-w]] if w < 0 else [w])]
-        found = {first[0].target: first}
-        for index in dict.fromkeys(classes):
-            if index not in found:
-                found[index] = explainer(feeds, index)[:count]
-        by_index = {p.index: p for p in order}
-        return [
-            self._heat_map(photo, box, explanation, by_index[c], order[:5], method)
-            for c in dict.fromkeys(classes)
-            for explanation in found[c]
-        ]
+        layer = looked_at(self) if target is None and layer is None else layer
+        return self._one("deconvnet", photo, target, layer, options)
 
-    def gradcam(self, photo: Photo, target: Target = None, layer: str | None = None) -> Attribution:
-        """Grad-CAM of a photo for one class.
-
-        Raises BadRequest for a target that means several, as "top3" does.
-        """
-        if self.wish(target) < -1:
+    def _one(
+        self, method: str, photo: Photo, target: Target, layer: str | None, options: dict[str, Any]
+    ) -> Attribution:
+        """What a method finds for one class or unit. Raises BadRequest for a target that is several."""
+        if target is not None and self.wish(target) < -1:
             raise BadRequest(
-                f"gradcam is of one class and {target!r} is several: explain(photo, [{target!r}]) has all"
+                f"{method} is of one class, and {target!r} is several: "
+                f"say attribute(photo, {method!r}, [{target!r}])"
             )
-        return self.explain(photo, [target], layer=layer)[0]
+        if METHODS[method].units and layer is not None and not options.get("channels"):
+            options = {"top": 1, **options}
+        return self.attribute(photo, method, [target], layer=layer, **options)[0]
 
     def occlusion(self, photo: Photo, target: Target = None, **options: Any) -> Occlusion:
         """What hiding one place of a photo after another does to one class. As `onnxlens.occlusion`."""
@@ -187,28 +255,6 @@ class Lens(VisionModel):
     def layers(self) -> list[str]:
         """The names of the feature maps, in the order of the network."""
         return map_names(self.network.graph)
-
-    @staticmethod
-    def _heat_map(
-        photo: np.ndarray,
-        box: Box,
-        explanation: Explanation,
-        target: Prediction,
-        predictions: list[Prediction],
-        method: str,
-    ) -> Attribution:
-        return Attribution(
-            photo=photo,
-            values=explanation.map,
-            place=Placement(box),
-            at=explanation.layer,
-            target=target,
-            score=explanation.score,
-            predictions=predictions,
-            method=method,
-            layer=explanation.layer,
-            problem=explanation.problem,
-        )
 
 
 def pixels(photo: Photo) -> np.ndarray:

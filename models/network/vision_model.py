@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ...engine.anatomy.readouts import Readout, readout
-from ...engine.attribution.explainer import Explainer
 from ...engine.errors import BadRequest, NoMap, nearest
 from ...engine.graph.file import read_model
 from ...engine.graph.types import is_float
@@ -64,7 +63,6 @@ class VisionModel:
         self.network = Network(proto, provider, threads, {self.input: fixed} if fixed != shape else None)
         self._fixed = fixed[0] if isinstance(fixed[0], int) else None
         self.batch = self._fixed or 1  # a fixed batch is filled with copies
-        self._explainers: dict[tuple[str, str | tuple[str, ...] | None], Explainer] = {}
         self._unread: BadRequest | None = None
         self.labels, named = self._named(labels, beside, metadata, record, output, readout)
         inside = cut_inside(self.network.graph) if beside.decoded else ""
@@ -137,6 +135,8 @@ class VisionModel:
         Of a model that gives no probabilities, those of the greatest values. Raises NoMap where the model's
         answer is not a number, and BadRequest where it has no classes.
         """
+        if top < 1:
+            raise BadRequest(f"at least 1 class, not {top}")
         read = self.readout
         feeds, _ = self.feeds(photo)
         name = read.value
@@ -152,13 +152,6 @@ class VisionModel:
         """
         x, box = self.preprocess(photo)
         return {self.input: np.repeat(x, self.batch, 0)}, box
-
-    def explainer(self, method: str = "gradcam", layer: str | Sequence[str] | None = None) -> Explainer:
-        """The compiled explainer for a layer, or for several; made once."""
-        key = (method, layer if layer is None or isinstance(layer, str) else tuple(layer))
-        if key not in self._explainers:
-            self._explainers[key] = Explainer(self.network, method, layer)
-        return self._explainers[key]
 
     def wish(self, target: Target) -> int:
         """A class index; -n for the n most probable classes (None is -1, "top3" is -3).

@@ -57,7 +57,7 @@ def test_the_manifest_holds_what_is_needed_to_do_it_again(place, run):
     words += ["--provider", "cpu", "--json"]
     done = run(*words)
     record = manifest()
-    assert record["schema"] == 1
+    assert record["schema"] == 2
     assert record["command"] == "gradcam"
     assert record["model"]["sha256"] == hashlib.sha256(Path("model.onnx").read_bytes()).hexdigest()
     assert record["model"]["opset"] == 18
@@ -66,10 +66,12 @@ def test_the_manifest_holds_what_is_needed_to_do_it_again(place, run):
     assert record["provider"]["used"] == "cpu"
     assert Preprocess.from_dict(record["preprocess"]) == UNIT
     assert record["arguments"] == {
+        "method": "gradcam",
         "targets": ["blue"],
         "layer": "conv",
         "layers": [],
         "guided": False,
+        "style": "overlay",
         "colour": "turbo",
         "alpha": 0.7,
     }
@@ -79,7 +81,7 @@ def test_the_manifest_holds_what_is_needed_to_do_it_again(place, run):
     assert result["photo_size"] == [60, 90]
     assert result["map_size"] == [SIDE, SIDE]
     assert set(result["files"].values()) == set(written()) - {"manifest.json"}
-    assert done.records == [{"schema": 1, **result}]
+    assert done.records == [{"schema": 2, **result}]
 
 
 @pytest.mark.parametrize(

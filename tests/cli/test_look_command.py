@@ -13,6 +13,7 @@ from oracles.browser import CHROMIUM, available, browser, listener, opened
 from oracles.toys import COLOURS, UNIT, blob, colours
 
 from onnxlens.cli.commands.photos.ways import WAYS
+from onnxlens.engine.attribution.methods import METHODS
 from onnxlens.models.embedded.scenes import CLASSES, TEST_SEEDS, scene
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -59,6 +60,22 @@ def test_the_page_shows_all_ways_with_pictures(cat, run):
     assert [e["id"] for e in page.all("section")] == list(WAYS)
     assert len(page.all("img")) > 10
     assert json.loads(Path("page/manifest.json").read_text())["command"] == "look"
+
+
+def test_more_methods_are_panels_too(cat, run):
+    more = [name for name in METHODS if name not in WAYS]
+    done = run("look", "scenes", cat, "-o", "page", "--method", "all", "--target", "cat", "--json")
+    assert (done.code, done.records[0]["missing"]) == (0, {})
+    page = Page("page/index.html")
+    assert [e["id"] for e in page.all("section")] == [*WAYS, *more]
+    titles = [text for _, text in page.texts]
+    assert all(METHODS[name].title in titles for name in more)
+    one = run("look", "scenes", cat, "-o", "one", "--method", "lrp")
+    assert one.code == 0
+    assert [e["id"] for e in Page("one/index.html").all("section")] == [*WAYS, "lrp"]
+    refused = run("look", "scenes", cat, "-o", "other", "--method", "lrb")
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+    assert "nearest: lrp" in refused.err
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_has_no_script(cat, run):

@@ -55,16 +55,20 @@ def test_several_sizes_and_images(place, run):
     record = manifest()
     assert record["command"] == "occlusion"
     assert record["arguments"] == {
-        "patches": [[4, 4], [8, 8]],
+        "method": "occlusion",
+        "patch": [[4, 4], [8, 8]],
         "stride": None,
         "fill": "mean",
-        "target": "red",
+        "targets": ["red"],
         "layer": "pool",
+        "style": "overlay",
+        "colour": "turbo",
+        "alpha": 0.7,
         "coarse": False,
         "narrow": 1.0,
         "exact": True,
     }
-    assert [{"schema": 1, **r} for r in record["results"]] == done.records
+    assert [{"schema": 2, **r} for r in record["results"]] == done.records
     first = record["results"][0]
     assert (first["method"], first["layer"], first["target"]["label"]) == ("occlusion", "pool", "red")
     assert (first["tops"][-1], first["lefts"][:3]) == (SIDE - 4, [0, 2, 4])
@@ -108,7 +112,6 @@ def test_a_model_without_feature_maps(place, run):
         (["--patch", 4, "--patch", 33], "a patch of 33x33 is larger"),
         (["--fill", "gren"], "there is no fill 'gren'"),
         (["--target", "ret"], "nearest: red"),
-        (["--target", "top2"], "one class"),
         (["--layer", "rely"], "nearest: relu"),
     ],
 )

@@ -225,4 +225,7 @@ def test_averages_of_the_gradient(method, place, run):
 def test_steps_are_of_averages(place, run):
     done = run("saliency", "model.onnx", "none.png", "--steps", 9)
     assert (done.code, len(done.err.splitlines())) == (2, 1)
-    assert "'steps' is no option of saliency: it is one of integrated" in done.err
+    assert (
+        "--steps is no option of saliency: it is one of integrated, expected-gradients, smoothgrad"
+        in done.err
+    )

@@ -248,22 +248,6 @@ def test_the_commands_of_methods_make_runs_of_folders(album, run, words, method)
     assert [r["path"] for r in rows("some")] == ["blue/1.png"] * (2 if command == "gradcam" else 1)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("gradcam", "--guided"),
-        ("guided", "--channels", "1"),
-        ("deconvnet", "--top", "4"),
-        ("saliency", "--style", "diverging"),
-    ],
-)
-def test_what_is_for_single_photos_is_refused_for_folders(album, run, words):
-    command, *more = words
-    done = run(command, "model.onnx", album, "-o", "out", *more)
-    assert (done.code, Path("out").exists()) == (2, False)
-    assert f"{more[0]} is for photos that are named one by one" in done.err
-
-
 def test_commands_that_make_no_runs_take_folders_too(album, run):
     done = run("predict", "model.onnx", album, "--json", "-q")
     assert [Path(r["image"]).relative_to(album).as_posix() for r in done.records] == [

@@ -241,7 +241,7 @@ def test_nothing_of_it_is_loaded_without_need(place):
 def test_the_schema_stands_in_the_json(place, run):
     done = run("config", "run", "--json")
     assert done.out
-    assert all(json.loads(line)["schema"] == 1 for line in done.out.splitlines())
+    assert all(json.loads(line)["schema"] == 2 for line in done.out.splitlines())
 
 
 def test_fields_of_a_preprocessing_can_be_set_like_any_option(place, run, monkeypatch):

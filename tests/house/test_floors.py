@@ -41,7 +41,7 @@ def libraries(path: Path) -> set[str]:
 def test_the_reader_of_imports_reads_them():
     found = names(ROOT / "engine/attribution/gradients.py")
     assert {"onnxlens.engine.autodiff.gradient", "onnxlens.engine.graph.graph"} <= found
-    assert "onnxlens.cli.options" in names(ROOT / "cli/commands/photos/gradcam.py")
+    assert "onnxlens.cli.options" in names(ROOT / "cli/commands/photos/explain.py")
     assert "onnxlens.models.lens" in names(ROOT / "cli/options.py")
     assert "onnxlens.models.network.zoo" in names(ROOT / "models/network/vision_model.py")
 

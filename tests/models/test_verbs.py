@@ -53,7 +53,7 @@ def test_verbs_without_a_photo(lens, path):
 
 
 def test_a_class_at_a_time(lens):
-    with pytest.raises(BadRequest, match=r"one class.*top3.*explain"):
+    with pytest.raises(BadRequest, match=r"one class.*top3.*attribute"):
         lens.gradcam(PHOTO, "top3")
     assert [a.channel for a in lens.explain(PHOTO, ["top3"])] == [p.index for p in lens.predict(PHOTO, 3)]
 

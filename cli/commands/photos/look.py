@@ -15,6 +15,7 @@ from ....engine.errors import BadRequest
 from ....models.storage.folder import Folder
 from ... import options
 from ...console import counting, emit, say
+from ...methods import methods_named
 from .page import Figure, page
 from .ways import View, panels
 
@@ -27,6 +28,12 @@ PREDICTIONS = 5
 @click.argument("image")
 @click.option("--target", help="Class index or label.  [default: the predicted class]")
 @click.option("--layer", help="Feature map to look at.  [default: the last one before the head]")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    help="More methods of attribution, each as a part of its own: lrp, rise, ... or all (docs/methods.md).",
+)
 @click.option(
     "--folder",
     "places",
@@ -43,6 +50,7 @@ def command(
     image: str,
     target: str | None,
     layer: str | None,
+    methods: tuple[str, ...],
     places: tuple[str, ...],
     out: Path,
     overwrite: bool,
@@ -67,15 +75,16 @@ def command(
 
     if Path(image).is_dir():
         raise BadRequest(f"{image}: a folder; say one of its photos, or `onnxlens run` for all of them")
+    names = methods_named(methods)
     folder = Folder(out, overwrite)
     lens = options.open_lens(model, quiet, **settings)
     layer = looked_at(lens, layer)
     if target is not None or lens.has_classes:
         lens.wish(target)
     photo = photo_at(image)
-    view = View(lens, photo, image, target, layer, places, partial(line, model, image, settings))
+    view = View(lens, photo, image, target, layer, places, partial(line, model, image, settings), names)
     result = look(folder, view, model, quiet)
-    arguments = {"target": target, "layer": layer, "folder": list(places)}
+    arguments = {"target": target, "layer": layer, "methods": list(names), "folder": list(places)}
     folder.write_manifest(manifest(lens, "look", arguments, [result]))
     if as_json:
         emit(result)

@@ -1,11 +1,13 @@
-"""The ways of looking at one photo, each as a panel of a page. To add one, add a line to WAYS."""
+"""What is to be seen of one photo, each as a panel of a page. To add one, add a line to WAYS."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from ....engine.attribution.methods import METHODS
 from ....engine.errors import OnnxlensError
 from .page import Figure, Panel
 
@@ -25,7 +27,8 @@ class View:
     """What all ways look at: a photo through a lens, for a class (None is the predicted one).
 
     `places`: folders and photos to search for the images of highest response; the photo itself by default.
-    `command(name, *more)` is the command line that does one of them alone.
+    `command(name, *more)` is the command line that does one of them alone, `methods` are those of attribution
+    that are looked by beside the usual ones.
     """
 
     lens: Lens
@@ -35,6 +38,7 @@ class View:
     layer: str
     places: Sequence[str]
     command: Callable[..., str]
+    methods: Sequence[str] = ()
 
 
 def responses(view: View) -> Panel:
@@ -234,21 +238,45 @@ WAYS: dict[str, Callable[[View], Panel]] = {
 ALONE = {"pixels": "deconvnet", "responses": "activations"}
 
 
+def of_method(name: str, view: View) -> Panel:
+    """What one method of attribution finds for the class."""
+    method = METHODS[name]
+    layer = view.layer if method.on_layer else None
+    (found,) = view.lens.attribute(view.photo, name, [view.target], layer=layer)
+    figures = (
+        [] if found.problem else [Figure(found.picture(method.style), f"{method.title} of {found.name}")]
+    )
+    return Panel(
+        name,
+        method.title,
+        f"{method.shows[0].upper()}{method.shows[1:]}.",
+        f"{method.paper}.",
+        view.command(name, *_target(view), *(["--layer", layer] if layer else [])),
+        figures,
+        found.problem or found.note,
+    )
+
+
 def panels(view: View, progress: Callable[[int, int], object]) -> list[Panel]:
-    """The panel of every way; those that this model does not allow stand last and say why.
+    """The panel of every way, and of more methods; those that this model does not allow stand last and say
+    why.
 
     `progress` is called with how many are done, of how many.
     """
-    made = []
-    for name, way in WAYS.items():
-        progress(len(made), len(WAYS))
+    made, ways = [], {**{name: partial(of_method, name) for name in view.methods}, **WAYS}
+    for name in [*WAYS, *(name for name in view.methods if name not in WAYS)]:
+        progress(len(made), len(ways))
         try:
-            made.append(way(view))
+            made.append(ways[name](view))
         except OnnxlensError as error:
-            title = (way.__doc__ or name).split(") ", 1)[-1].rstrip(".")
+            title = _title(WAYS[name]) if name in WAYS else METHODS[name].title
             alone = view.command(ALONE.get(name, name), "--debug")
             made.append(Panel(name, title, "", "", alone, note=str(error)))
     return sorted(made, key=lambda panel: not panel.figures)
+
+
+def _title(way: Callable[[View], Panel]) -> str:
+    return (way.__doc__ or "").split(") ", 1)[-1].rstrip(".")
 
 
 def _strongest(found: Top, layer: str) -> list[int]:

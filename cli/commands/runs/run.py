@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import fields
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from ....engine.errors import BadRequest, nearest
+from ....engine.attribution.methods import METHODS
+from ....engine.errors import BadRequest
 from ....host import sigterm_interrupts
 from ... import options
 from ...console import download, emit, note, say
-from ...sources import Part, apart, are_many, argument, choice, folder
+from ...methods import given_to_methods, methods_named, options_of_methods
+from ...sources import Part, apart, argument, choice, folder
 from .watch import going_on, say_tried, summed, watching
 
 out = click.option(
@@ -28,8 +26,6 @@ out = click.option(
     type=folder,
     help="Folder of the run, or its address in a store: manifest.json, rows, pictures and maps.",
 )
-# What `gradcam` and the others have as well, for when they are given folders.
-SHARED = {"out", "overwrite", "as_json", "quiet"}
 BASICS = "lists", "limit", "sample", "seed", "resume", "dry_run", "fail_fast"
 basics = options.stacked(
     choice,
@@ -89,9 +85,7 @@ machinery = options.stacked(
 )
 @options.targets()
 @click.option("--layer", help="Feature map to look at.  [default: the last one before the head]")
-@click.option("--patch", type=options.Size(), metavar="N[xM]", help="Patch of an occlusion.")
-@click.option("--stride", type=options.Size(), metavar="N[xM]", help="Step of that patch.")
-@click.option("--fill", help="What is under the patch: mean, zero, blur, ...  [default: mean]")
+@options_of_methods(list(METHODS.values()))
 @out
 @click.option("--overwrite", is_flag=True, help="Replace the run in the output folder.")
 @click.option(
@@ -116,48 +110,9 @@ def command(model: str, places: tuple[str, ...], methods: tuple[str, ...], **giv
     onnxlens run model.onnx photos --method gradcam,occlusion --target top3 --resume -o run
     find photos -name "*.jpg" -print0 | onnxlens run model.onnx - --sample 1000 --dry-run
     """
-    return over_folders("run", model, places, methods, **given)
-
-
-def folders_too(method: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Lets the command of a method take folders, patterns and lists as well, over which it is a run.
-
-    Options that have no place in a run are refused where they are said, and else left out.
-    """
-
-    def decorate(function: Callable[..., int]) -> Callable[..., int]:
-        @wraps(function)
-        def either(model: str, images: tuple[str, ...], **given: Any) -> int:
-            ours = {name: given.pop(name) for name in BASICS}
-            if not are_many(images) and not any(ours[name] for name in BASICS if name != "seed"):
-                return function(model=model, images=images, **given)
-            return over_folders(method, model, images, (method,), **ours, **_of_a_run(method, given))
-
-        return basics(options.exit_zero(either))
-
-    return decorate
-
-
-def _of_a_run(method: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The options of a method's own command that a run has too, by its names for them."""
-    from ....models.network.vision_model import SETTINGS
-    from ....models.runs.job import Spec
-    from ....models.runs.options import names_of_options
-
-    if "patches" in given:  # of an occlusion, which follows one class over one photo
-        target, patches = given.pop("target"), given.pop("patches")
-        if len(patches) > 1:
-            raise BadRequest("a run hides with patches of one size: say --patch once")
-        given |= {"targets": () if target is None else (target,), "patch": patches[0] if patches else None}
-    known = {*SHARED, *SETTINGS, *names_of_options(), *(field.name for field in fields(Spec))}
-    context = click.get_current_context()
-    for name in given.keys() - known:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise BadRequest(
-                f"--{name.replace('_', '-')} is for photos that are named one by one; over folders, patterns "
-                f"and lists `onnxlens {method}` makes a run, as `onnxlens run` does"
-            )
-    return {name: value for name, value in given.items() if name in known}
+    names = methods_named(methods)
+    own = given_to_methods(given, [METHODS[name] for name in names])
+    return over_folders("run", model, places, names, **given, **own)
 
 
 def over_folders(
@@ -182,16 +137,15 @@ def over_folders(
     from ....models.runs.plan import planned
     from ....models.runs.run import perform
 
-    names = _known(methods)
     was_address = re.match(r"\w[\w+.-]+:/", str(out))  # what a path makes of s3://bucket
     if isinstance(out, Path) and was_address:
-        raise BadRequest(f"{out} is no folder; `onnxlens run --method {names[0]}` writes to addresses too")
+        raise BadRequest(f"{out} is no folder; `onnxlens run --method {methods[0]}` writes to addresses too")
     if dry_run and given.get("engine") == "ray":
         raise BadRequest("--dry-run times this machine and not a cluster: leave --engine ray out")
     given |= {"pictures": "" if pictures == "none" else pictures, "targets": targets}
     photos, more = apart(places)
     with download(model) as progress:
-        spec, plan = planned(model, photos, out, names, more, progress, **given)
+        spec, plan = planned(model, photos, out, methods, more, progress, **given)
     if dry_run:
         found = tried(spec, plan)
         emit(found) if as_json else say_tried(found)
@@ -203,14 +157,3 @@ def over_folders(
     if done.state == "stopped":
         note(f"stopped at the first image that failed; to go on: {going_on()}")
     return 1 if done.state == "stopped" or (done.errors and not plan.fail_fast) else 0
-
-
-def _known(methods: Sequence[str]) -> tuple[str, ...]:
-    """The methods that are named, each once. Raises BadRequest for one that is not there."""
-    from ....engine.attribution.methods import METHODS
-
-    names = tuple(dict.fromkeys(n.strip() for m in methods for n in m.split(",")))
-    for name in names:
-        if name not in METHODS:
-            raise BadRequest(f"there is no method {name!r}{nearest(name, METHODS)}")
-    return names

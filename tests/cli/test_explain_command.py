@@ -1,0 +1,174 @@
+"""`onnxlens explain` and the commands of the methods: made from one table, each with all that others have."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from onnxlens.cli import group
+from onnxlens.engine.attribution.methods import METHODS, options_of
+from onnxlens.models.lens import Lens
+from onnxlens.models.photos.photo import read_photo
+
+# What keeps methods that look at many inputs short here.
+QUICK = {"steps": 4, "masks": 16, "patch": 8}
+
+
+def quick(name):
+    own = options_of(METHODS[name])
+    return {key: value for key, value in QUICK.items() if key in own}
+
+
+def flags(name):
+    return [word for key, value in quick(name).items() for word in (f"--{key}", value)]
+
+
+def manifest(folder="onnxlens-out"):
+    return json.loads(Path(folder, "manifest.json").read_text())
+
+
+def numbers(record, folder="onnxlens-out"):
+    """What a record's file of numbers holds."""
+    files = record["files"]
+    key = next(k for k in ("signal", "layer_map", "photo_map") if k in files)
+    return np.load(Path(folder, files[key]))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_a_command_and_a_choice(name, place, run):
+    alone = run(name, "model.onnx", "red.png", "--target", "red", *flags(name), "--json", "-o", "alone")
+    chosen = run(
+        *("explain", "model.onnx", "red.png", "--method", name, "--target", "red", *flags(name)),
+        *("--json", "-o", "chosen"),
+    )
+    assert (alone.code, chosen.code) == (0, 0)
+    assert alone.records == chosen.records
+    (record,) = alone.records
+    assert (record["method"], record["target"]["label"], record["schema"]) == (name, "red", 2)
+    assert record["map_size"] == [32, 32]
+    for file in record["files"].values():
+        assert Path("alone", file).read_bytes() == Path("chosen", file).read_bytes()
+    arguments = manifest("alone")["arguments"]
+    assert {"method", "targets", "style", *options_of(METHODS[name])} <= arguments.keys()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_files_are_what_python_gives(name, place, run):
+    (record,) = run(name, "model.onnx", "blue.jpg", "--target", "blue", *flags(name), "--json").records
+    (found,) = Lens("model.onnx").attribute("blue.jpg", name, ["blue"], **quick(name))
+    values = found.at_photo() if name == "occlusion" else found.values
+    np.testing.assert_array_equal(numbers(record), values)
+    key = "overlay" if METHODS[name].style == "overlay" else "picture"
+    drawn = found.overlay(alpha=0.7) if key == "overlay" else found.picture(METHODS[name].style)
+    np.testing.assert_array_equal(read_photo(Path("onnxlens-out", record["files"][key])), drawn)
+    said = {
+        key: value for key, value in record.items() if key not in ("schema", "image", "files", "not_drawn")
+    }
+    assert said == json.loads(json.dumps(found.record()))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_over_a_folder_is_a_run_with_its_options(name, place, run):
+    Path("photos").mkdir()
+    Path("red.png").rename("photos/red.png")
+    assert run("explain", "model.onnx", "photos", "--method", name, *flags(name), "-o", "run").code == 0
+    assert run("run", "model.onnx", "photos", "--method", name, *flags(name), "-o", "same").code == 0
+    assert [p.read_bytes() for p in Path("same/maps").iterdir()] == [
+        p.read_bytes() for p in Path("run/maps").iterdir()
+    ]
+    (row,) = (json.loads(line) for path in Path("run/rows").iterdir() for line in path.open())
+    assert (row["method"], row["target_label"], row["error"], row["problem"]) == (name, "red", None, None)
+    (found,) = Lens("model.onnx").attribute("photos/red.png", name, **quick(name))
+    np.testing.assert_allclose(np.load(Path("run", row["map"])), found.map, rtol=1e-4, atol=1e-6)
+    assert manifest("run")["command"] == "explain"
+    assert run("report", "run", "-o", "report.html").code == 0
+    assert f'"{name}"' in Path("report.html").read_text()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_shell_offers_it(name, place):
+    for words, incomplete in ((["explain", "model.onnx", "--method"], name), (["run", "--method"], name)):
+        from click.shell_completion import ShellComplete
+
+        offered = ShellComplete(group, {}, "onnxlens", "_ONNXLENS_COMPLETE").get_completions(
+            words, incomplete
+        )
+        assert name in [item.value for item in offered]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_its_help_has_its_options_alone(name):
+    text = CliRunner().invoke(group, [name, "--help"]).output
+    own = {f"--{key.replace('_', '-')}" for key in options_of(METHODS[name])}
+    others = {f"--{key.replace('_', '-')}" for m in METHODS.values() for key in options_of(m)} - own
+    if name == "saliency":  # which has a choice of methods
+        return
+    assert own <= set(text.split())
+    assert not others & set(text.split())
+    assert ("--channels" in text) == METHODS[name].units
+    assert ("--layers" in text) == METHODS[name].on_layer
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["explain", "--method", "gradcan"], "there is no method 'gradcan'; nearest: gradcam"),
+        (
+            ["explain", "--method", "lrp", "--steps", 3],
+            "--steps is no option of lrp: it is one of integrated",
+        ),
+        (["explain", "--method", "rise", "--layer", "relu"], "rise"),
+        (["explain", "--method", "lrp", "--layers", "re*"], "lie on the input"),
+        (["explain", "--layer", "relu", "--layers", "re*"], "say one of them"),
+        (["explain", "--channels", 1], "are of a layer"),
+        (["rise", "--masks", 0], "--masks"),
+        (["layercam", "--layer", "rleu"], "nearest: relu"),
+        (["explain", "--style", "sined"], "signed"),
+    ],
+)
+def test_bad_arguments_are_one_line_before_any_photo_is_read(words, text, place, run):
+    done = run(words[0], "model.onnx", "none.png", *words[1:], "-q")
+    assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1)
+    assert text in done.err
+    assert not Path("onnxlens-out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("gradcam", "--layers", "re*", "--guided"),
+        ("saliency", "--style", "diverging"),
+        ("guided", "--layer", "relu", "--channels", "0"),
+        ("occlusion", "--patch", 8, "--patch", 4, "--verbose"),
+    ],
+)
+def test_over_folders_what_no_run_has_is_written_as_of_single_photos(words, place, run):
+    Path("photos").mkdir()
+    for name in ("red.png", "blue.jpg"):
+        Path(name).rename(f"photos/{name}")
+    done = run(words[0], "model.onnx", "photos", *words[1:], "--json", "-o", "out")
+    assert {Path(r["image"]).name for r in done.records} == {"red.png", "blue.jpg"}
+    assert not Path("out/rows").exists()
+    assert manifest("out")["results"]
+    refused = run(words[0], "model.onnx", "photos", *words[1:], "--resume", "-o", "other")
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+    assert "--resume is of a run" in refused.err
+
+
+def test_the_deconvnet_begins_at_units_and_the_others_at_a_class(place, run):
+    for name in METHODS:
+        (record, *_) = run(
+            "explain", "model.onnx", "red.png", "--method", name, *flags(name), "--json", "-o", name
+        ).records
+        begins_at_units = METHODS[name].target == "units"
+        assert (record["target"] is None) == begins_at_units
+        assert (record["position"] is not None) == begins_at_units
+
+
+def test_options_of_other_commands_in_a_file_are_left_out(place, run):
+    Path("pyproject.toml").write_text("[tool.onnxlens]\nsteps = 3\nmasks = 9\n")
+    assert run("explain", "model.onnx", "red.png", "--method", "lrp").code == 0
+    assert run("explain", "model.onnx", "red.png", "--method", "integrated", "--overwrite").code == 0
+    assert manifest()["arguments"]["steps"] == 3
