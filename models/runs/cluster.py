@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import OnnxlensError, Unavailable
-from ...host import opencv_threads
+from ...host import opencv_threads, variable
 
 if TYPE_CHECKING:
     from ..maps.row import Row
     from .job import Job, Spec
 
+_started = False  # whether Ray's connection is ours to end
 TOGETHER = 8  # batches whose results are sent at once: what is lost with a machine and done again
 Words = Mapping[str, Sequence[bytes]]  # of a table of Ray: under "names", names with NULs between them
 
@@ -91,7 +92,8 @@ def found(
     except ray.exceptions.RayError as error:
         raise _reason(error) from error
     finally:
-        ray.shutdown()
+        if _started:
+            ray.shutdown()
 
 
 def names_in(joined: bytes) -> list[str]:
@@ -105,24 +107,33 @@ def needs_of(provider: str, threads: int | None) -> dict[str, int]:
 
 
 def connected() -> Any:
-    """Ray, connected to the cluster of RAY_ADDRESS or of this machine, or else with one of its own."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
-        import ray  # pyright: ignore[reportMissingImports]
-        import ray.data  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise Unavailable("--engine ray needs Ray: pip install 'onnxlens[scale]'") from None
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is raised too
-    if not ray.is_initialized():
-        _check(os.environ.get("RAY_ADDRESS", ""))
+    """Ray, connected to the cluster of RAY_ADDRESS or of this machine, or else with one of its own.
+
+    What the program has connected itself stays as it is.
+    """
+    with variable("RAY_USAGE_STATS_ENABLED", "0"), variable("RAY_BACKEND_LOG_LEVEL", "fatal"):
         try:
-            ray.init(log_to_driver=False, logging_level=logging.CRITICAL)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise Unavailable(f"no Ray cluster: {' '.join(str(error).split())[:300]}") from None
-    ray.data.DataContext.get_current().enable_progress_bars = False
+            import ray  # pyright: ignore[reportMissingImports]
+            import ray.data  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            raise Unavailable("--engine ray needs Ray: pip install 'onnxlens[scale]'") from None
+        if not ray.is_initialized():
+            _connect(ray)
     return ray
+
+
+def _connect(ray: Any) -> None:
+    """Connect Ray, which then prints nothing: what matters is raised too. Raises Unavailable."""
+    global _started
+    _check(os.environ.get("RAY_ADDRESS", ""))
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise Unavailable(f"no Ray cluster: {' '.join(str(error).split())[:300]}") from None
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    _started = True
 
 
 def _check(address: str) -> None:
