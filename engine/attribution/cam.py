@@ -71,3 +71,16 @@ def gradcam_plus_plus(A: Tensor, G: Tensor) -> Tensor:
     """
     weighted = op.Where(G > 0, G / (G * A.sum([2, 3]) + 2), 0)
     return op.Relu((weighted.sum([2, 3]) * A).sum([1], keepdims=False))
+
+
+@cam(
+    "xgradcam",
+    "XGrad-CAM",
+    "Fu et al. 2020, equation 8",
+    shows="where a layer speaks for a class, gradients weighted with how strong the layer is there",
+)
+def xgradcam(A: Tensor, G: Tensor) -> Tensor:
+    """ReLU(Σ_k w_k A_k), where w_k = Σ_ij G_kij A_kij / Σ_ij A_kij."""
+    total = A.sum([2, 3])
+    weight = (G * A).sum([2, 3]) / op.Where(op.Equal(total, 0), 1, total)
+    return op.Relu((weight * A).sum([1], keepdims=False))

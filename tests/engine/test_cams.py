@@ -57,7 +57,17 @@ def gradcam_plus_plus(a, g):
     return total
 
 
-FORMULAS = {"gradcam": gradcam, "layercam": layercam, "hirescam": hirescam, "gradcam++": gradcam_plus_plus}
+def xgradcam(a, g):
+    return sum((g[k] * a[k]).sum() / (a[k].sum() or 1) * a[k] for k in range(len(a)))
+
+
+FORMULAS = {
+    "gradcam": gradcam,
+    "layercam": layercam,
+    "hirescam": hirescam,
+    "gradcam++": gradcam_plus_plus,
+    "xgradcam": xgradcam,
+}
 
 
 @pytest.mark.parametrize("act", ["Relu (c)", "Sigmoid (c)", "Identity (c)"])
