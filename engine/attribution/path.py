@@ -120,3 +120,21 @@ def smoothgrad(image: np.ndarray, baselines: Sequence[np.ndarray], options: Smoo
     rng, size = np.random.default_rng(SEED), np.float32(NOISE * np.ptp(image))
     for _ in range(options.steps):
         yield Step(1 / options.steps, image + size * rng.standard_normal(image.shape, np.float32))
+
+
+@path(
+    "gradient-shap",
+    "Gradient SHAP",
+    "Lundberg & Lee 2017, as Captum computes it",
+    shows="what each pixel adds to a class, at random places on the ways from baselines to noisy photos",
+    options=Expected,
+)
+def gradient_shap(image: np.ndarray, baselines: Sequence[np.ndarray], options: Expected) -> Iterator[Step]:
+    """Baselines in turn, positions and noise at random, the same in every run: on average the rise."""
+    import numpy as np
+
+    rng, size = np.random.default_rng(SEED), np.float32(NOISE * np.ptp(image))
+    for i in range(options.steps):
+        start = baselines[i % len(baselines)]
+        along = image + size * rng.standard_normal(image.shape, np.float32) - start
+        yield Step(1 / options.steps, start + rng.random(dtype=np.float32) * along, along)

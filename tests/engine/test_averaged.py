@@ -217,3 +217,14 @@ def test_baselines_by_name_are_what_the_intake_fills_with():
     flat = [np.full_like(BASELINE, 0.5), np.full_like(BASELINE, -1)]
     given = Averaged(network, "expected-gradients", baselines=flat, steps=8)
     np.testing.assert_array_equal(named({"x": IMAGES})[1].values, given({"x": IMAGES})[1].values)
+
+
+def test_gradient_shap_draws_places_on_ways_to_noisy_images():
+    network, baselines = classifier("Relu (c)"), [BASELINE, np.zeros_like(BASELINE)]
+    (found,) = Averaged(network, "gradient-shap", baselines=baselines, steps=6)({"x": IMAGES[:1]}, 1)
+    rng, size, total = np.random.default_rng(path.SEED), 0.15 * np.ptp(IMAGES[0]), 0
+    for i in range(6):
+        along = IMAGES[0] + size * rng.standard_normal((3, 8, 8), np.float32) - baselines[i % 2]
+        at = (baselines[i % 2] + rng.random(dtype=np.float32) * along).astype(np.float32)
+        total = total + twin(network, at, 1, [(1 / 6, at)]) * along
+    np.testing.assert_allclose(found.values, total, rtol=1e-3, atol=1e-5)
