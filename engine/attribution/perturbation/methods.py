@@ -71,6 +71,14 @@ def _places(size: tuple[int, int], options: Patches) -> None:
     places_on(size, options.patch, options.stride)
 
 
+class Coalitions(NamedTuple):
+    """Of Kernel SHAP."""
+
+    cells: Annotated[int, Option("Cells of the photo, down and across.", 2, 32)] = 7
+    samples: Annotated[int, Option("How many random coalitions of cells.", 1, 10**6)] = 1000
+    fill: Annotated[str, Option("Where the photo is hidden: as the fill of occlusion.", fill=True)] = "mean"
+
+
 @perturbation(
     "occlusion",
     "Occlusion",
@@ -111,3 +119,41 @@ def rise(asked: Asked, options: Masks) -> Maps:
         total += np.tensordot(asked.through(masks, options.fill), masks, (0, 0))
         asked.progress(start + count, options.masks)
     return Maps((total / (options.masks * options.shown)).astype(np.float32))
+
+
+@perturbation(
+    "kernel-shap",
+    "Kernel SHAP",
+    "Lundberg & Lee 2017, theorem 2",
+    shows="how much each cell of the photo adds to how probable a class is, whatever else is seen",
+    options=Coalitions,
+    signed=True,
+)
+def kernel_shap(asked: Asked, options: Coalitions) -> Maps:
+    """Shapley values of cells by least squares over coalitions, drawn as the kernel weights them; they sum to
+    the rise from the photo that is hidden altogether.
+    """
+    import numpy as np
+
+    from .asked import Maps
+
+    rng, count = np.random.default_rng(SEED), options.cells**2
+    rows, columns = (np.arange(length) * options.cells // length for length in asked.size)
+    cell = rows[:, None] * options.cells + columns  # of each pixel
+    sizes = np.arange(1, count)
+    kernel = 1 / (sizes * (count - sizes))
+    drawn = rng.choice(sizes, options.samples, p=kernel / kernel.sum())
+    ranks = rng.random((options.samples, count)).argsort(1).argsort(1)
+    seen = np.concatenate([np.ones((1, count)), np.zeros((1, count)), ranks < drawn[:, None]]).astype(
+        np.float32
+    )
+    answers = []
+    for start in range(0, len(seen), BATCH):
+        answers.append(asked.through(seen[start : start + BATCH][:, cell], options.fill))
+        asked.progress(min(start + BATCH, len(seen)), len(seen))
+    whole, none, *others = np.concatenate(answers)
+    # The last value is what the others leave of the rise, so that they sum to it.
+    last, rise = seen[2:, -1:], whole - none
+    found = np.linalg.lstsq(seen[2:, :-1] - last, others - none - last * rise, rcond=None)[0]
+    values = np.concatenate([found, [rise - found.sum(0)]])
+    return Maps(np.moveaxis(values[cell], -1, 0).astype(np.float32))
