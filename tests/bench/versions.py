@@ -9,7 +9,7 @@ on its photos with SqueezeNet. Compared are files byte by byte, rows, manifests 
 by value, pages by the pictures inside them, and all other text line by line. Exit code 1 where a file or
 a value differs or is lost; fields that are new, fields that only changed their names, and texts that say the
 same numbers in other words are listed but do not count. With --times the two take turns, and 1 means that
-one of the medians is more than a tenth above the other version's.
+one takes a tenth longer than the other version, by the clock and in processor time.
 
 With --folder what both made stays there, and of a revision what is there already is not made again.
 """
