@@ -112,9 +112,12 @@ class Lens(VisionModel):
         layer
             What the method looks at, or for a method that goes back to the pixels where it begins: at
             channels of this layer instead of at classes. For maps that lie on layers, one or several.
-        channels, position, top
-            The channels, by default the `top` ones of the greatest values in the photo, and the row and
-            column, by default where each is strongest.
+        channels
+            Of the layer, by default the `top` ones of the greatest values in the photo.
+        position
+            Row and column in the layer, by default where each channel is strongest.
+        top
+            How many channels, where none are said.
         progress
             Called with how much is done, and of how much, by methods that take long.
         **options
@@ -133,9 +136,9 @@ class Lens(VisionModel):
         Examples
         --------
         >>> lens = onnxlens.Lens("scenes")
-        >>> [found] = lens.attribute("cat.jpg", "integrated", ["apple"], steps=20)
+        >>> [found] = lens.attribute("cat.jpg", "integrated", ["cat"], steps=20)
         >>> found.target.label, found.values.shape
-        ('apple', (96, 96, 3))
+        ('cat', (96, 96, 3))
         """
         units = {"channels": channels, "position": position, "top": top}
         return attribute(
@@ -160,13 +163,26 @@ class Lens(VisionModel):
     def gradcam(
         self, photo: Photo, target: Target = None, layer: str | None = None, **options: Any
     ) -> Attribution:
-        """Where the feature maps of a layer speak for one class; all else as of `attribute`."""
+        """Where the feature maps of a layer speak for one class; all else as of `attribute`.
+
+        Examples
+        --------
+        >>> heat = onnxlens.Lens("scenes").gradcam("cat.jpg", "cat", layer="relu4")
+        >>> heat.name, heat.map.shape, heat.overlay().shape
+        ('cat', (12, 12), (288, 288, 3))
+        """
         return self._one("gradcam", photo, target, layer, options)
 
     def saliency(
         self, photo: Photo, target: Target = None, layer: str | None = None, **options: Any
     ) -> Attribution:
-        """How much each pixel changes one class, or the strongest channel of a layer; as `attribute`."""
+        """How much each pixel changes one class, or the strongest channel of a layer; as `attribute`.
+
+        Examples
+        --------
+        >>> onnxlens.Lens("scenes").saliency("cat.jpg").signal.shape
+        (96, 96, 3)
+        """
         return self._one("saliency", photo, target, layer, options)
 
     def guided(
@@ -198,23 +214,47 @@ class Lens(VisionModel):
         return self.attribute(photo, method, [target], layer=layer, **options)[0]
 
     def occlusion(self, photo: Photo, target: Target = None, **options: Any) -> Occlusion:
-        """What hiding one place of a photo after another does to one class. As `onnxlens.occlusion`."""
+        """What hiding one place of a photo after another does to one class. As `onnxlens.occlusion`.
+
+        Examples
+        --------
+        >>> onnxlens.Lens("scenes").occlusion("cat.jpg", patch=24).scores.shape
+        (7, 7)
+        """
         return occlusion(self, pixels(photo), target, **options)
 
     def responses(self, photo: Photo, layers: Sequence[str] | None = None) -> Iterator[Response]:
-        """The feature maps of some layers for a photo. As `onnxlens.responses`."""
+        """The feature maps of some layers for a photo. As `onnxlens.responses`.
+
+        Examples
+        --------
+        >>> [found.layer for found in onnxlens.Lens("scenes").responses("cat.jpg")]
+        ['relu1', 'relu2', 'relu3', 'relu4', 'relu5']
+        """
         return responses(self, pixels(photo), layers)
 
     activations = responses  # what the command line calls it
 
     def weights(self, layers: Sequence[str] | None = None) -> Iterator[Weights]:
-        """The weights of some layers, in the colours of the photos. As `onnxlens.weights`."""
+        """The weights of some layers, in the colours of the photos. As `onnxlens.weights`.
+
+        Examples
+        --------
+        >>> next(onnxlens.Lens("scenes").weights()).layer
+        'conv1'
+        """
         return weights(self.network, layers, self.preprocess)
 
     def top(self, photos: Place | Iterable[Place], **options: Any) -> Top:
         """The photos that each channel answers to most. As `onnxlens.top`.
 
         `photos` are files, folders and patterns, one or several.
+
+        Examples
+        --------
+        >>> found = onnxlens.Lens("scenes").top("photos", channels=[24], k=1)
+        >>> [hit.channel for hit in found]
+        [24]
         """
         places = [photos] if isinstance(photos, str | os.PathLike) else photos
         return top(self, photos_of(places), **options)
@@ -231,6 +271,12 @@ class Lens(VisionModel):
         """A photo with more of what an objective says, by default of what a layer sees in it.
 
         `vectors` and `priors` as of an Ascent, `settings` as of `onnxlens.dream`.
+
+        Examples
+        --------
+        >>> made = onnxlens.Lens("scenes").dream("cat.jpg", "channel(relu4, 12)", octaves=1, iterations=1)
+        >>> made.objective, made.pictures.shape
+        ('channel(relu4, 12)', (1, 288, 288, 3))
         """
         said = objective or f"layer({quoted(default_layer(self))})"
         return dream(Ascent(self, said, vectors, priors), pixels(photo), **settings)
@@ -247,13 +293,24 @@ class Lens(VisionModel):
         """A picture of what an objective says, made of noise or of a photo.
 
         `vectors` and `priors` as of an Ascent, `settings` as of `onnxlens.imagine`.
+
+        Examples
+        --------
+        >>> onnxlens.Lens("scenes").imagine("odds(cat)", iterations=2).pictures.shape
+        (1, 96, 96, 3)
         """
         start = None if photo is None else pixels(photo)
         ascent = Ascent(self, objective, vectors, priors or Priors(VARIATION))
         return imagine(ascent, start, **settings)
 
     def layers(self) -> list[str]:
-        """The names of the feature maps, in the order of the network."""
+        """The names of the feature maps, in the order of the network.
+
+        Examples
+        --------
+        >>> onnxlens.Lens("scenes").layers()[:3]
+        ['conv1', 'relu1', 'pool1']
+        """
         return map_names(self.network.graph)
 
 

@@ -20,6 +20,7 @@ from onnxlens.cli import COMMANDS
 from onnxlens.cli.commands.photos.ways import WAYS
 from onnxlens.engine import metrics
 from onnxlens.engine.anatomy.readouts import KINDS
+from onnxlens.engine.attribution.methods import METHODS
 from onnxlens.engine.autodiff.variants import TABLES
 from onnxlens.engine.dreams.terms import TERMS
 from onnxlens.engine.operators.bodies import BODIES
@@ -54,6 +55,7 @@ REGISTRIES = {
     "rules": Registry(VJP, "docs/operators.md", "tests/engine/*.py"),
     "bodies": Registry(BODIES, "docs/operators.md", "tests/engine/*.py"),
     "variants": Registry(TABLES, "docs/design.md", "tests/engine/test_variants*.py", "TABLES"),
+    "methods": Registry(METHODS, "docs/methods.md", "tests/models/test_attribute.py", "METHODS"),
     "rewrites": Registry(REWRITES, "docs/design.md", "tests/engine/test_optimise.py", "REWRITES"),
     "metrics": Registry(functions(metrics), "docs/measurements.md", "tests/engine/test_metrics.py"),
     "readouts": Registry(KINDS, "docs/answers.md", "tests/engine/test_readouts.py", "KINDS"),
