@@ -70,9 +70,12 @@ def test_more_methods_are_panels_too(cat, run):
     assert [e["id"] for e in page.all("section")] == [*WAYS, *more]
     titles = [text for _, text in page.texts]
     assert all(METHODS[name].title in titles for name in more)
-    one = run("look", "scenes", cat, "-o", "one", "--method", "lrp")
-    assert one.code == 0
-    assert [e["id"] for e in Page("one/index.html").all("section")] == [*WAYS, "lrp"]
+    assert any("onnxlens deconvnet" in line and "--target cat" in line for line in titles)
+    assert run("look", "scenes", cat, "-o", "one", "--method", "deconvnet").code == 0
+    page = Page("one/index.html")
+    assert [e["id"] for e in page.all("section")] == [*WAYS, "deconvnet"]
+    # The panel is of the class, so the command is.
+    assert any("deconvnet" in line and "--target top1" in line for _, line in page.texts)
     refused = run("look", "scenes", cat, "-o", "other", "--method", "lrb")
     assert (refused.code, len(refused.err.splitlines())) == (2, 1)
     assert "nearest: lrp" in refused.err

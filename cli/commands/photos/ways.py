@@ -243,16 +243,15 @@ def of_method(name: str, view: View) -> Panel:
     method = METHODS[name]
     layer = view.layer if method.on_layer else None
     (found,) = view.lens.attribute(view.photo, name, [view.target], layer=layer)
-    figures = (
-        [] if found.problem else [Figure(found.picture(method.style), f"{method.title} of {found.name}")]
-    )
+    caption = f"{method.title} of {found.name}"
+    target = _target(view) or (["--target", "top1"] if method.target == "units" else [])
     return Panel(
         name,
         method.title,
         f"{method.shows[0].upper()}{method.shows[1:]}.",
         f"{method.paper}.",
-        view.command(name, *_target(view), *(["--layer", layer] if layer else [])),
-        figures,
+        view.command(name, *target, *(["--layer", layer] if layer else [])),
+        [] if found.problem else [Figure(found.picture(method.style), caption)],
         found.problem or found.note,
     )
 
