@@ -42,7 +42,7 @@ COMMANDS = {
     **dict.fromkeys(METHODS, ".commands.photos.explain"),
 }
 
-MOST = 1000  # characters of an error: the names in it may be a stranger's
+MAX_CHARACTERS = 1000  # characters of an error: the names in it may be a stranger's
 
 
 class Commands(options.Group):
@@ -135,5 +135,5 @@ def _run(args: list[str]) -> int:
 def _fail(text: str, code: int) -> None:
     from .console import printable
 
-    click.echo(f"onnxlens: {printable(' '.join(text.split()))[:MOST]}", err=True)
+    click.echo(f"onnxlens: {printable(' '.join(text.split()))[:MAX_CHARACTERS]}", err=True)
     sys.exit(code)

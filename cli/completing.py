@@ -15,7 +15,7 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-LARGEST = 2**25  # bytes of a model that is read while somebody waits
+MAX_BYTES = 2**25  # bytes of a model that is read while somebody waits
 
 
 class Offered(click.types.StringParamType):
@@ -71,7 +71,7 @@ def _layers(ctx: click.Context) -> Iterable[str]:
     model = ctx.params.get("model") or ctx.args[0]  # click has not sorted the words before an open option
     is_zoo = model in zoo.records() and not Path(model).is_file()
     path = zoo.cached_path(model) if is_zoo else zoo.resolve(model)  # nothing is downloaded for a Tab
-    if path.stat().st_size > LARGEST:
+    if path.stat().st_size > MAX_BYTES:
         return ()
     from ..engine.anatomy.maps import map_names, module_names
     from ..engine.canonical.canonical import canonical

@@ -12,13 +12,13 @@ from ..engine.errors import BadRequest
 from .options import FIELD
 
 FILE = "pyproject.toml"  # of the working folder; in a file of this name the table is [tool.onnxlens]
-LARGEST = 2**20  # bytes
+MAX_BYTES = 2**20  # bytes
 
 
 def read_table(path: Path | None) -> tuple[str, dict[str, Any]]:
     """The name of the file of settings, by default FILE of the working folder, and what it says, if any.
 
-    Raises BadRequest for a file that cannot be read, that is no TOML, or larger than LARGEST.
+    Raises BadRequest for a file that cannot be read, that is no TOML, or larger than MAX_BYTES.
     """
     file = path or Path(FILE)
     if path is None and not file.is_file():
@@ -27,9 +27,9 @@ def read_table(path: Path | None) -> tuple[str, dict[str, Any]]:
 
     try:
         with file.open("rb") as stream:
-            data = stream.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise BadRequest(f"{file}: more than a file of settings holds ({LARGEST >> 20} MiB)")
+            data = stream.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise BadRequest(f"{file}: more than a file of settings holds ({MAX_BYTES >> 20} MiB)")
         table = tomllib.loads(data.decode())
     except OSError as error:
         raise BadRequest(f"{file}: {error.strerror or error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-NAMED = 3  # candidates, at most, that an error names
+MAX_NAMES = 3  # candidates, at most, that an error names
 
 
 class OnnxlensError(Exception):
@@ -72,11 +72,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     names = list(dict.fromkeys(names))
     by_lower = {n.lower(): n for n in reversed(names)}
-    near = [by_lower[n] for n in difflib.get_close_matches(name.lower(), by_lower, NAMED, 0.4)]
+    near = [by_lower[n] for n in difflib.get_close_matches(name.lower(), by_lower, MAX_NAMES, 0.4)]
     inside = [n for n in names if name.lower() in n.lower()] if name else []
-    found = list(dict.fromkeys(inside[:NAMED] + near))[:NAMED]
+    found = list(dict.fromkeys(inside[:MAX_NAMES] + near))[:MAX_NAMES]
     if found:
         return "; nearest: " + ", ".join(found)
     if not names:
         return ""
-    return "; there are: " + ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return "; there are: " + ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")

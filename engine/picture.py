@@ -20,7 +20,7 @@ COLOURS: dict[str, Any] = {
 }
 SIGNED = "signed"  # besides OpenCV's colour maps: cold below zero, black at zero, hot above it
 _FONT, _SCALE, _LINE = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 22
-_MOST = 200  # characters of a caption
+_MAX_CHARACTERS = 200  # characters of a caption
 PAPER = 255  # the grey of a page
 _DEAD = 225  # the grey of a tile that shows nothing
 
@@ -150,7 +150,7 @@ def bars(values: Sequence[float], captions: Sequence[str], width: int = 480) -> 
 
 def titled(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
     """A picture (h, w, 3) uint8 under lines of text; made wider, up to 1,200 pixels, where they need that."""
-    width = max(picture.shape[1], min(1200, 16 + max(_width(line[:_MOST]) for line in lines)))
+    width = max(picture.shape[1], min(1200, 16 + max(_width(line[:_MAX_CHARACTERS]) for line in lines)))
     page = np.full((_LINE * len(lines) + 6, width, 3), PAPER, np.uint8)
     for i, line in enumerate(lines):
         _write(page[i * _LINE + 6 : (i + 1) * _LINE + 6, 8:], line, middle=False)
@@ -166,7 +166,7 @@ def text(line: str, width: int) -> np.ndarray:
 
 def rows(pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int = 1) -> np.ndarray:
     """Pictures (h, w, 3) uint8 of one height below one another, in so many columns, captions to the left."""
-    left = 16 + max(_width(c[:_MOST]) for c in captions)
+    left = 16 + max(_width(c[:_MAX_CHARACTERS]) for c in captions)
     lines = []
     for picture, caption in zip(pictures, captions, strict=True):
         height = max(picture.shape[0], _LINE)
@@ -211,7 +211,7 @@ def shrunk(picture: np.ndarray, longest: int) -> np.ndarray:
 
 def _write(strip: np.ndarray, text: str, middle: bool = True) -> None:
     """Write text into the middle or at the left of a strip of the page, in place; the strip bounds it."""
-    text = "".join(c if " " <= c <= "~" else "?" for c in text[:_MOST])
+    text = "".join(c if " " <= c <= "~" else "?" for c in text[:_MAX_CHARACTERS])
     while text and _width(text) > strip.shape[1]:
         text = text.removesuffix("...")[:-1].rstrip() + "..." if text != "..." else ""
     # putText wants memory of its own: a view of the page is not contiguous.

@@ -1,4 +1,4 @@
-"""The way back through max pooling: each window hands its gradient to its maximum."""
+"""The backward pass through max pooling: each window hands its gradient to its maximum."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _highest(values, kernel, step, best, which):
 
 @compiled(float32[::1], int32[::1], int64, int64, float32[::1])
 def _handed(given, which, kernel, step, out):
-    # The way back of `_highest`: to out[k] what is given at each k - b·step from where b was the highest.
+    # `_highest` backwards: to out[k] what is given at each k - b·step from where b was the highest.
     # Before and behind `given` and `which` lie (kernel - 1)·step elements more.
     size = out.size
     out[:] = 0

@@ -173,12 +173,12 @@ def bottlenecks(graph: Graph, score: str, scales: bool = True) -> list[str]:
     integers stand for all.
     """
     way = [n for n in graph.ancestors([score]) if not traits_of(n).reads_sizes]
-    felt, last_read = set(graph.inputs), dict.fromkeys(graph.inputs, -1)
+    reached, last_read = set(graph.inputs), dict.fromkeys(graph.inputs, -1)
     for i, node in enumerate(way):
-        if felt.intersection(reads(node)):
+        if reached.intersection(reads(node)):
             numbers = node.output if scales or traits_of(node).quantises != "to" else node.output[:1]
-            felt.update(filter(None, numbers))
-        last_read.update((name, i) for name in reads(node) if name in felt)
+            reached.update(filter(None, numbers))
+        last_read.update((name, i) for name in reads(node) if name in reached)
     found = []
     needed_until = max((last_read[name] for name in graph.inputs), default=-1)
     for i, node in enumerate(way):
@@ -191,9 +191,9 @@ def bottlenecks(graph: Graph, score: str, scales: bool = True) -> list[str]:
 
 def between(graph: Graph, layer: str, score: str) -> list[str]:
     """The computed floating-point values that lead from the layer to the score, in order, both included."""
-    felt = {layer}
+    reached = {layer}
     for node in graph.nodes:
-        if felt.intersection(reads(node)):
-            felt.update(node.output)
+        if reached.intersection(reads(node)):
+            reached.update(node.output)
     way = [o for n in graph.ancestors([score]) for o in n.output[:1]]
-    return [o for o in way if o in felt and (d := graph[o].dtype) is not None and is_float(d)]
+    return [o for o in way if o in reached and (d := graph[o].dtype) is not None and is_float(d)]

@@ -20,7 +20,7 @@ from ..graph.types import is_float
 from .axes import channel_axes
 from .scopes import members
 
-MOST_EXTRA = 16  # tokens before the patches: of the class, of distillation, registers
+MAX_EXTRA = 16  # tokens before the patches: of the class, of distillation, registers
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _tokens(graph: Graph, name: str, axes: dict[str, int], grid: tuple[int, int]
         return None
     if grid is not None:
         extra = count - grid[0] * grid[1]
-        return View(axes[name], grid, extra) if 0 <= extra <= MOST_EXTRA else None
+        return View(axes[name], grid, extra) if 0 <= extra <= MAX_EXTRA else None
     for extra in (0, 1, 2, 5):
         side = isqrt(count - extra)
         if side**2 == count - extra > 1:

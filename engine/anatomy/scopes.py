@@ -18,14 +18,14 @@ from ..graph.graph import Graph
 from ..graph.nodes import OURS
 
 KEY = "pkg.torch.onnx.name_scopes"
-LONGEST = 4096  # characters of what stands beside a node
+MAX_CHARACTERS = 4096  # characters of what stands beside a node
 _CALLS = {"StatefulPartitionedCall", "PartitionedCall"}  # of TensorFlow: no modules
 
 
 def modules_around(node: NodeProto) -> list[str]:
     """The names of the modules that a node is in, the outermost first; empty where nothing says so."""
     for entry in node.metadata_props:
-        if entry.key == KEY and len(entry.value) <= LONGEST:
+        if entry.key == KEY and len(entry.value) <= MAX_CHARACTERS:
             return _listed(entry.value)
     parts = [p for p in node.name.split("/")[:-1] if p and p not in _CALLS]
     join = _dotted if node.name.startswith("/") else "{}/{}".format

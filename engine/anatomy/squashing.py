@@ -21,7 +21,7 @@ from .anatomy import seeing
 Squashing = tuple[str, str, str, str]  # what it makes (classes, labels), its form, the scores, and why
 
 SQUASHED = ("given", "logarithms")  # the forms of what is squashed in the model
-_LONGEST = 16  # operators that one is written in
+_MAX_OPERATORS = 16  # operators that one is written in
 _TRIED = np.array([0.3, -1.7, 2.6, -0.4, 1.1, 4.9, -3.2])  # numbers of both signs, over and over
 
 
@@ -122,7 +122,7 @@ def _cuts(graph: Graph, name: str) -> Iterator[tuple[str, list[NodeProto]]]:
     for node in reversed(graph.ancestors([name])):
         if needed.isdisjoint(node.output):
             continue
-        if node.domain or not _is_elementary(node) or len(nodes) == _LONGEST:
+        if node.domain or not _is_elementary(node) or len(nodes) == _MAX_OPERATORS:
             return
         nodes.insert(0, node)
         needed = needed.difference(node.output).union(i for i in reads(node) if i not in graph.constants)

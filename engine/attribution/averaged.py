@@ -18,7 +18,7 @@ from .methods import method_named, options_given, options_of
 from .path import Step
 from .projector import STRONGEST, Projector, shows_nothing
 
-HELD = 54_000_000  # numbers that all inputs under way make: the way back holds on to about half of them
+MAX_HELD = 54_000_000  # numbers that all inputs under way make: the backward pass holds about half of them
 BATCH_ON_GPU = 64
 
 
@@ -148,14 +148,14 @@ def shared_out(network: Network) -> tuple[int, int | None]:
     """How many inputs are under way at once, each on its own, and on how many threads each of them.
 
     On a CPU those that need not wait for each other are 1.1 to 1.3 times as soon as threads that share each
-    operator, and a batch for each is no sooner. Their number is bounded by HELD; open sizes count as one.
+    operator, and a batch for each is no faster. Their number is bounded by MAX_HELD; open sizes count as one.
     """
     if network.provider != "cpu":
         return 1, None
     graph, threads = network.graph, network.threads or cores()
     shapes = (graph[o].shape or () for n in graph.nodes for o in n.output if o)
     numbers = sum(prod(d for d in shape if isinstance(d, int)) for shape in shapes)
-    workers = max(1, min(threads, HELD // max(1, numbers)))
+    workers = max(1, min(threads, MAX_HELD // max(1, numbers)))
     return workers, threads // workers if workers > 1 else network.threads
 
 

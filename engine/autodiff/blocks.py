@@ -63,7 +63,7 @@ def not_real(value: Tensor, name: str) -> str:
 
 @contextmanager
 def explained(graph: Graph, node: NodeProto) -> Iterator[None]:
-    """Around the way back through a node: what its rule or body says becomes the sentence about the node."""
+    """Around a node of the backward pass: what its rule or body says becomes the sentence about the node."""
     try:
         yield
     except NoRule as stop:

@@ -25,7 +25,7 @@ from .blocks import STEPS, no_rule, not_real, value_before, value_behind, why
 from .expansion import specified_function
 from .gradient import VJP, depending, differentiate, leading, refusal
 
-SHOWN = 20  # values that are not finite, at most
+MAX_SHOWN = 20  # values that are not finite, at most
 CLOSE = 1e-4  # to an end of its range: there is hardly any gradient left
 
 
@@ -140,26 +140,26 @@ def find(graph: Graph, of: Sequence[str], wrt: Sequence[str]) -> Finding:
     way = graph.ancestors(ends)
     operators: dict[str, Counter[str]] = {}
     stopped: dict[str, tuple[NodeProto, str]] = {}
-    reached, felt_by_any = [], set[str]()
+    reached, followed_by_any = [], set[str]()
     scratch = graph.copy()
     for name, start in zip(wrt, starts, strict=True):
-        touched, felt = {start}, {start}
+        touched, followed = {start}, {start}
         for node in way:
             if not _touches(node, touched):
                 continue
             touched.update(filter(None, node.output))
-            if not _touches(node, felt):
+            if not _touches(node, followed):
                 continue
-            here = felt.intersection(reads(node))
-            after = depending(graph, [node], here) - felt
+            here = followed.intersection(reads(node))
+            after = depending(graph, [node], here) - followed
             flat = key_of(node) in STEPS or not after
             reason = why(graph, node) if flat else refusal(scratch, node, here)
             if reason is None:
-                felt |= after
+                followed |= after
             else:
                 stopped[node.output[0]] = node, reason
-        felt_by_any |= felt
-        if felt.intersection(ends):
+        followed_by_any |= followed
+        if followed.intersection(ends):
             reached.append(name)
     # What only decides - the condition of a Where, the indices of a Gather - needs no gradient.
     needed = leading(graph, way, ends, stopped)
@@ -174,7 +174,7 @@ def find(graph: Graph, of: Sequence[str], wrt: Sequence[str]) -> Finding:
         if node.output[0] in stopped or not needed.isdisjoint(node.output):
             how = "blocked" if node.output[0] in stopped else _how(graph, node)
             operators.setdefault(how, Counter())[key_of(node)] += 1
-    blocks = [_block(graph, *stop, felt_by_any) for stop in stopped.values()]
+    blocks = [_block(graph, *stop, followed_by_any) for stop in stopped.values()]
     return Finding(list(of), list(wrt), reached, blocks, {k: dict(v) for k, v in operators.items()})
 
 
@@ -191,9 +191,9 @@ def _how(graph: Graph, node: NodeProto) -> str:
     return "function body" if specified_function(graph, node) is not None else "blocked"
 
 
-def _block(graph: Graph, node: NodeProto, reason: str, felt: set[str]) -> Block:
+def _block(graph: Graph, node: NodeProto, reason: str, followed: set[str]) -> Block:
     before = value_before(graph, node)
-    instead = before if before in felt else None  # another block may lie before that one
+    instead = before if before in followed else None  # another block may lie before that one
     return Block(node.name, key_of(node), node.output[0], reason, instead, no_rule(graph, node, reason))
 
 
@@ -231,7 +231,7 @@ def health(network: Network, feeds: Iterable[Mapping[str, np.ndarray]]) -> Healt
     return Health(
         {n: float(1 - np.mean(a)) for n, a in alive.items()},
         {n: float(np.mean(shares)) for n, shares in ends.items()},
-        [n for n in names if n in broken][:SHOWN],
+        [n for n in names if n in broken][:MAX_SHOWN],
     )
 
 

@@ -242,9 +242,9 @@ def _table(rules: Rules | Placed | str | None, graph: Graph, of: Collection[str]
 
 def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[str], table: Rules) -> None:
     """Carry `grads` backwards through `nodes` to the `sources`, where they stay."""
-    felt = depending(graph, nodes, sources, table)
+    reached = depending(graph, nodes, sources, table)
     for node in reversed(nodes):
-        if not any(grads.get(o) for o in node.output) or not _feels(graph, node, felt, table):
+        if not any(grads.get(o) for o in node.output) or not _is_reached(graph, node, reached, table):
             continue
         for o in node.output:
             if len(grads.get(o, ())) > 1:
@@ -255,14 +255,16 @@ def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[s
                 grads.pop(o, None)
         rule = rule_for(table, node)
         with understood(node), explained(graph, node):
-            if inside := _felt_inside(graph, node, felt, table):
+            if inside := _reached_inside(graph, node, reached, table):
                 raise NoRule(f"{why(graph, node)}, and reads {', '.join(map(repr, inside[:3]))} there")
-            if rule is None or isinstance(rule, Mapping) or _mixes_wholes(graph, node, felt):
-                _through_body(graph, node, arrived, grads, felt, rule if isinstance(rule, Mapping) else table)
+            if rule is None or isinstance(rule, Mapping) or _mixes_wholes(graph, node, reached):
+                _through_body(
+                    graph, node, arrived, grads, reached, rule if isinstance(rule, Mapping) else table
+                )
                 continue
             entries = zip(_open(graph, node, table), _applied(graph, node, rule, arrived), strict=False)
             for name, entry in entries:
-                if name not in felt:
+                if name not in reached:
                     continue
                 dx = entry() if callable(entry) else entry
                 if isinstance(dx, Tensor):
@@ -280,11 +282,11 @@ def rule_for(table: Rules, node: NodeProto) -> Any:
 
 def depending(graph: Graph, nodes: Iterable[NodeProto], sources: set[str], table: Rules = VJP) -> set[str]:
     """Every value that depends on the sources through differentiable inputs, the sources included."""
-    felt = set(sources)
+    reached = set(sources)
     for node in nodes:
-        if _feels(graph, node, felt, table):
-            felt.update(o for o in node.output if o and _carries(graph, node, o, felt))
-    return felt
+        if _is_reached(graph, node, reached, table):
+            reached.update(o for o in node.output if o and _carries(graph, node, o, reached))
+    return reached
 
 
 def leading(
@@ -305,16 +307,18 @@ def leading(
     return found
 
 
-def _feels(graph: Graph, node: NodeProto, felt: set[str], table: Rules = VJP) -> bool:
-    """True where something of what the node reads that has a gradient is felt."""
-    if felt.isdisjoint(reads(node)):
+def _is_reached(graph: Graph, node: NodeProto, reached: set[str], table: Rules = VJP) -> bool:
+    """True where something of what the node reads that has a gradient is reached."""
+    if reached.isdisjoint(reads(node)):
         return False
-    return not felt.isdisjoint(_open(graph, node, table)) or bool(_felt_inside(graph, node, felt, table))
+    return not reached.isdisjoint(_open(graph, node, table)) or bool(
+        _reached_inside(graph, node, reached, table)
+    )
 
 
-def _felt_inside(graph: Graph, node: NodeProto, felt: set[str], table: Rules) -> list[str]:
-    """Those of the felt values that lead to an output of a graph inside the node, which captures them."""
-    names = [name for name in captured(node) if name in felt]
+def _reached_inside(graph: Graph, node: NodeProto, reached: set[str], table: Rules) -> list[str]:
+    """Those of the reached values that lead to an output of a graph inside the node, which captures them."""
+    names = [name for name in captured(node) if name in reached]
     return [n for n in names if any(_leads_through(graph, b, n, table) for b in bodies(node))]
 
 
@@ -335,7 +339,7 @@ def _open(graph: Graph, node: NodeProto, table: Rules) -> list[str]:
     return [i if has_gradient(schema, k) else "" for k, i in enumerate(node.input)]
 
 
-def _carries(graph: Graph, node: NodeProto, name: str, felt: set[str]) -> bool:
+def _carries(graph: Graph, node: NodeProto, name: str, reached: set[str]) -> bool:
     """True for an output that a gradient goes through: floats, and integers that stand for reals.
 
     Those are what quantising operators make, and what is made of them without a cast.
@@ -343,15 +347,15 @@ def _carries(graph: Graph, node: NodeProto, name: str, felt: set[str]) -> bool:
     dtype = Tensor(graph, name).dtype
     if dtype is None or is_float(dtype):
         return True
-    moves_felt = any(i in felt and _is_whole(graph, i) for i in reads(node))
-    return "int" in dtype.name and (key_of(node) in QUANTISING or (moves_felt and node.op_type != "Shape"))
+    moves_reached = any(i in reached and _is_whole(graph, i) for i in reads(node))
+    return "int" in dtype.name and (key_of(node) in QUANTISING or (moves_reached and node.op_type != "Shape"))
 
 
-def _mixes_wholes(graph: Graph, node: NodeProto, felt: set[str]) -> bool:
+def _mixes_wholes(graph: Graph, node: NodeProto, reached: set[str]) -> bool:
     """True for an operator that makes integers of integers that stand for reals, and is not told of them."""
     if key_of(node) in QUANTISING or not _is_whole(graph, node.output[0]):
         return False
-    return any(node.input[k] in felt for k in shared_type(graph, node))
+    return any(node.input[k] in reached for k in shared_type(graph, node))
 
 
 def _is_whole(graph: Graph, name: str) -> bool:
@@ -387,7 +391,7 @@ def _many_outputs(schema: defs.OpSchema) -> bool:
 
 
 def _through_body(
-    graph: Graph, node: NodeProto, arrived: list[Tensor | None], grads: Grads, felt: set[str], table: Rules
+    graph: Graph, node: NodeProto, arrived: list[Tensor | None], grads: Grads, reached: set[str], table: Rules
 ) -> None:
     """Differentiate an operator that has no rule through its body: ours, or that of the specification.
 
@@ -395,11 +399,11 @@ def _through_body(
     computed anew beside the node, whose own value stays what the kernel of the runtime makes it.
     """
     start = len(graph.nodes)
-    wholes = _mixes_wholes(graph, node, felt)
+    wholes = _mixes_wholes(graph, node, reached)
     body = in_reals if wholes else own_body if key_of(node) in BODIES else specified_body
     outputs = body(graph, node)
     inner: Grads = {o: [g] for o, g in zip(outputs, arrived, strict=False) if g is not None}
-    sources = felt.intersection(_open(graph, node, table))
+    sources = reached.intersection(_open(graph, node, table))
     _walk(graph, graph.nodes[start:], inner, sources, table)
     for name in sources:
         if inner.get(name):

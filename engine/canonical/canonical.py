@@ -50,7 +50,7 @@ from .windows import write_window
 OPSET = 18  # the oldest we work in: reductions take their axes, scatters their sums, as inputs
 RUN = 26  # the newest that every supported ONNX Runtime runs
 NEWEST = onnx.defs.onnx_opset_version()
-STRANGERS = "onnxlens.strangers"
+UNKNOWN = "onnxlens.unknown"
 
 
 def canonical(
@@ -167,17 +167,17 @@ def _at_opset(light: ModelProto, opset: int) -> ModelProto:
 
     ONNX Runtime writes some (SimplifiedLayerNormalization), so they pass under a domain that it leaves alone.
     """
-    strangers = [n for n in light.graph.node if n.domain in ("", "ai.onnx") and not onnx.defs.has(n.op_type)]
-    if not strangers:
+    unknown = [n for n in light.graph.node if n.domain in ("", "ai.onnx") and not onnx.defs.has(n.op_type)]
+    if not unknown:
         return version_converter.convert_version(light, opset)
-    for node in strangers:
-        node.domain = STRANGERS
-    light.opset_import.append(helper.make_opsetid(STRANGERS, 1))
+    for node in unknown:
+        node.domain = UNKNOWN
+    light.opset_import.append(helper.make_opsetid(UNKNOWN, 1))
     light = version_converter.convert_version(light, opset)
     for node in light.graph.node:
-        if node.domain == STRANGERS:
+        if node.domain == UNKNOWN:
             node.domain = ""
-    opsets = [o for o in light.opset_import if o.domain != STRANGERS]
+    opsets = [o for o in light.opset_import if o.domain != UNKNOWN]
     del light.opset_import[:]
     light.opset_import.extend(opsets)
     return light

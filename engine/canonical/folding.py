@@ -14,7 +14,7 @@ from ..graph.types import shape_of
 from ..operators.traits import traits_of
 
 LITERAL = 64  # elements; a constant node up to this size is arithmetic, above it is a weight
-LARGEST = 2**22  # elements; a constant larger than this is not made from a shape in the file
+MAX_ELEMENTS = 2**22  # elements; a constant larger than this is not made from a shape in the file
 
 
 def elements(tensor: TensorProto) -> int:
@@ -43,7 +43,7 @@ def folded(node: NodeProto, graph: Graph, known: set[str]) -> dict[str, np.ndarr
         return None
     if node.op_type == "ConstantOfShape":
         size = Tensor(graph, node.input[0]).array
-        if size is None or (size < 0).any() or np.prod(size.astype(float)) > LARGEST:
+        if size is None or (size < 0).any() or np.prod(size.astype(float)) > MAX_ELEMENTS:
             return None
     elif any(elements(graph.constants[i]) > 16 * LITERAL for i in node.input if i):
         return None
@@ -93,6 +93,6 @@ def _evaluated(node: NodeProto, graph: Graph, feeds: dict[str, np.ndarray]) -> d
         values: list[Any] = ReferenceEvaluator(model).run(None, feeds)  # type: ignore[assignment]
     except Exception:  # not computable here: left to the runtime, which says more about it
         return None
-    if any(not isinstance(v, np.ndarray | np.generic) or np.size(v) > LARGEST for v in values):
+    if any(not isinstance(v, np.ndarray | np.generic) or np.size(v) > MAX_ELEMENTS for v in values):
         return None
     return dict(zip([o for o in node.output if o], map(np.asarray, values), strict=True))

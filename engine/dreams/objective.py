@@ -23,7 +23,7 @@ from ..errors import BadRequest, nearest
 from ..graph.graph import Graph, Tensor, op
 from .terms import TERMS
 
-MOST = 4000  # characters of an objective
+MAX_CHARACTERS = 4000  # characters of an objective
 _START = re.compile(r"\s*(?P<sign>[+-]?)\s*(?:(?P<weight>[\d.]+(?:[eE][+-]?\d+)?)\s*\*)?\s*")
 _NAME = re.compile(r"(?P<name>\w+)\s*\(")
 _ARGUMENT = re.compile(r"""\s*(?:"(?P<double>[^"]*)"\s*|'(?P<single>[^']*)'\s*|(?P<bare>[^,()"']*))""")
@@ -92,8 +92,8 @@ def parse(text: str) -> list[Part]:
     """The terms of an objective, one at least. Raises BadRequest, with the position, where it is no sum of
     terms; whether layers, channels and classes exist is for the graph to say.
     """
-    if len(text) > MOST:
-        raise BadRequest(f"an objective ends at {MOST} characters")
+    if len(text) > MAX_CHARACTERS:
+        raise BadRequest(f"an objective ends at {MAX_CHARACTERS} characters")
     parts: list[Part] = []
     at = 0
     while not parts or text[at:].strip():

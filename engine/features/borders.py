@@ -45,14 +45,14 @@ def sees_no_border(graph: Graph, image: str, layer: str) -> bool:
     seen = views(graph)
     if layer not in seen:
         return False
-    felt, way = {image}, graph.ancestors([layer])
+    reached, way = {image}, graph.ancestors([layer])
     for node in way:
-        if felt.intersection(node.input):
-            felt.update(filter(None, node.output))
+        if reached.intersection(node.input):
+            reached.update(filter(None, node.output))
     windows: dict[str, list[Window]] = {layer: [(n // 2, n // 2) for n in _sides(graph, layer, seen)]}
     for node in reversed(way):
         wanted = [windows[o] for o in node.output if o in windows]
-        read = [i for i in dict.fromkeys(node.input) if i in felt]
+        read = [i for i in dict.fromkeys(node.input) if i in reached]
         if not wanted or not read:
             continue
         before = _before(graph, node, read, _joined(wanted), seen)

@@ -33,8 +33,8 @@ from ..runtime.network import Network
 from ..runtime.session import Session
 from .borders import sees_no_border
 
-AT_ONCE = 8  # patterns of one run, at most
-MOST = 100 << 20  # bytes that the values of a run hold at once; the runtime takes about twice that
+MAX_AT_ONCE = 8  # patterns of one run, at most
+MAX_BYTES = 100 << 20  # bytes that the values of a run hold at once; the runtime takes about twice that
 SIDES = (128, 256, 512)  # pixels of smaller images that are tried
 
 
@@ -58,7 +58,7 @@ LINEAR = VJP | dict.fromkeys(having(lambda t: t.activates), _identity) | {"MaxPo
 
 
 @dataclass(frozen=True)
-class _WayBack:
+class _Backward:
     """From weights of a layer's outputs (`batch`, `count`) to the gradient of their sum by the image."""
 
     session: Session
@@ -86,14 +86,14 @@ def patterns(network: Network, layer: str, outputs: Sequence[int]) -> Iterator[n
     """
     graph = network.graph
     image = _image(graph)
-    back = _way_back(network, _smallest(graph, image, layer), image, layer)
+    back = _backward(network, _smallest(graph, image, layer), image, layer)
     if back is None:
         return (np.zeros((1, 1, 1), np.float32) for _ in outputs)
     return _each(back, outputs)
 
 
-def _each(back: _WayBack, outputs: Sequence[int]) -> Iterator[np.ndarray]:
-    window = _felt(back, outputs)
+def _each(back: _Backward, outputs: Sequence[int]) -> Iterator[np.ndarray]:
+    window = _reached(back, outputs)
     for start in range(0, len(outputs), back.batch):
         some = outputs[start : start + back.batch]
         weights = np.zeros((len(some), back.count), np.float32)
@@ -127,8 +127,8 @@ def _smallest(graph: Graph, image: str, layer: str) -> Graph:
     return graph
 
 
-def _way_back(network: Network, graph: Graph, image: str, layer: str) -> _WayBack | None:
-    """The way back from a layer to the image; None where nothing leads there. Raises as `patterns` does."""
+def _backward(network: Network, graph: Graph, image: str, layer: str) -> _Backward | None:
+    """The backward pass from a layer to the image, None where nothing leads there. Raises as `patterns`."""
     graph = graph.copy()
     seen = views(graph)
     batch, *sizes = graph[image].shape or (None,)
@@ -143,14 +143,14 @@ def _way_back(network: Network, graph: Graph, image: str, layer: str) -> _WayBac
         return None
     grad = seen[image](grad)
     held = _held(graph, grad.name)
-    if held > MOST:
+    if held > MAX_BYTES:
         raise BadRequest(
             f"it would take {held >> 20} MB at this size of image; `onnxlens dream` shows what it answers to"
         )
-    together = batch if isinstance(batch, int) else max(1, min(AT_ONCE, MOST // max(held, 1)))
+    together = batch if isinstance(batch, int) else max(1, min(MAX_AT_ONCE, MAX_BYTES // max(held, 1)))
     session = network.compile(graph, [grad.name])
     feeds = {n: _blank(graph[n], together) for n in graph.inputs if n != seed.name}
-    return _WayBack(session, feeds, seed.name, grad.name, together, count)
+    return _Backward(session, feeds, seed.name, grad.name, together, count)
 
 
 def _blank(value: Tensor, batch: int) -> np.ndarray:
@@ -199,7 +199,7 @@ def _middle(value: Tensor, view: View | None, batch: int | str | None) -> Tensor
     return op.Gather(op.Reshape(maps, [0, 0, -1]), h // 2 * w + w // 2, axis=2)
 
 
-def _felt(back: _WayBack, outputs: Sequence[int]) -> tuple[slice, slice]:
+def _reached(back: _Backward, outputs: Sequence[int]) -> tuple[slice, slice]:
     """The smallest window of the image that holds all that any of the outputs sees."""
     weights = np.zeros((1, back.count), np.float32)
     weights[0, list(outputs)] = np.random.default_rng(0).uniform(1, 2, len(outputs))

@@ -16,7 +16,7 @@ from ..graph.graph import Graph
 from ..graph.nodes import OURS, reads
 from ..runtime.network import Network
 
-HELD = 2**28  # bytes of values that one run hands out
+MAX_BYTES = 2**28  # bytes of values that one run hands out
 STAGES = 8
 
 
@@ -104,7 +104,7 @@ def _groups(graph: Graph, layers: Sequence[str]) -> Iterator[list[str]]:
     group, held = [], 0
     for layer in layers:
         size = 4 * int(np.prod([d for d in graph[layer].shape or () if isinstance(d, int)], dtype=float))
-        if group and held + size > HELD:
+        if group and held + size > MAX_BYTES:
             yield group
             group, held = [], 0
         group.append(layer)

@@ -18,7 +18,7 @@ from ..graph.nodes import attributes, bodies, reads, understood
 from ..operators.traits import traits_of
 from ..runtime.session import Session
 
-LARGEST = 2**28  # elements of a weight, or of a value on the way to it, that is computed
+MAX_ELEMENTS = 2**28  # elements of a weight, or of a value on the way to it, that is computed
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def evaluated(graph: Graph, names: list[str]) -> dict[str, np.ndarray]:
 
 def _is_bounded(graph: Graph, name: str) -> bool:
     count = _elements(graph, name)
-    return count is not None and count <= LARGEST
+    return count is not None and count <= MAX_ELEMENTS
 
 
 def _elements(graph: Graph, name: str) -> float | None:

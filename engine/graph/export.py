@@ -10,14 +10,14 @@ from .external import PAGE, is_external, set_place, stored
 from .graph import Graph
 from .types import array_of
 
-LIMIT = 2**31 - 1  # bytes of one protobuf message
+MAX_BYTES = 2**31 - 1  # bytes of one protobuf message
 
 
 def is_too_large(graph: Graph) -> bool:
     """True where the graph with its weights does not fit into one file."""
     light = graph.to_model(weights=False)
     large = (graph.constants[t.name] for t in light.graph.initializer if is_external(t))
-    return light.ByteSize() + sum(len(_stored(t)) for t in large) > LIMIT - 2**20
+    return light.ByteSize() + sum(len(_stored(t)) for t in large) > MAX_BYTES - 2**20
 
 
 def split(graph: Graph, location: str) -> tuple[ModelProto, Iterator[memoryview]]:

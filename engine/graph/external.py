@@ -25,7 +25,7 @@ _PACKED: dict[int, int] = {
     TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4,
     TensorProto.INT2: 2, TensorProto.UINT2: 2,
 }  # fmt: skip
-SHOWN = 3  # files that are missing, at most, that an error names
+MAX_SHOWN = 3  # files that are missing, at most, that an error names
 POINTER = "a pointer of Git LFS, not the file itself; `git lfs pull` brings it"
 _LFS = b"version https://git-lfs.github.com/spec/"
 # Only what this process has checked is opened: a model in memory may say any path.
@@ -145,7 +145,9 @@ def _location(tensor: TensorProto, folder: Path) -> str:
 
 def _missing(files: Sequence[str]) -> str:
     """What to do about files that are not there."""
-    names = ", ".join(map(repr, files[:SHOWN])) + (f" and {len(files) - SHOWN} more" if files[SHOWN:] else "")
+    names = ", ".join(map(repr, files[:MAX_SHOWN])) + (
+        f" and {len(files) - MAX_SHOWN} more" if files[MAX_SHOWN:] else ""
+    )
     one = len(files) == 1
     return (
         f"its weights are missing: the file{' ' if one else 's '}{names} {'is' if one else 'are'} not in the "

@@ -26,7 +26,7 @@ from .external import POINTER, attach, beginning, is_attached, is_pointer
 from .light import FILE, light_model
 from .nodes import bodies, every_node, key_of
 from .order import is_ordered, ordered
-from .sparse import LARGEST, sparse_tensors, write_out, written_size
+from .sparse import MAX_BYTES, sparse_tensors, write_out, written_size
 
 Source = str | os.PathLike[str] | ModelProto
 Part = GraphProto | FunctionProto  # what holds nodes
@@ -95,7 +95,7 @@ def _mended(model: ModelProto, given: bool) -> ModelProto:
         copy.CopyFrom(model)
         model, parts = copy, list(_parts(copy))
     size = sum(written_size(s) for part in parts for s in sparse_tensors(part))
-    if size > LARGEST:
+    if size > MAX_BYTES:
         raise BadModel(f"its sparse weights would take {size / 2**30:.0f} GB when they are written out")
     for part in parts:
         write_out(part)

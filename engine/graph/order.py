@@ -11,7 +11,7 @@ from onnx import NodeProto
 from ..errors import BadModel
 from .nodes import describe, reads
 
-SHOWN = 4  # nodes of a circle, at most, that an error names
+MAX_SHOWN = 4  # nodes of a circle, at most, that an error names
 
 
 def is_ordered(nodes: Sequence[NodeProto]) -> bool:
@@ -29,8 +29,8 @@ def ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
         sorter.prepare()
     except CycleError as error:
         circle = error.args[1][1:]
-        names = ", ".join(describe(nodes[i]) for i in circle[:SHOWN]) + (
-            ", ..." if len(circle) > SHOWN else ""
+        names = ", ".join(describe(nodes[i]) for i in circle[:MAX_SHOWN]) + (
+            ", ..." if len(circle) > MAX_SHOWN else ""
         )
         raise BadModel(
             f"nodes read each other's values in a circle, so none can be computed: {names}"

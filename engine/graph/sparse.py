@@ -16,7 +16,7 @@ from ..errors import BadModel
 from .external import size_of
 from .types import array_of
 
-LARGEST = 2**31 - 1  # bytes that all of a model's sparse weights may take when they are written out
+MAX_BYTES = 2**31 - 1  # bytes that all of a model's sparse weights may take when they are written out
 
 
 def sparse_tensors(part: GraphProto | FunctionProto) -> Iterator[SparseTensorProto]:

@@ -44,7 +44,7 @@ class Traits:
     # positions alike.
     elementwise: Literal["", "alone", "together"] = ""
     activates: bool = False  # a nonlinearity between layers, which a linear network would not have
-    rectifies: bool = False  # the identity, but flat below a bound: a gate on the way back
+    rectifies: bool = False  # the identity, but flat below a bound: a gate on the backward pass
     rises: bool = False  # never falls where its input rises
     even: bool = False  # the same for x and -x
     range: tuple[float, float] | None = None  # between which all its numbers lie

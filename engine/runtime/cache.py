@@ -48,7 +48,7 @@ def folder() -> Path:
 def pays(graph: Graph, outputs: Sequence[str]) -> bool:
     """True where the cache is on, has room for a graph and saves more than it takes to read it.
 
-    An entry holds the weights in blocks for the way there and for the way back. Those of matrix products are
+    An entry holds the weights in blocks for both passes. Those of matrix products are
     packed at every start all the same, so a network that consists of these gains nothing.
     """
     nodes = graph.ancestors(outputs)

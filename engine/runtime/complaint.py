@@ -7,7 +7,7 @@ import re
 from ..graph.graph import Graph
 from ..graph.nodes import describe
 
-LONGEST = 300  # characters
+MAX_CHARACTERS = 300  # characters
 _HEAD = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Fatal error: )?")
 # A place in the sources, and the C++ function there, whose parameters hold no ") ".
 _PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\)(?:::<lambda\(.*?\)>)?(?: const)? |\b\w+\.(?:cc|h):\d+ ")
@@ -26,8 +26,8 @@ def one_line(error: Exception, graph: Graph | None = None) -> str:
     text = _RUNNING.sub(r"\1 node \2: ", text)
     if graph is not None and (found := _NO_KERNEL.search(text)):
         text = _no_kernel(graph, *found.groups())
-    half = LONGEST // 3
-    return text if len(text) <= LONGEST else f"{text[:half]} ... {text[half + 5 - LONGEST :]}"
+    half = MAX_CHARACTERS // 3
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:half]} ... {text[half + 5 - MAX_CHARACTERS :]}"
 
 
 def _no_kernel(graph: Graph, operator: str, opset: str, name: str) -> str:

@@ -17,7 +17,7 @@ from ..graph.nodes import attributes, bodies, reads
 from ..operators.traits import traits_of
 
 KERNELS = "onnxlens"  # the domain of steps that no operator does as fast; chain.py runs them
-LARGEST_BLOCK = 16  # channels, where registers hold 512 bits; 8 elsewhere
+MAX_BLOCK = 16  # channels, where registers hold 512 bits; 8 elsewhere
 
 
 class Rewritten(Graph):
@@ -69,7 +69,7 @@ class Rewritten(Graph):
     def in_blocks(self, x: Tensor) -> Tensor:
         """The value in blocks, if these come out even: averaged over windows of one pixel, so unchanged."""
         channels = (x.shape or (0, 0))[1]
-        even = isinstance(channels, int) and channels % LARGEST_BLOCK == 0
+        even = isinstance(channels, int) and channels % MAX_BLOCK == 0
         return op.AveragePool(x, **ONE_PIXEL) if even and x.name not in self.blocked else x
 
     def unblocked(self, name: str) -> NodeProto | None:

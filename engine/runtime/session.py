@@ -220,7 +220,7 @@ def _weights_beside(
 
 
 def _leave_unpacked(model: ModelProto) -> None:
-    """Have the runtime read the largest weights of the way back where they lie in their file.
+    """Have the runtime read the largest weights of the backward pass where they lie in their file.
 
     It packs a constant anew for every node: 0.8 GB for the first dense layer of VGG and its gradient. What
     might be replaced, an initializer that is an input too, it leaves as it is. That is no slower for one

@@ -19,7 +19,7 @@ from ..photos.photo import read_photo
 from ..photos.preprocess import Box
 
 BATCH = 16  # photos at a time, on each core
-NAMED = 1000  # unreadable files that are remembered by name
+MAX_NAMED = 1000  # unreadable files that are remembered by name
 Tally = Callable[..., tuple[Strongest, list[str], int]]  # as `tallied`
 
 
@@ -44,7 +44,7 @@ def tallied(
         if group.paths:
             table.add(group.paths, group.boxes, group.scores, group.places)
         failed += len(group.errors)
-        errors += group.errors[: NAMED - len(errors)]
+        errors += group.errors[: MAX_NAMED - len(errors)]
         if progress:
             progress(table.count + failed)
     return table, errors, failed

@@ -14,7 +14,7 @@ from ...engine.features.peaks import Peaks
 from ...engine.features.strongest import NOBODY, Strongest, merged
 from ..network.vision_model import VisionModel
 from ..photos.preprocess import Preprocess
-from .stream import NAMED, Tally
+from .stream import MAX_NAMED, Tally
 from .top import Top
 
 Identity = dict[str, Any]
@@ -67,7 +67,7 @@ def joined(
         for part, bad, lost in parts:
             table, failed = merged(table, part), failed + lost
             errors = errors + bad
-        return table, sorted(errors)[:NAMED], failed
+        return table, sorted(errors)[:MAX_NAMED], failed
 
     return both
 

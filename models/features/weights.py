@@ -23,7 +23,7 @@ from ..photos.preprocess import CHANNELS, Preprocess
 TILE = 112  # pixels of a kernel or pattern in a grid
 CELL = 22  # pixels of a slice, which is also the height of a line of text
 WIDE = 1056  # pixels of a row of slices
-LARGEST = 64  # kernels that a notebook shows
+MAX_KERNELS = 64  # kernels that a notebook shows
 DRAWN = 4  # layers that are drawn where none is named
 
 
@@ -74,7 +74,7 @@ class Weights(Shown):
 
     def shown(self) -> np.ndarray:
         """The largest kernels, for notebooks."""
-        return self.picture(self.order()[:LARGEST])
+        return self.picture(self.order()[:MAX_KERNELS])
 
     def tiles(
         self, outputs: Sequence[int], kernels: Iterable[np.ndarray], what: str = "kernels"

@@ -10,7 +10,7 @@ from ...engine import picture
 from ...engine.errors import NoMap
 
 LONG = 80  # characters of a value
-LONGEST = 960  # pixels of the longer side
+MAX_PIXELS = 960  # pixels of the longer side
 
 
 class Shown:
@@ -30,7 +30,7 @@ class Shown:
         https://ipython.readthedocs.io/en/stable/config/integrating.html#rich-display
         """
         try:
-            return picture.encode_png(picture.shrunk(self.shown(), LONGEST))
+            return picture.encode_png(picture.shrunk(self.shown(), MAX_PIXELS))
         except NoMap:
             return None
 

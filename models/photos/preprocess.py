@@ -1,4 +1,4 @@
-"""Photos to model inputs, and the way back: which photo pixels the input covers."""
+"""Photos to model inputs, and back: which photo pixels the input covers."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from . import tally
 from .entry import Drawer
 from .pages import as_it_stands, rendered
 
-MOST = 200_000_000  # bytes of a page: beyond that a browser takes its time
+MAX_BYTES = 200_000_000  # bytes of a page: beyond that a browser takes its time
 SIDES = {100: 480, 500: 320}  # pixels of a thumbnail's longer side, by the number of images
 SIDE = 160
 COLOUR = "turbo"
@@ -96,7 +96,7 @@ def report(
     Raises
     ------
     BadRequest
-        Where the folder holds no run, and where the page would have more than MOST bytes.
+        Where the folder holds no run, and where the page would have more than MAX_BYTES bytes.
 
     Examples
     --------
@@ -157,11 +157,11 @@ def _check_size(drawing: Callable[..., Iterable[Any]], images: Sequence[Sequence
     """Raise BadRequest, with a number of images that fits, where the page would be too large."""
     sample = images[:: -(-len(images) // SAMPLE)]
     each = sum(len(json.dumps(entry)) for entry in drawing(sample)) / len(sample)
-    if each * len(images) > MOST:
+    if each * len(images) > MAX_BYTES:
         raise BadRequest(
             f"a page of {len(images):,} images would have about {each * len(images) / 1e6:,.0f} MB, "
-            f"and a browser is slow from {MOST / 1e6:.0f} on; say --limit {_round(MOST / each)} for those "
-            "most worth a look"
+            f"and a browser is slow from {MAX_BYTES / 1e6:.0f} on; say --limit {_round(MAX_BYTES / each)} "
+            "for those most worth a look"
         )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from ...engine.errors import BadRequest
 
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp")
-LONGEST = 120  # bytes of a file name's beginning: what is added to it must fit into 255
+MAX_BYTES = 120  # bytes of a file name's beginning: what is added to it must fit into 255
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def name_of(text: str) -> str:
 def safe(name: str) -> str:
     """A photo's name as one for files: short, the same on every file system, and no other photo's.
 
-    Letters, digits and -_.+= stay; a part that has others, or is longer than LONGEST bytes, gets the
+    Letters, digits and -_.+= stay; a part that has others, or is longer than MAX_BYTES bytes, gets the
     beginning of its SHA-256.
     """
     return "/".join(_safe_part(part) for part in name.split("/"))
@@ -91,10 +91,12 @@ def safe(name: str) -> str:
 def _safe_part(part: str) -> str:
     clean = "".join(c if c.isascii() and (c.isalnum() or c in "-_.+=") else "_" for c in part)
     clean = f"_{clean[1:]}" if clean.startswith(".") else clean
-    if part and clean == part and len(part) <= LONGEST:  # in a store a part may be empty, and in a folder not
+    if (
+        part and clean == part and len(part) <= MAX_BYTES
+    ):  # in a store a part may be empty, and in a folder not
         return part
     mark = hashlib.sha256(os.fsencode(part)).hexdigest()[:12]
-    return f"{clean[: LONGEST - 13]}~{mark}"
+    return f"{clean[: MAX_BYTES - 13]}~{mark}"
 
 
 def _matched(places: Iterable[str]) -> Iterator[str]:

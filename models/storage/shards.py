@@ -42,7 +42,7 @@ FIELDS: dict[str, type] = {
     "error": str,  # why there is nothing
 }
 GREATEST = 1e99  # of the numbers in a row
-LONGEST = 4096  # characters of a text in a row
+MAX_CHARACTERS = 4096  # characters of a text in a row
 Row = dict[str, Any]
 
 
@@ -113,7 +113,7 @@ def read_rows(files: Files) -> Iterator[Row]:
 
 def encodable(text: str) -> str:
     """Text as UTF-8 can hold it, of a bounded length: what a stranger wrote may have halves of characters."""
-    return text[:LONGEST].encode("utf-8", "replace").decode()
+    return text[:MAX_CHARACTERS].encode("utf-8", "replace").decode()
 
 
 def _plain(value: Any, kind: type) -> Any:

@@ -147,9 +147,9 @@ def test_no_more_than_a_few_inputs_are_held(monkeypatch):
 
 def test_inputs_under_way_at_once_give_the_same_to_the_bit(monkeypatch):
     network, found = classifier("Relu (c)"), []
-    for threads, held in ((3, averaged.HELD), (3, 0), (1, averaged.HELD)):
+    for threads, held in ((3, averaged.MAX_HELD), (3, 0), (1, averaged.MAX_HELD)):
         monkeypatch.setattr(network, "threads", threads)
-        monkeypatch.setattr(averaged, "HELD", held)
+        monkeypatch.setattr(averaged, "MAX_HELD", held)
         assert averaged.shared_out(network)[0] == (3 if held and threads == 3 else 1)
         found.append(Averaged(network, steps=23)({"x": IMAGES[:1]})[0])
     assert found[0].values.any()

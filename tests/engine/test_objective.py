@@ -12,7 +12,7 @@ from oracles.toys import build
 
 from onnxlens.engine.autodiff.gradient import backpropagate
 from onnxlens.engine.canonical.canonical import canonical
-from onnxlens.engine.dreams.objective import MOST, objective, parse
+from onnxlens.engine.dreams.objective import MAX_CHARACTERS, objective, parse
 from onnxlens.engine.dreams.terms import TERMS
 from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.graph.graph import Graph, op
@@ -152,7 +152,7 @@ WRONG = {
     "layer(w)": "is no feature map",
     "direction(conv, down)": "no vector 'down' was given; there are: up, photo",
     "class(0) + class(7)": "position 12",
-    "a" * 5000: f"ends at {MOST}",
+    "a" * 5000: f"ends at {MAX_CHARACTERS}",
     "(" * 3000: "expected a term",
     "-" * 3000: "expected a term",
 }

@@ -236,9 +236,9 @@ def test_a_token_of_a_transformer_is_a_patch_of_the_image():
     )
     network, x = Network(model, provider="cpu"), RNG.standard_normal((2, 3, 8, 8)).astype(np.float32)
     for signal in Projector(network, "saliency", "tokens")({"x": x}, 3, (1, 2)):
-        felt = np.argwhere(signal.values.any(axis=0))
-        assert felt.min(0).tolist() == [2, 4]
-        assert felt.max(0).tolist() == [3, 5]
+        reached = np.argwhere(signal.values.any(axis=0))
+        assert reached.min(0).tolist() == [2, 4]
+        assert reached.max(0).tolist() == [3, 5]
     assert Projector(network, "guided")({"x": x})[0].problem == ""
 
 

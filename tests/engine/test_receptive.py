@@ -24,7 +24,7 @@ NAMES = [
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 
 
-def felt_by(graph, name, positions, rules=None, seed=0, count=1):
+def reached_by(graph, name, positions, rules=None, seed=0, count=1):
     """The bounding boxes of the pixels with a gradient, for some positions of a map, over random inputs."""
     graph = graph.copy()
     image = graph[graph.inputs[0]]
@@ -43,13 +43,13 @@ def felt_by(graph, name, positions, rules=None, seed=0, count=1):
     sizes = Session(graph, [maps.name], "cpu", 1)({image.name: np.zeros(shape, np.float32)})[maps.name].shape
     boxes = []
     for y, x in positions:
-        felt = np.zeros(shape[2:], bool)
+        reached = np.zeros(shape[2:], bool)
         for _ in range(count):
             u = np.zeros(sizes, np.float32)
             u[:, :, y, x] = rng.uniform(0.5, 1.5, sizes[:2]) * rng.choice([-1, 1], sizes[:2])
             x_in = rng.standard_normal(shape).astype(np.float32)
-            felt |= (session({image.name: x_in, "seed": u})[out] != 0).any((0, 1))
-        ys, xs = (np.flatnonzero(felt.any(a)) for a in (1, 0))
+            reached |= (session({image.name: x_in, "seed": u})[out] != 0).any((0, 1))
+        ys, xs = (np.flatnonzero(reached.any(a)) for a in (1, 0))
         boxes.append([ys[0], xs[0], ys[-1] + 1, xs[-1] + 1] if ys.size else [0, 0, 0, 0])
     return np.array(boxes)
 
@@ -176,7 +176,7 @@ def test_random_networks(seed):
     fields = receptive_fields(graph, ["map"])["map"]
     assert fields.shape[:2] == graph["map"].shape[2:]
     at = spots(net.rng, *fields.shape[:2])
-    np.testing.assert_array_equal([fields[p] for p in at], felt_by(graph, "map", at, count=3))
+    np.testing.assert_array_equal([fields[p] for p in at], reached_by(graph, "map", at, count=3))
 
 
 def test_a_dead_path_shrinks_what_is_felt_and_not_the_field():
@@ -191,10 +191,10 @@ def test_a_dead_path_shrinks_what_is_felt_and_not_the_field():
     graph = canonical(net)
     fields = receptive_fields(graph, ["map"])["map"]
     assert fields[5, 7].tolist() == [4, 6, 9, 11]
-    (felt,) = felt_by(graph, "map", [(5, 7)])
-    assert (felt[:2] >= fields[5, 7][:2]).all()
-    assert (felt[2:] <= fields[5, 7][2:]).all()
-    assert (felt != fields[5, 7]).any()
+    (reached,) = reached_by(graph, "map", [(5, 7)])
+    assert (reached[:2] >= fields[5, 7][:2]).all()
+    assert (reached[2:] <= fields[5, 7][2:]).all()
+    assert (reached != fields[5, 7]).any()
 
 
 def test_hand_worked():
@@ -321,11 +321,11 @@ def test_every_map_of_the_embedded_model():
     for name, fields in receptive_fields(graph, names).items():
         at = spots(rng, *fields.shape[:2], count=4)
         # Through every ReLU; a maximum over 2x2 of random features falls everywhere in a few tries.
-        felt = felt_by(graph, name, at, STRAIGHT_THROUGH, count=4)
+        reached = reached_by(graph, name, at, STRAIGHT_THROUGH, count=4)
         boxes = np.array([fields[p] for p in at])
-        assert (felt[:, :2] >= boxes[:, :2]).all()
-        assert (felt[:, 2:] <= boxes[:, 2:]).all()
-        assert np.abs(felt - boxes).max() <= (0 if "pool" not in name and name[-1] == "1" else 4)
+        assert (reached[:, :2] >= boxes[:, :2]).all()
+        assert (reached[:, 2:] <= boxes[:, 2:]).all()
+        assert np.abs(reached - boxes).max() <= (0 if "pool" not in name and name[-1] == "1" else 4)
 
 
 @pytest.mark.slow
@@ -338,10 +338,10 @@ def test_the_architectures_that_onnx_carries(name):
     names = [names[i] for i in np.linspace(0, len(names) - 1, 8).astype(int)]
     for layer, fields in receptive_fields(graph, names).items():
         at = spots(rng, *fields.shape[:2], count=3)
-        felt = felt_by(graph, layer, at, STRAIGHT_THROUGH)
+        reached = reached_by(graph, layer, at, STRAIGHT_THROUGH)
         boxes = np.array([fields[p] for p in at])
-        assert (felt[:, :2] >= boxes[:, :2]).all(), layer
-        assert (felt[:, 2:] <= boxes[:, 2:]).all(), layer
+        assert (reached[:, :2] >= boxes[:, :2]).all(), layer
+        assert (reached[:, 2:] <= boxes[:, 2:]).all(), layer
 
 
 @pytest.mark.reference
@@ -359,11 +359,11 @@ def test_the_families_of_vision_networks(name, batch):
     equal = []
     for layer, fields in receptive_fields(graph, names[:: len(names) // 5 + 1]).items():
         at = spots(rng, *fields.shape[:2], count=3)
-        felt = felt_by(graph, layer, at, STRAIGHT_THROUGH, count=2)
+        reached = reached_by(graph, layer, at, STRAIGHT_THROUGH, count=2)
         boxes = np.array([fields[p] for p in at])
-        within = (felt[:, :2] >= boxes[:, :2]).all(1) & (felt[:, 2:] <= boxes[:, 2:]).all(1)
-        assert (within | (felt == 0).all(1)).all(), layer
-        equal += (felt == boxes).all(1).tolist()
+        within = (reached[:, :2] >= boxes[:, :2]).all(1) & (reached[:, 2:] <= boxes[:, 2:]).all(1)
+        assert (within | (reached == 0).all(1)).all(), layer
+        equal += (reached == boxes).all(1).tolist()
     assert np.mean(equal) > 0.75
 
 

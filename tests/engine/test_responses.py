@@ -83,7 +83,7 @@ def test_values_are_those_of_the_network(monkeypatch):
     assert list(whole) == names
     for name, value in net.run({"x": x}, names).items():
         np.testing.assert_array_equal(whole[name], value)
-    monkeypatch.setattr(responses, "HELD", 3000)
+    monkeypatch.setattr(responses, "MAX_BYTES", 3000)
     runs = []
     monkeypatch.setattr(net, "run", lambda f, n, run=net.run: runs.append(list(n)) or run(f, n))
     for name, value in read(net, {"x": x}, names):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxlens.engine.errors import BadRequest
-from onnxlens.models.storage.album import LONGEST, album, name_of, safe, text
+from onnxlens.models.storage.album import MAX_BYTES, album, name_of, safe, text
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_safe_name_is_safe(name):
     parts = safe(name).split("/")
     assert len(parts) == len(name.split("/"))
     for part in parts:
-        assert 0 < len(part) <= LONGEST
+        assert 0 < len(part) <= MAX_BYTES
         assert part.isascii()
         assert all(c.isalnum() or c in "-_.+=~" for c in part)
         assert not part.startswith(".")

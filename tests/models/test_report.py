@@ -269,7 +269,7 @@ def test_a_notebook_shows_the_page_in_a_frame_that_reaches_nothing(tmp_path):
 
 def test_a_page_that_would_be_too_large_is_refused_with_a_number_that_fits(tmp_path, monkeypatch):
     run = written(tmp_path, [row(f"{i}.png") for i in range(40)])
-    monkeypatch.setattr(module, "MOST", 20_000)
+    monkeypatch.setattr(module, "MAX_BYTES", 20_000)
     with pytest.raises(BadRequest, match=r"40 images.*--limit (\d+)") as error:
         report(run)
     limit = int(str(error.value).split("--limit ")[1].split()[0])

@@ -8,7 +8,7 @@ import pytest
 
 import onnxlens
 from onnxlens.models.embedded.scenes import scene
-from onnxlens.models.maps.shown import LONGEST
+from onnxlens.models.maps.shown import MAX_PIXELS
 
 PHOTO = scene(3).image
 RESULTS = {
@@ -30,8 +30,8 @@ def lens():
 def test_a_result_is_its_picture_and_one_short_line(lens, kind):
     result = RESULTS[kind](lens)
     drawn = cv2.imdecode(np.frombuffer(result._repr_png_(), np.uint8), cv2.IMREAD_COLOR_RGB)
-    assert max(drawn.shape) <= LONGEST
-    if max(result.shown().shape) <= LONGEST:
+    assert max(drawn.shape) <= MAX_PIXELS
+    if max(result.shown().shape) <= MAX_PIXELS:
         np.testing.assert_array_equal(drawn, result.shown())
     line = repr(result)
     assert line.startswith(f"{kind.split()[0]}(")

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ....models.dreams.dream import Dream, Watch
     from ....models.network.vision_model import VisionModel
 
-MOST_NUMBERS = 2**20  # of a vector in a file
-MOST_SIDE = 2048  # pixels, where nobody says how many
-MOST_PIXELS = 2**26  # of all the pictures of a batch
+MAX_NUMBERS = 2**20  # of a vector in a file
+MAX_SIDE = 2048  # pixels, where nobody says how many
+MAX_PIXELS = 2**26  # of all the pictures of a batch
 
 aims = options.stacked(
     click.option("--objective", help="What to have more of: '0.8*channel(conv4, 12) + 0.2*class(cat)'."),
@@ -171,8 +171,8 @@ def started(lens: VisionModel, photo: np.ndarray | None, given: dict[str, Any]) 
 
     height, width = lens.preprocess.size
     photo = grain(height, width, given["seed"]) if photo is None else photo
-    start = within(photo, given["side"] or min(max(photo.shape[:2]), MOST_SIDE))
-    if given["count"] * start.shape[0] * start.shape[1] > MOST_PIXELS:
+    start = within(photo, given["side"] or min(max(photo.shape[:2]), MAX_SIDE))
+    if given["count"] * start.shape[0] * start.shape[1] > MAX_PIXELS:
         raise BadRequest(
             f"{given['count']} pictures of {start.shape[1]}x{start.shape[0]}: say a smaller --side"
         )
@@ -199,8 +199,8 @@ def _vector(said: str) -> tuple[str, np.ndarray]:
         if not equals or not name:
             raise ValueError("say NAME=FILE.npy")
         held = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(held, np.ndarray) or held.size > MOST_NUMBERS:
-            raise ValueError(f"it holds no array of at most {MOST_NUMBERS} numbers")
+        if not isinstance(held, np.ndarray) or held.size > MAX_NUMBERS:
+            raise ValueError(f"it holds no array of at most {MAX_NUMBERS} numbers")
         return name, np.array(held)
     except (OSError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())

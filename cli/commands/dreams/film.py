@@ -18,7 +18,7 @@ from .dreaming import settings, started
 if TYPE_CHECKING:
     from ....models.dreams.ascent import Ascent
 
-FILM_BYTES = 2**31  # of frames in memory
+MAX_BYTES = 2**31  # of frames in memory
 
 # All 256 colours (8 bits), and the finest of its ditherings: half of the default's error on a photo.
 _GIF = [cv2.IMWRITE_GIF_QUALITY, 8, cv2.IMWRITE_GIF_DITHER, 3]
@@ -72,7 +72,7 @@ def filmed(
     from ....models.dreams.dream import film
 
     start, count, frames = started(climbed.lens, photo, given), given["zoom"], []
-    if start.size * count > FILM_BYTES:
+    if start.size * count > MAX_BYTES:
         raise BadRequest(
             f"{count} frames of {start.shape[1]}x{start.shape[0]} are too many; say a smaller --side"
         )

@@ -47,7 +47,7 @@ def tally_of(model: str, settings: Mapping[str, Any], workers: int | None) -> Ca
 
     The tables are merged as they come: the order changes none of their scores, places and owners.
     """
-    from ....models.features.stream import NAMED, groups
+    from ....models.features.stream import MAX_NAMED, groups
 
     path = str(Path(model).absolute()) if Path(model).is_file() else model
     labels = settings["labels"] and str(settings["labels"].absolute())
@@ -70,7 +70,7 @@ def tally_of(model: str, settings: Mapping[str, Any], workers: int | None) -> Ca
         table, errors, failed = Strongest.empty(len(peaks.rows), k), [], 0
         for part, bad, lost in found(Looker, told, groups(paths, TOGETHER * batch), needs, count, 1):
             table, failed = merged(table, part), failed + lost
-            errors += bad[: NAMED - len(errors)]
+            errors += bad[: MAX_NAMED - len(errors)]
             if progress:
                 progress(table.count + failed)
         return table, sorted(errors), failed

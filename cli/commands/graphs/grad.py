@@ -65,7 +65,7 @@ def command(
 
     The model's own outputs are what they were: to the bit for convolutional networks differentiated by their
     input, and otherwise up to rounding (1e-7), where ONNX Runtime can no longer make one operator of several
-    whose values the way back reads.
+    whose values the backward pass reads.
 
     \b
     onnxlens grad model.onnx -o model.grad.onnx

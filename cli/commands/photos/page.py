@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-WIDEST = 1200  # pixels of a picture's longer side in a page: sharp on any screen, and the page stays small
+MAX_SIDE = 1200  # pixels of a picture's longer side in a page: sharp on any screen, and the page stays small
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Figure:
         from ....engine.picture import encode_jpeg, encode_png, shrunk
         from ....models.report.pages import address
 
-        small = shrunk(self.picture, WIDEST)
+        small = shrunk(self.picture, MAX_SIDE)
         kind, data = ("png", encode_png(small)) if self.crisp else ("jpeg", encode_jpeg(small))
         return address(kind, data)
 

@@ -174,7 +174,7 @@ def projections(view: View) -> Panel:
         "pixels",
         "Back to the pixels",
         f"Which pixels {either}a single channel answers to: traced back through every layer.",
-        "Rules for the way back through a ReLU: the gradient's own (Simonyan et al. 2013), only what is "
+        "Rules for the backward pass through a ReLU: the gradient's own (Simonyan et al. 2013), only what is "
         "positive (deconvnet, Zeiler & Fergus 2014), and both (guided backpropagation, Springenberg et al. "
         "2015); the last one times the map of Grad-CAM (Selvaraju et al. 2017).",
         of_class + view.command("deconvnet", "--layer", view.layer),

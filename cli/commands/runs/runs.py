@@ -13,7 +13,7 @@ from ...progress import duration
 from ...sources import folder
 
 run_folder = click.argument("run", type=folder)
-MOST = 5  # reasons that are shown
+MAX_REASONS = 5  # reasons that are shown
 MEND = "delete files that are damaged or no row's, then the run's command with --resume makes what is missing"
 
 
@@ -48,7 +48,7 @@ def show(run: Path | str, as_json: bool) -> None:
         emit({**record, "reasons": reasons})
         return
     table((), [(key, _text(value)) for key, value in record.items()])
-    for reason, count in list(reasons.items())[:MOST]:
+    for reason, count in list(reasons.items())[:MAX_REASONS]:
         say(f"{count:,} x {reason}")
 
 

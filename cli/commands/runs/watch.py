@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ....models.runs.plan import Plan
     from ....models.runs.run import Run, Watch
 
-NAMED = 20  # images that failed, at most, whose errors are said
+MAX_NAMED = 20  # images that failed, at most, whose errors are said
 
 
 def watching(as_json: bool, quiet: bool) -> Watch:
@@ -48,7 +48,7 @@ def _hearing(tell: Tell, as_json: bool) -> Callable[[list[Row]], None]:
         done += len({row["path"] for row in rows})
         bad = [row for row in rows if row["error"]]
         failed += len(bad)
-        for row in bad[: max(0, NAMED - failed + len(bad))]:
+        for row in bad[: max(0, MAX_NAMED - failed + len(bad))]:
             note(f"{row['path']}: {row['error']}")
         tell(done, failed)
         for row in rows if as_json else ():

@@ -20,7 +20,7 @@ from .stages import Ranges
 
 WORTH = 1e9  # multiplications; a run of less is over before the stages are compiled
 GAIN = 1.2  # what cutting has to save by the estimate to be tried
-MOST = 8  # cuts
+MAX_CUTS = 8  # cuts
 DOUBT = 0.9  # a trial is short: it has to say this much against the estimate to be believed
 LONG = 0.3  # seconds that a trial goes on for, at least
 SAMPLE = 8  # places that a trial is timed on, at most; side by side, as they are in earnest
@@ -60,7 +60,7 @@ def plan(
         return Plan(None, "plain batches: the input is not laid out as N,C,H,W")
     if not _on_the_way(graph, layer, start, names[1]):
         return Plan(None, f"plain batches: layer {layer!r} is not between the image and the score")
-    found = chains(graph, start, names[1], patches, MOST, share)
+    found = chains(graph, start, names[1], patches, MAX_CUTS, share)
     if not found or found[-1][0] * GAIN > 1:
         return Plan(None, f"plain batches: {_obstacle(graph, start, names[1])}")
     cuts = found[-1][1]

@@ -112,12 +112,12 @@ def spans(graph: Graph, start: str, nodes: Sequence[NodeProto]) -> dict[str, Spa
         return {}
     height, width = (Span(np.arange(n), np.arange(n) + 1, 1, n) for n in whole)
     found: dict[str, Spans] = {start: (height, width)}
-    felt = {start}
+    reached = {start}
     for node in nodes:
-        moving = [i for i in reads(node) if i in felt]
+        moving = [i for i in reads(node) if i in reached]
         if not moving:
             continue
-        felt.update(filter(None, node.output))
+        reached.update(filter(None, node.output))
         name, sides = node.output[0], _sides(graph, node.output[0])
         if sides is None or not all(i in found for i in moving):
             continue

@@ -1,4 +1,4 @@
-"""Backward variants: other rules for the way back, each a dictionary over the table.
+"""Backward variants: other rules for the backward pass, each a dictionary over the table.
 
 The forward pass is the same; a key may be an operator, or the name of a node or of its first output. A
 variant that depends on where a node stands is a function from the graph and the names of what is

@@ -1,4 +1,4 @@
-"""What rectifiers and roundings let through on the way back."""
+"""What rectifiers and roundings let through on the backward pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...graph.graph import Tensor, op
 from ...operators.rules import VJP, quantisation
 from ...operators.traits import having
 
-# Operators that rectify: their variants differ in what they let through on the way back.
+# Operators that rectify: their variants differ in what they let through on the backward pass.
 RECTIFIERS = having(lambda t: t.rectifies)
 
 
@@ -54,7 +54,7 @@ GUIDED = (
     | {"QuantizeLinear": _where_it_rectifies(_positive(VJP["QuantizeLinear"]))}
 )
 
-# Zeiler & Fergus 2014, section 2.1: the backward gate alone, and no contrast normalisation on the way back.
+# Zeiler & Fergus 2014, section 2.1: the backward gate alone, and no contrast normalisation.
 DECONVNET = (
     VJP
     | {name: lambda g, y, x, *bounds: op.Relu(g) for name in RECTIFIERS}
@@ -81,8 +81,8 @@ def redirected(
     pushes = op.Where(below, op.Relu(g), g)
     if above is not None:
         pushes = op.Where(above, -op.Relu(-g), pushes)
-    felt = op.Abs(passed).sum(list(range(1, x.rank)) or None)
-    return op.Where(felt > 0, passed, pushes)
+    reached = op.Abs(passed).sum(list(range(1, x.rank)) or None)
+    return op.Where(reached > 0, passed, pushes)
 
 
 # Olah, Mordvintsev & Schubert 2017, "Feature Visualization": as their library Lucid starts from dead units.

@@ -4,7 +4,7 @@
 
 Alone, a normalisation with a negative γ turns evidence for into evidence against, and its shift is as large
 as what it shifts. Merged, the two are one layer (Guillemot et al. 2020; zennit calls it canonising). The
-network is not changed: w' and b' are computed on the way back.
+network is not changed: w' and b' are computed on the backward pass.
 """
 
 from __future__ import annotations

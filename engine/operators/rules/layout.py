@@ -1,7 +1,7 @@
 """Operators that move elements about: each is undone by moving the gradient back.
 
 The general case is `moved`: run the operator on the positions 0, 1, 2, ... of its input; where it puts a
-position, it puts that element, so its gradient is added up there. Where ONNX has the way back as one
+position, it puts that element, so its gradient is added up there. Where ONNX has the backward pass as one
 operator, that is the rule.
 """
 

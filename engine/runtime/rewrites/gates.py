@@ -1,4 +1,4 @@
-"""What rectifiers let through on the way back."""
+"""What rectifiers let through on the backward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Max pooling's way back as a kernel between two sessions."""
+"""Max pooling's backward pass as a kernel between two sessions."""
 
 from __future__ import annotations
 
