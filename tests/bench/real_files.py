@@ -45,7 +45,7 @@ from onnxlens.models.photos.presets import OPTIONS
 
 LIST = Path(__file__).with_suffix(".toml")
 PAGE = ROOT / "docs" / "real-files.md"
-LIMIT = 300  # seconds for one command
+LIMIT = 900  # seconds for one command
 TOLERANCE = 1e-4  # of the largest value: the runtime fuses other kernels where more values are shown
 DIGITS = 1.5e-6  # probabilities are printed with six
 
