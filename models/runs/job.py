@@ -7,36 +7,28 @@ import io
 import json
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import PurePosixPath
-from threading import Semaphore
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ...engine.attribution.methods import METHODS, method_named
-from ...engine.errors import BadImage, BadRequest, OnnxlensError
-from ...engine.picture import encode_jpeg, encode_png, shrunk
-from ...engine.runtime.ahead import ahead
-from ...host import cv2
+from ...engine.errors import BadRequest
+from ...engine.picture import encode_jpeg, encode_png
 from ..attribution.attribute import Attributor
+from ..attribution.pipeline import Pipeline, Read, Result
 from ..maps.attribution import Attribution
-from ..maps.placement import Placement
 from ..maps.row import Row, failed, row_of
 from ..network.digest import sha256
 from ..network.labels import label_by_name
 from ..network.vision_model import VisionModel
-from ..photos.photo import decode
-from ..photos.preprocess import Box
 from ..storage.album import safe, text
 from .options import of_method, written
 
 PICTURES = {"png": (".png", encode_png), "jpeg": (".jpg", encode_jpeg)}
-Read = Callable[[str], bytes]  # the file of a photo's name; raises BadImage where there is none
 Write = Callable[[str, bytes], object]  # a file of the run, whole or not at all
 
 
@@ -68,17 +60,6 @@ class Spec:
     folder: str = ""
 
 
-class Shot(NamedTuple):
-    """One photo on its way: `size` and `box` in pixels of the file's, `within` in those of `photo`."""
-
-    name: str
-    sha256: str
-    size: tuple[int, int]
-    box: Box
-    photo: np.ndarray  # made small enough for a picture
-    within: Box
-
-
 class Job:
     """Names of photos to rows, with the files that the rows name written before.
 
@@ -90,14 +71,13 @@ class Job:
     """
 
     def __init__(self, spec: Spec, read: Read, write: Write, at_once: int = 1, reading: int = 1):
-        self.spec, self.read, self.write, self._reading = spec, read, write, reading
-        self._computing = Semaphore(at_once)
+        self.spec, self.write = spec, write
         self.lens = VisionModel(spec.model, provider=spec.provider, threads=spec.threads, **spec.settings)
         if sha256(self.lens.path) != spec.sha256:
             raise BadRequest(f"{spec.model} is not the model that this run was begun with")
-        self._attributors = [self._attributor(name) for name in dict.fromkeys(spec.methods)]
+        made = [self._attributor(name) for name in dict.fromkeys(spec.methods)]
+        self.pipeline = Pipeline(self.lens, made, read, spec.side, at_once, reading)
         self._truths = label_by_name(self.lens.labels)
-        self._rooms: deque[np.ndarray] = deque()
 
     @property
     def serial(self) -> bool:
@@ -107,7 +87,7 @@ class Job:
     @property
     def overlaps(self) -> bool:
         """True where a batch may be read and written while others compute: all methods take batches."""
-        return all(made.compiled.together for made in self._attributors)
+        return all(made.compiled.together for made in self.pipeline.attributors)
 
     def _attributor(self, name: str) -> Attributor:
         """One of the methods, with those of the options that it has."""
@@ -138,68 +118,20 @@ class Job:
         Raises what `write` does.
         """
         start = time.perf_counter()
-        rows: dict[str, list[Row]] = {}
-        shots: list[Shot] = []
-        with self._room(len(names)) as room:
-            for name, data in zip(names, ahead(self._file, names, self._reading), strict=True):
-                try:
-                    shots.append(self._shot(name, data, room[len(shots) :][:1]))
-                except (OnnxlensError, MemoryError, cv2.error) as error:
-                    rows[name] = [failed(text(name), _reason(error, name))]
-            with self._computing:
-                found = self._explained(shots, room[: len(shots)]) if shots else []
-        for shot, result in zip(shots, found, strict=True):
-            if isinstance(result, OnnxlensError):
-                rows[shot.name] = [failed(text(shot.name), _reason(result, shot.name))]
-            else:
-                rows[shot.name] = [self._written(shot, f) for f in result]
+        rows = [row for result in self.pipeline(names) for row in self._rows(result)]
         seconds = round((time.perf_counter() - start) / max(len(names), 1), 6)
-        return [row if row["error"] else {**row, "seconds": seconds} for n in names for row in rows[n]]
+        return [row if row["error"] else {**row, "seconds": seconds} for row in rows]
 
-    @contextmanager
-    def _room(self, count: int) -> Iterator[np.ndarray]:
-        """Memory for so many inputs, which is used again: it takes long to get from the system."""
-        try:
-            room = self._rooms.pop()
-        except IndexError:  # asked first, another thread could take the last one in between
-            room = np.empty((0,))
-        room = room if len(room) >= count else self.lens.preprocess.room(count)
-        try:
-            yield room
-        finally:
-            self._rooms.append(room)
+    def _rows(self, result: Result) -> list[Row]:
+        """The rows of one photo, and what there is to see of it written."""
+        if result.error is not None:
+            return [failed(text(result.name), _reason(result.error, result.name))]
+        return [self._written(result, found) for found in result.found]
 
-    def _file(self, name: str) -> bytes | BadImage:
-        try:
-            return self.read(name)
-        except BadImage as error:
-            return error
-
-    def _shot(self, name: str, data: bytes | BadImage, out: np.ndarray) -> Shot:
-        """A photo, made the model's input in `out`."""
-        if isinstance(data, BadImage):
-            raise data
-        photo = decode(data, name)
-        _, box = self.lens.preprocess(photo, out)
-        small, size = shrunk(photo, self.spec.side), (photo.shape[0], photo.shape[1])
-        within = Placement(box).scaled(size, (small.shape[0], small.shape[1])).box
-        return Shot(name, hashlib.sha256(data).hexdigest(), size, box, small, within)
-
-    def _explained(self, shots: Sequence[Shot], x: np.ndarray) -> list[list[Attribution] | OnnxlensError]:
-        """What the methods find in each photo; where a batch fails, each photo has its own chance."""
-        try:
-            photos, boxes = [s.photo for s in shots], [s.within for s in shots]
-            parts = [find(photos, x, boxes) for find in self._attributors]
-        except OnnxlensError as error:
-            if len(shots) == 1:
-                return [error]
-            return [r for i, s in enumerate(shots) for r in self._explained([s], x[i : i + 1])]
-        return [[found for part in parts for found in part[i]] for i in range(len(shots))]
-
-    def _written(self, shot: Shot, found: Attribution) -> Row:
+    def _written(self, result: Result, found: Attribution) -> Row:
         """Write what there is to see of one map, and say all in a row."""
         index = "none" if found.target is None else found.target.index
-        name = f"{safe(shot.name)}-{index}-{found.method}"
+        name = f"{safe(result.name)}-{index}-{found.method}"
         files = {}
         if self.spec.pictures and not found.problem:
             ending, encode = PICTURES[self.spec.pictures]
@@ -208,10 +140,10 @@ class Job:
         if self.spec.maps and not found.problem:
             files["map"] = f"maps/{name}.npy"
             self.write(files["map"], _npy(found.map))
-        folder = PurePosixPath(shot.name).parent.name or self.spec.folder
+        folder = PurePosixPath(result.name).parent.name or self.spec.folder
         truth = self._truths.get(folder.lower())
-        known = {"path": text(shot.name), "sha256": shot.sha256, "truth": truth, **files}
-        return row_of(found, shot.box, shot.size, **known)
+        known = {"path": text(result.name), "sha256": result.sha256, "truth": truth, **files}
+        return row_of(found, result.box, result.size, **known)
 
 
 def _npy(map_: np.ndarray) -> bytes:

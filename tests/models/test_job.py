@@ -89,7 +89,7 @@ def test_threads_give_what_one_gives_and_few_of_them_compute(model):
     groups = [list(files)[i : i + 3] for i in range(0, 40, 3)]
     whole = [row for group in groups for row in Job(spec_of(model), reader(files), alone.__setitem__)(group)]
     job = Job(spec_of(model), reader(files), written.__setitem__, at_once=2)
-    explained, lock, computing = job._explained, Lock(), 0
+    (explained,), lock, computing = job.pipeline.attributors, Lock(), 0
 
     def counted(*about):
         nonlocal computing
@@ -103,7 +103,7 @@ def test_threads_give_what_one_gives_and_few_of_them_compute(model):
             with lock:
                 computing -= 1
 
-    job._explained = counted
+    job.pipeline.attributors = [counted]
     with ThreadPoolExecutor(6) as pool:
         rows = [row for part in pool.map(job, groups) for row in part]
     assert [r | {"seconds": 0} for r in rows] == [r | {"seconds": 0} for r in whole]
@@ -127,7 +127,7 @@ def test_one_photo_that_fails_in_the_model_spares_the_others(model, monkeypatch)
     files = photos(5)
     job = Job(spec_of(model), reader(files), lambda *_: None)
     expected = job(list(files))
-    (find,) = job._attributors
+    (find,) = job.pipeline.attributors
     bad = job.lens.preprocess(blob(at=(22, 32), colour=2))[0]
 
     def failing(shown, x, boxes):
