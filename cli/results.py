@@ -19,14 +19,14 @@ T = TypeVar("T")
 Record = dict[str, Any]
 
 
-def each(images: Sequence[str], look: Callable[[Any], T]) -> Iterator[tuple[str, T | None, str]]:
-    """For each image: its name, what `look(photo)` gives, and the error if there was one.
+def each(images: Sequence[str], find: Callable[[str], T]) -> Iterator[tuple[str, T | None, str]]:
+    """For each image: its name, what `find(image)` gives, and the error if there was one.
 
     An only image's error is raised; one among several is said and does not stop the others.
     """
     for image in images:
         try:
-            yield image, _looked(image, look), ""
+            yield image, find(image), ""
         except (BadImage, NoMap) as error:
             if len(images) == 1:
                 raise
@@ -34,22 +34,27 @@ def each(images: Sequence[str], look: Callable[[Any], T]) -> Iterator[tuple[str,
             yield image, None, str(error)
 
 
-def _looked(image: str, look: Callable[[Any], T]) -> T:
-    from ..models.storage.store import photo_at
+def seen(look: Callable[[Any], T]) -> Callable[[str], T]:
+    """What `look` gives for the photo of an image."""
 
-    photo = photo_at(image)
-    try:
-        return look(photo)
-    except (BadImage, NoMap) as error:
-        raise type(error)(f"{image}: {error}") from error
+    def find(image: str) -> T:
+        from ..models.storage.store import photo_at
+
+        photo = photo_at(image)
+        try:
+            return look(photo)
+        except (BadImage, NoMap) as error:
+            raise type(error)(f"{image}: {error}") from error
+
+    return find
 
 
 def records(
-    images: Sequence[str], look: Callable[[Any], T], written: Callable[[str, T], Iterable[Record]]
+    images: Sequence[str], find: Callable[[str], T], written: Callable[[str, T], Iterable[Record]]
 ) -> list[Record]:
-    """The records of what `look(photo)` finds in each image, as `written(stem, found)` writes it down."""
+    """The records of what `find(image)` gives for each image, as `written(stem, found)` writes it down."""
     results = []
-    for image, found, error in each(images, look):
+    for image, found, error in each(images, find):
         made = [{"error": error}] if found is None else written(Path(image).stem, found)
         results += [{"image": image, **record} for record in made]
     return results

@@ -27,7 +27,8 @@ Read = Callable[[str], bytes]  # the file of a photo's name; raises BadImage whe
 
 
 class Result(NamedTuple):
-    """What each method found in a photo, one after the other, or the `error` for which there is nothing.
+    """What each method found in a photo, one after the other, or the `error`, with the name, for which there
+    is nothing.
 
     `size` (h, w) and `box`, the part of it that the model sees, are in pixels of the file's; what was found
     lies on the photo as the pipeline keeps it.
@@ -109,7 +110,10 @@ class Pipeline:
         if isinstance(data, BadImage):
             raise data
         photo = decode(data, name)
-        _, box = self.lens.preprocess(photo, out)
+        try:
+            _, box = self.lens.preprocess(photo, out)
+        except OnnxlensError as error:
+            raise _named(error, name) from error
         size = photo.shape[0], photo.shape[1]
         result = Result(name, (), None, hashlib.sha256(data).hexdigest(), size, box)
         if self._side is None:
@@ -125,7 +129,15 @@ class Pipeline:
             parts = [find(photos, x, boxes, progress) for find in self.attributors]
         except OnnxlensError as error:
             if len(shots) == 1:
-                return [shots[0].result._replace(error=error)]
+                result = shots[0].result
+                return [result._replace(error=_named(error, result.name))]
             return [r for i, s in enumerate(shots) for r in self._explained([s], x[i : i + 1], progress)]
         every = ([found for part in parts for found in part[i]] for i in range(len(shots)))
         return [shot.result._replace(found=found) for shot, found in zip(shots, every, strict=True)]
+
+
+def _named(error: OnnxlensError, name: str) -> OnnxlensError:
+    """An error that says of which photo it is, as those of reading do."""
+    named = type(error)(f"{name}: {error}")
+    named.__cause__ = error
+    return named

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...engine.errors import BadImage, BadRequest, Unavailable
-from ..photos.photo import MAX_BYTES, decode, read_file, read_photo
+from ..photos.photo import MAX_BYTES, decode, read_file
 from .addresses import CLOUDS, fetched, folder_of, is_address, kind_of, opened, said
 from .album import ENDINGS, Album, name_of
 from .disk import within
@@ -59,10 +59,15 @@ def reader(root: str) -> Read:
 
 def photo_at(place: str) -> np.ndarray:
     """The photo of a file or at an address, as `read_photo`. Raises Unavailable where there is no store."""
+    return decode(file_at(place), place)
+
+
+def file_at(place: str) -> bytes:
+    """The bytes of a photo file or at an address. Raises as `read_file`, and Unavailable as `photo_at`."""
     if not is_address(place):
-        return read_photo(Path(place))
+        return read_file(place)
     folder = folder_of(place)
-    return read_photo(folder) if folder is not None else decode(_asked(*opened(place), place), place)
+    return read_file(folder) if folder is not None else _asked(*opened(place), place)
 
 
 def _asked(files: Any, path: str, name: str) -> bytes:

@@ -14,7 +14,7 @@ from ....models.storage.folder import Folder
 from ... import options
 from ...console import counting, say
 from ...manifest import said
-from ...results import Record, finish, records
+from ...results import Record, finish, records, seen
 from .dreaming import aims, ascent, climber, climbs
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def command(
         return [{"objective": climbed.text, **record}]
 
     if images:
-        results = records(images, lambda photo: photo, written)
+        results = records(images, seen(lambda photo: photo), written)
     else:
         results = [{"image": NOISE, **record} for record in written(NOISE, None)]
     if len(dreams) > 1:

@@ -13,7 +13,7 @@ from ....models.maps.numbers import finite
 from ....models.storage.folder import Folder
 from ... import options
 from ...console import note, say, table
-from ...results import Record, finish, records
+from ...results import Record, finish, records, seen
 from ...sources import photos_too
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def command(
         table(HEADS, [_cells(row) for row in result["layers"]])
 
     look = lambda photo: (responses(lens, photo, names), _predictions(lens, photo))
-    results = records(images, look, lambda stem, found: [_written(folder, stem, *found, show)])
+    results = records(images, seen(look), lambda stem, found: [_written(folder, stem, *found, show)])
     arguments = {"layers": list(layers), "channels": channels, "sort": sort, "top": top}
     return finish(folder, lens, "activations", arguments, results, tell, as_json)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -21,7 +22,7 @@ from .attributions import Drawing, line, write, write_guided
 from .folders import folders_too
 
 if TYPE_CHECKING:
-    from ....models.attribution.attribute import Attributor
+    from ....models.attribution.pipeline import Pipeline
     from ....models.maps.attribution import Attribution
 
 DEFAULT = "gradcam"
@@ -186,7 +187,9 @@ def _run(
     from ....engine.anatomy.anatomy import matching
     from ....engine.picture import colour_map
     from ....models.attribution.attribute import Attributor
+    from ....models.attribution.pipeline import Pipeline
     from ....models.features.top import looked_at
+    from ....models.storage.store import file_at
 
     how = METHODS[method or default]
     own = given_to_methods(given, [how])
@@ -204,19 +207,20 @@ def _run(
     alpha = ALPHA.get(how.style, 0.9) if alpha is None else alpha
     drawing = Drawing(style or how.style, colour, alpha, bool(own.get("exact")), bool(layers))
 
-    def look(photo: Any) -> tuple[list[Attribution], dict[int | None, Attribution]]:
-        found = [f for attributor in made for f in _found(attributor, photo, quiet, verbose)]
-        return found, {p.channel: p for p in pixels.of_photo(photo)} if pixels else {}
+    pipeline = Pipeline(lens, [*made, *([pixels] if pixels else [])], file_at)
 
-    def written(
-        stem: str, found: tuple[list[Attribution], dict[int | None, Attribution]]
-    ) -> Sequence[Record]:
-        results = write(folder, lens, stem, found[0], drawing)
+    def find(image: str) -> Sequence[Attribution]:
+        return _found(pipeline, image, quiet, verbose)
+
+    def written(stem: str, found: Sequence[Attribution]) -> Sequence[Record]:
+        traced = {f.channel: f for f in found if pixels and f.method == "guided"}
+        found = [f for f in found if f.method == how.name]
+        results = write(folder, lens, stem, found, drawing)
         if guided:
-            write_guided(folder, found[0], results, found[1])
+            write_guided(folder, found, results, traced)
         return results
 
-    results = records(images, look, written)
+    results = records(images, find, written)
     arguments = {"targets": list(targets), "layer": layer, "layers": list(layers), "guided": guided}
     arguments |= {"channels": channels, "position": position, "top": top}
     takes = {parameter.name for parameter in click.get_current_context().command.params}
@@ -233,15 +237,17 @@ def _each(own: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield own | dict(zip(several, values, strict=True))
 
 
-def _found(attributor: Attributor, photo: Any, quiet: bool, verbose: bool) -> list[Attribution]:
-    """What a method finds in a photo, with a bar for one that takes long, and a word on how it went."""
-    if not attributor.method.serial:
-        return attributor.of_photo(photo)
-    with counting(attributor.method.title, quiet) as progress:
-        found = attributor.of_photo(photo, progress)
-    if verbose and (how := found[0].extras.get("how")):
-        note("patch {}x{}: {}".format(*found[0].extras["patch"], how))
-    return found
+def _found(pipeline: Pipeline, image: str, quiet: bool, verbose: bool) -> Sequence[Attribution]:
+    """What methods find in a photo, with a bar where one takes long, and a word on how it went."""
+    method = pipeline.attributors[0].method
+    with counting(method.title, quiet) if method.serial else nullcontext() as progress:
+        (result,) = pipeline([image], progress)
+    if result.error:
+        raise result.error
+    computed = {f.extras["patch"]: f.extras["how"] for f in result.found if f.extras.get("how")}
+    for patch, how in computed.items() if verbose else ():
+        note("patch {}x{}: {}".format(*patch, how))
+    return result.found
 
 
 def _refuse(

@@ -8,7 +8,7 @@ import click
 
 from ... import options
 from ...console import emit, say, table
-from ...results import each
+from ...results import each, seen
 from ...sources import photos_too
 
 
@@ -37,7 +37,7 @@ def command(
     """
     lens = options.open_lens(model, quiet, **settings)
     failed = 0
-    for image, ranked, error in each(images, lambda photo: lens.predict(photo, top)):
+    for image, ranked, error in each(images, seen(lambda photo: lens.predict(photo, top))):
         failed += ranked is None
         if as_json:
             emit(
