@@ -18,7 +18,7 @@ from importlib import import_module
 # "from .models.lens import Lens as Lens": the stub says where each name is.
 with open(f"{__file__}i", encoding="utf-8") as _stub:  # noqa: PTH123 (pathlib takes longer than all of this)
     _HOMES = {words[3]: words[1] for words in map(str.split, _stub) if words[:1] == ["from"]}
-__all__ = list(_HOMES)
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll] (which reads the stub)
 
 
 def __getattr__(name: str) -> object:

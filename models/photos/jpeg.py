@@ -2,7 +2,7 @@
 
 Where libjpeg-turbo cannot decode a part, it goes on with grey and a warning. Its interface TurboJPEG, here by
 way of simplejpeg, raises the first warning; OpenCV has it written to the process's standard error. So OpenCV
-decodes only what TurboJPEG does not take.
+decodes only what TurboJPEG does not take, or warns about for no good reason.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import simplejpeg
 
 from ...host import cv2, overheard
 
-# Warnings about files whose pixels are right: cameras leave a few bytes before the end, some state limits of
-# a scan that do not apply, or repeat a scan, profiles are not used, and TurboJPEG has no names for some
-# samplings. Where libjpeg-turbo gives one of these, it keeps back those that follow.
+# Warnings about files whose pixels are right. Where libjpeg-turbo gives one, it keeps back those that follow.
+# Cameras leave a few bytes before the end, where all is decoded.
+_PADDING = re.compile(": [1-8] extraneous bytes before marker 0xd9")
+# Some files state limits of a scan that do not apply, or repeat a scan, profiles are not used, and some
+# samplings have no name in TurboJPEG.
 _HARMLESS = re.compile(
-    ": [1-8] extraneous bytes before marker 0xd9|Invalid SOS parameters for sequential JPEG"
-    "|Inconsistent progression sequence|Unknown Adobe color transform code|bad ICC marker"
-    "|Could not determine subsampling level"
+    f"{_PADDING.pattern}|Invalid SOS parameters for sequential JPEG|Inconsistent progression sequence"
+    "|Unknown Adobe color transform code|bad ICC marker|Could not determine subsampling level"
 )
 # How the warnings begin that decoding gives.
 _WARNINGS = "Corrupt JPEG", "Premature end", "Invalid SOS", "Inconsistent progression", "Unknown Adobe"
@@ -33,12 +34,14 @@ def decode_jpeg(data: bytes) -> np.ndarray:
     Raises ValueError, whose text says what is wrong, where it is damaged, and OSError where that cannot be
     found out: only OpenCV decodes it, and there is no place for a temporary file.
     """
-    for strict in (True, False):  # what is in the way before the first scan still is if not strict
-        try:
-            return simplejpeg.decode_jpeg(data, strict=strict)
-        except ValueError as error:
-            if not _HARMLESS.search(str(error)):
-                raise ValueError(str(error).removeprefix("Corrupt JPEG data: ")) from None
+    try:
+        return simplejpeg.decode_jpeg(data)
+    except ValueError as error:
+        said = str(error)
+    if _PADDING.search(said):
+        return simplejpeg.decode_jpeg(data, strict=False)
+    if not _HARMLESS.search(said):
+        raise ValueError(said.removeprefix("Corrupt JPEG data: "))
     return _decode_by_opencv(data)
 
 

@@ -277,6 +277,16 @@ ODD = {
 
 
 @pytest.mark.parametrize("oddity", ODD)
+def test_what_cannot_be_decoded_is_found_all_the_same(oddity, capfd):
+    odd = ODD[oddity](encode(quarters(), ".jpg"))
+    at = odd.index(b"\xff\xda") + 10
+    odd = odd[:at] + b"\x33" + odd[at + 1 :]  # a component asks for a table of codes that there is not
+    with pytest.raises(BadImage, match="x: the JPEG file is damaged"):
+        decode(odd, "x")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("oddity", ODD)
 def test_what_no_pixel_depends_on_does_no_harm(oddity, capfd):
     data = encode(quarters(), ".jpg")
     odd = ODD[oddity](data)
