@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from oracles.networks import opened, randomised
 
 from onnxlens.engine.attribution.perturbation import occlusion, plans
+from onnxlens.engine.attribution.perturbation.batches import BATCH
 from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers, asking, how, plainly
 from onnxlens.engine.attribution.perturbation.places import places
 from onnxlens.engine.attribution.perturbation.watch import watching
@@ -71,7 +72,7 @@ def main(
     (plan,) = watching(quick, None).plans.values()
     if plan.way is None:
         return
-    size = watching(slow, None).fixed or occlusion.BATCH
+    size = watching(slow, None).fixed or BATCH
     batches = max(1, 8 // size) * occlusion.workers(quick)
     plain = plainly(slow, None, hiding)
     for a, b in zip(next(plain(np.arange(size))), first, strict=True):

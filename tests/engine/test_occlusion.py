@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from onnx import helper
 from oracles.toys import build
 
-from onnxlens.engine.attribution.perturbation import occlusion
+from onnxlens.engine.attribution.perturbation import batches
 from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers, watched
 from onnxlens.engine.attribution.perturbation.places import places
 from onnxlens.engine.attribution.perturbation.watch import watching
@@ -130,7 +130,7 @@ def test_channels_last_agrees_with_channels_second():
 
 @pytest.mark.parametrize("size", [1, 2, 5, 10**6])
 def test_a_batch_is_its_singles(size, monkeypatch):
-    monkeypatch.setattr(occlusion, "BATCH", size)
+    monkeypatch.setattr(batches, "BATCH", size)
     image, filler = pair()
     spots = places(SIZE, (3, 3), (2, 2))
     network = Network(convolutional(), "cpu", threads=1)
@@ -176,9 +176,9 @@ def test_one_buffer_serves_any_number_of_positions(monkeypatch):
         fed.clear()
         spots = places(SIZE, (3, 3), (stride, stride))
         for found in answers(network, None, Hiding(image, filler, spots)):
-            assert len(found.scores) <= occlusion.BATCH
+            assert len(found.scores) <= batches.BATCH
         assert sum(len(x) for x in fed) == len(spots)
-        assert max(len(x) for x in fed) <= occlusion.BATCH
+        assert max(len(x) for x in fed) <= batches.BATCH
         assert len({x.__array_interface__["data"][0] for x in fed}) == 1
 
 
