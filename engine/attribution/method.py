@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, NamedTuple, get_type_hints
 
 from ..errors import BadRequest, nearest
@@ -126,12 +127,22 @@ def options_given(method: Method, given: Mapping[str, Any]) -> Any:
             having = [m.name for m in METHODS.values() if name in options_of(m)]
             whose = f": it is one of {', '.join(having)}" if having else nearest(name, fields)
             raise BadRequest(f"{name!r} is no option of {method.name}{whose}")
-        _check(name, value, fields[name].option)
+        _check(name, value, fields[name])
     return method.options(**said)
 
 
-def _check(name: str, value: Any, option: Option) -> None:
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _check(name: str, value: Any, field: Field) -> None:
     """Raise BadRequest for a value that an option does not take."""
+    option = field.option
+    if field.type is int and not _is_whole(value):
+        raise BadRequest(f"{name} is a whole number, not {value!r:.40}")
+    sides = value if isinstance(value, tuple | list) and len(value) == 2 else (value,)
+    if field.type == Pair | None and not all(map(_is_whole, sides)):
+        raise BadRequest(f"{name} is one whole number or two, not {value!r:.40}")
     if option.choices and value not in option.choices:
         raise BadRequest(f"{name} is one of {', '.join(option.choices)}, not {value!r:.40}")
     if option.least is None and option.most is None:

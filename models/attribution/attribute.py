@@ -84,6 +84,8 @@ class Attributor:
         else:
             self.method, self.compiled, self.options = METHODS[method.method], method, {}
         self._of_units = self.method.units and layer is not None
+        if self._of_units and any(target is not None for target in targets):
+            raise BadRequest("a unit is a class or a channel of a layer: say targets or a layer, not both")
         if not self._of_units and (channels or position or top):
             raise BadRequest("channels, position and top are of a layer: say which one")
         if self._of_units:
@@ -154,7 +156,10 @@ _MADE: WeakKeyDictionary[VisionModel, dict[Any, Compiled]] = WeakKeyDictionary()
 
 def _kept(lens: VisionModel, method: Method, layer: str | Sequence[str] | None, given: Any) -> Compiled:
     """A method compiled for a lens with the options that are `given`; the last few are kept."""
-    layer = layer if layer is None or isinstance(layer, str) else tuple(layer)
+    if not (layer is None or isinstance(layer, str)):
+        if not (isinstance(layer, Sequence) and all(isinstance(name, str) for name in layer)):
+            raise BadRequest(f"layer is the name of one, or several names, not {layer!r:.40}")
+        layer = tuple(layer)
     make = lambda: compiled(lens.network, method, layer, given, intake(lens))
     if any(isinstance(value, np.ndarray | list) for value in given):
         return make()

@@ -77,3 +77,22 @@ def test_images_of_pillow_are_what_their_files_are(mode):
     turned = np.rot90(np.asarray(made.convert("RGBA"), np.uint16), -1)
     alpha = turned[..., 3:]
     np.testing.assert_array_equal(read, (turned[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"method": "occlusion", "patch": 1.5}, "patch is one whole number or two, not 1.5"),
+        ({"method": "occlusion", "patch": (4, 4, 4)}, "patch is one whole number or two"),
+        ({"method": "occlusion", "stride": "4"}, "stride is one whole number or two, not '4'"),
+        ({"method": "integrated", "steps": 2.5}, "steps is a whole number, not 2.5"),
+        ({"method": "rise", "masks": True}, "masks is a whole number, not True"),
+        ({"layer": 5}, "layer is the name of one, or several names, not 5"),
+        ({"layer": ["relu5", 5]}, "layer is the name of one, or several names"),
+        ({"method": "saliency", "layer": "relu5", "targets": ["cat"]}, "say targets or a layer"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_said(lens, options, text):
+    with pytest.raises(BadRequest) as caught:
+        lens.attribute(PHOTO, **options)
+    assert text in str(caught.value)
