@@ -180,9 +180,9 @@ def test_what_was_not_used_for_longest_goes_first(home, monkeypatch):
 def test_models_that_are_too_large_are_not_kept(model, home, monkeypatch, rewritten):
     graph = canonical(model)
     size = sum(t.ByteSize() for t in graph.constants.values())
-    monkeypatch.setattr(cache, "room", lambda: 8 * size)
+    monkeypatch.setattr(cache, "cache_size", lambda: 8 * size)
     assert cache.pays(graph, graph.outputs)
-    monkeypatch.setattr(cache, "room", lambda: 8 * size - 8)
+    monkeypatch.setattr(cache, "cache_size", lambda: 8 * size - 8)
     assert not cache.pays(graph, graph.outputs)
 
 
