@@ -24,8 +24,7 @@ from ..errors import BadModel
 from .decoders import cut_decoders, lacking_nodes
 from .external import POINTER, attach, beginning, is_attached, is_pointer
 from .light import FILE, light_model
-from .nodes import bodies, every_node, key_of
-from .order import is_ordered, ordered
+from .nodes import bodies, every_node, is_ordered, key_of, ordered
 from .sparse import MAX_BYTES, sparse_tensors, write_out, written_size
 
 Source = str | os.PathLike[str] | ModelProto

@@ -1,11 +1,13 @@
-"""What a node says of itself and what the specification says of its operator."""
+"""What a node says of itself, what the specification says of its operator, and the order of nodes."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
+from heapq import heappop, heappush
 from typing import Any
 
 from onnx import AttributeProto, GraphProto, NodeProto, defs, helper
@@ -13,6 +15,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, defs, helper
 from ..errors import BadModel, OnnxlensError
 
 OURS = "onnxlens/"  # how the names of values begin that are not the model's own
+MAX_SHOWN = 4  # nodes of a circle, at most, that an error names
 
 
 @lru_cache(maxsize=4096)
@@ -152,3 +155,41 @@ def ours(name: str, taken: set[str]) -> str:
         name += "'"
     taken.add(name)
     return name
+
+
+def is_ordered(nodes: Sequence[NodeProto]) -> bool:
+    """True where each node stands behind those whose values it reads, in the graphs inside it too."""
+    return all(before < i for i, needed in enumerate(_needed(nodes)) for before in needed)
+
+
+def ordered(nodes: Sequence[NodeProto]) -> list[NodeProto]:
+    """The nodes, each behind those whose values it reads, and otherwise as they stood.
+
+    The graphs inside them must be in order. Raises BadModel where nodes read each other's values.
+    """
+    sorter = TopologicalSorter(dict(enumerate(_needed(nodes))))
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        circle = error.args[1][1:]
+        names = ", ".join(describe(nodes[i]) for i in circle[:MAX_SHOWN]) + (
+            ", ..." if len(circle) > MAX_SHOWN else ""
+        )
+        raise BadModel(
+            f"nodes read each other's values in a circle, so none can be computed: {names}"
+        ) from None
+    ready: list[int] = []
+    found = []
+    while sorter.is_active():
+        for i in sorter.get_ready():
+            heappush(ready, i)
+        i = heappop(ready)
+        found.append(nodes[i])
+        sorter.done(i)
+    return found
+
+
+def _needed(nodes: Sequence[NodeProto]) -> list[set[int]]:
+    """For each node the numbers of those whose values it reads."""
+    maker = {o: i for i, node in enumerate(nodes) for o in node.output if o}
+    return [{maker[v] for v in reads(n) if v in maker} for n in nodes]

@@ -49,6 +49,10 @@ def entries(folder: Name) -> set[str]:
     return {name[len(folder)] for name in modules() if name[: len(folder)] == folder}
 
 
+def files(folder: Name) -> set[str]:
+    return {name[-1] for name in modules() if name[:-1] == folder}
+
+
 def arrows(folder: Name) -> set[tuple[str, str]]:
     n = len(folder)
     inside = [(a[n], b[n]) for a, b in imports() if a[:n] == b[:n] == folder]
@@ -74,7 +78,7 @@ def main() -> None:
     for folder in folders():
         found = arrows(folder)
         marks = "".join(f", a circle of {', '.join(sorted(c))}" for c in circles(found))
-        print(f"{'/'.join(folder)}: {len(entries(folder))} files and folders, {len(found)} arrows{marks}")
+        print(f"{'/'.join(folder)}: {len(files(folder))} files, {len(found)} arrows{marks}")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,11 @@ import numpy as np
 from ....kernels.tile import tile
 from ...runtime.ahead import ahead
 from ...runtime.network import Network
-from .batches import BATCH_ON_GPU, Ask, in_batches, parts, workers
 from .masks import CORNERS, IMAGE, PATCH, UNDER, masked
 from .places import Hiding, Places, places
-from .watch import Answer, watched, watching
+from .probe import BATCH_ON_GPU, Answer, Ask, in_batches, parts, probed_layer, probing, workers
 
-__all__ = ["Answer", "Hiding", "Places", "answers", "asking", "how", "places", "plainly", "watched"]
+__all__ = ["Answer", "Hiding", "Places", "answers", "asking", "how", "places", "plainly", "probed_layer"]
 
 TOGETHER = 32  # places that are on their way through the stages at once
 
@@ -27,7 +26,7 @@ def answers(network: Network, layer: str | None, hiding: Hiding) -> Iterator[Ans
 
     Where it is quicker, only what a patch changes is computed again (`incremental.py`); `how` says whether.
     Otherwise the images are written into one buffer for each core, which is all that is held of them; its
-    length is what the model asks for, or else fits a processor's cache. Raises BadRequest as `watched` does.
+    length is what the model asks for, or else fits a processor's cache. Raises BadRequest as `probed_layer`.
     """
     return asking(network, layer, hiding)[1](np.arange(len(hiding.places)))
 
@@ -39,18 +38,18 @@ def asking(
 
     As `answers`; with a `share` below 1 approximately, as `Incremental` says.
     """
-    watch, (photo, under) = watching(network, layer), hiding.maps
-    way = watch.plan(network, photo, under, hiding.places, share).way
+    probe, (photo, under) = probing(network, layer), hiding.maps
+    way = probe.plan(network, photo, under, hiding.places, share).way
     if way is None:
-        feeds = {network.graph.inputs[0]: np.repeat(hiding.image[None], watch.fixed or 1, 0)}
-        clean = lambda: Answer(*(values[:1] for values in watch.whole(network, feeds)))
+        feeds = {network.graph.inputs[0]: np.repeat(hiding.image[None], probe.fixed or 1, 0)}
+        clean = lambda: Answer(*(values[:1] for values in probe.whole(network, feeds)))
         return clean, plainly(network, layer, hiding)
     kept = way.keep(photo)
 
     def staged(some: np.ndarray) -> Answer:
-        return watch.answer(way.answers(kept, under, some))
+        return probe.answer(way.answers(kept, under, some))
 
-    clean = lambda: watch.answer(way.clean(kept))
+    clean = lambda: probe.answer(way.clean(kept))
     return clean, lambda numbers: ahead(staged, parts(numbers, TOGETHER), workers(network))
 
 
@@ -63,21 +62,21 @@ def plainly(network: Network, layer: str | None, hiding: Hiding) -> Ask:
     def write(some: np.ndarray, out: np.ndarray) -> None:
         tile(image, filler, places.corners(some), places.patch, out, last)
 
-    return in_batches(network, watching(network, layer), image, write)
+    return in_batches(network, probing(network, layer), image, write)
 
 
 def on_device(network: Network, layer: str | None, hiding: Hiding) -> Ask:
     """As `plainly`, with the patches a part of the graph: only their corners go to the device."""
-    watch, (image, filler, places, last) = watching(network, layer), hiding
-    size = watch.fixed or BATCH_ON_GPU
-    graph = masked(watch.graph, image.shape, last)
-    session = network.compile(graph, list(dict.fromkeys(watch.names)))
+    probe, (image, filler, places, last) = probing(network, layer), hiding
+    size = probe.fixed or BATCH_ON_GPU
+    graph = masked(probe.graph, image.shape, last)
+    session = network.compile(graph, list(dict.fromkeys(probe.names)))
     feeds = {IMAGE: image.astype(np.float32), UNDER: filler.astype(np.float32)}
     feeds[PATCH] = np.array(places.patch)
 
     def whole(some: np.ndarray) -> Answer:
-        corners = places.corners(np.resize(some, watch.fixed or len(some)))
-        found = watch.answer(session(feeds | {CORNERS: corners}))
+        corners = places.corners(np.resize(some, probe.fixed or len(some)))
+        found = probe.answer(session(feeds | {CORNERS: corners}))
         return Answer(*(values[: len(some)] for values in found))
 
     return lambda numbers: map(whole, parts(numbers, size))
@@ -85,5 +84,5 @@ def on_device(network: Network, layer: str | None, hiding: Hiding) -> Ask:
 
 def how(network: Network, layer: str | None, places: Places, share: float = 1) -> str:
     """How `answers` came about for these places: in stages or in plain batches, and why; empty before."""
-    found = watching(network, layer).plans.get((places.key, share))
+    found = probing(network, layer).plans.get((places.key, share))
     return found.why if found else ""

@@ -1,8 +1,12 @@
-"""A network that is watched while it answers: which values are read, and what is compiled for that."""
+"""A network that is probed: which values are read while it answers, and what is compiled for that.
+
+Whole runs are on images that are written as they are asked for, on all cores at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from threading import local
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -13,12 +17,14 @@ from ...anatomy.maps import feature_map
 from ...anatomy.readouts import readout
 from ...autodiff.gradient import inside
 from ...errors import BadRequest
+from ...runtime.ahead import BATCH, ahead, cores
 from ...runtime.network import Network
 from ...runtime.session import Session
 from .places import Key, Places
 from .plans import Plan, plan
 
-PLANS = 2  # that are kept for a network; each holds a copy of its weights
+BATCH_ON_GPU = 64
+MAX_PLANS = 2  # that are kept for a network; each holds a copy of its weights
 
 
 class Answer(NamedTuple):
@@ -31,7 +37,10 @@ class Answer(NamedTuple):
     totals: np.ndarray
 
 
-class Watch:
+Ask = Callable[[np.ndarray], Iterator[Answer]]  # answers for some of the images, by their numbers (n,)
+
+
+class Probe:
     """A network that is to answer with an Answer; `fixed` is the only batch that it takes, or None."""
 
     def __init__(self, network: Network, layer: str | None):
@@ -79,26 +88,59 @@ class Watch:
             network, self.graph, self.names, self.layer, places.ranges, image, filler, share
         )
         self.plans[key] = found
-        while len(self.plans) > PLANS:
+        while len(self.plans) > MAX_PLANS:
             del self.plans[next(iter(self.plans))]
         return found
 
 
-_MADE: WeakKeyDictionary[Network, dict[str | None, Watch]] = WeakKeyDictionary()
+_MADE: WeakKeyDictionary[Network, dict[str | None, Probe]] = WeakKeyDictionary()
 
 
-def watching(network: Network, layer: str | None) -> Watch:
+def probing(network: Network, layer: str | None) -> Probe:
     """The network compiled for a layer; made once for as long as the network is there."""
     made = _MADE.setdefault(network, {})
     if layer not in made:
-        made[layer] = Watch(network, layer)
+        made[layer] = Probe(network, layer)
     return made[layer]
 
 
-def watched(network: Network, layer: str | None = None) -> str | None:
+def probed_layer(network: Network, layer: str | None = None) -> str | None:
     """The layer whose feature maps are summed: the named one, or the last before the head.
 
     None where none is named and the network has no feature maps: occlusion itself needs none. Raises
     BadRequest for a layer that is not there or is no feature map, and for a model that is no classifier.
     """
-    return watching(network, layer).layer
+    return probing(network, layer).layer
+
+
+def in_batches(
+    network: Network, probe: Probe, image: np.ndarray, write: Callable[[np.ndarray, np.ndarray], object]
+) -> Ask:
+    """The function that gives the answers for images that `write` makes of their numbers (n,).
+
+    It writes them into (n, ...) float32, which holds copies of the `image` at first: one buffer for each core
+    is all that is held of them; its length is what the model asks for, or else fits a processor's cache.
+    """
+    size = probe.fixed or (BATCH if network.provider == "cpu" else BATCH_ON_GPU)
+    buffers = local()
+    probe.compiled(network)  # once, before the threads that share it begin
+
+    def whole(some: np.ndarray) -> Answer:
+        if not hasattr(buffers, "batch"):
+            buffers.batch = np.repeat(image[None].astype(np.float32), size, axis=0)
+        count = len(some)
+        write(some, buffers.batch[:count])
+        found = probe.whole(network, {network.graph.inputs[0]: buffers.batch[: probe.fixed or count]})
+        return Answer(*(values[:count] for values in found))
+
+    return lambda numbers: ahead(whole, parts(numbers, size), workers(network))
+
+
+def workers(network: Network) -> int:
+    """How many images, or groups of them, are under way at once: each on a core of its own."""
+    return (network.threads or cores()) if network.provider == "cpu" else 1
+
+
+def parts(numbers: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """The numbers, so many at a time."""
+    return (numbers[i : i + size] for i in range(0, len(numbers), size))
