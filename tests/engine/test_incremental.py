@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import helper
 from oracles.networks import opened, randomised
 
-from onnxlens.engine.attribution.perturbation import batches, occlusion, plans
+from onnxlens.engine.attribution.perturbation import occlusion, plans, probe
 from onnxlens.engine.attribution.perturbation.costs import chains, cut_points
 from onnxlens.engine.attribution.perturbation.incremental import CACHE, Incremental
 from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers, how
@@ -326,7 +326,7 @@ def test_half_precision_is_rounded_as_before(eager):
 def test_what_cannot_be_cut_is_run_in_plain_batches(eager, monkeypatch, network, layer, why):
     monkeypatch.setattr(plans, "GAIN", 1.2)
     image = np.zeros((3, 40, 48), np.float32)
-    assert len(list(answers(network, layer, Hiding(image, image, SPOTS)))) == -(-len(SPOTS) // batches.BATCH)
+    assert len(list(answers(network, layer, Hiding(image, image, SPOTS)))) == -(-len(SPOTS) // probe.BATCH)
     assert how(network, layer, SPOTS).startswith(f"plain batches: {why}")
 
 
