@@ -137,7 +137,7 @@ def test_json_is_lines_with_a_schema_number(words, place, run):
     done = run(*words, "--json")
     assert done.code == 0
     assert done.records
-    assert all(record["schema"] == 1 for record in done.records)
+    assert all(record["schema"] == 2 for record in done.records)
     assert done.out.isascii()
 
 

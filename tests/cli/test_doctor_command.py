@@ -119,7 +119,7 @@ def test_json_is_one_line(whole, run):
     done = run("doctor", "whole.onnx", "red.png", "--json")
     (record,) = done.records
     assert done.code == 1
-    assert (record["schema"], record["verdict"], record["open"]) == (1, "blocked", [])
+    assert (record["schema"], record["verdict"], record["open"]) == (2, "blocked", [])
     assert record["blocks"][0]["node"] == "whole"
     assert record["blocks"][0]["instead"] == "pool"
     assert record["operators"]["blocked"] == {"Cast": 1}

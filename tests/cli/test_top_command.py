@@ -55,7 +55,7 @@ def test_json_and_chosen_channels_of_two_layers(run, album):
     assert [(r["layer"], r["channel"]) for r in done.records] == [
         (layer, c) for layer in ("relu", "pool") for c in range(3)
     ]
-    assert done.records[0]["schema"] == 1
+    assert done.records[0]["schema"] == 2
     assert (album.parent / "out/relu-top.png").exists()
 
 

@@ -19,7 +19,7 @@ MADE = "Made from the code by `make docs`; a test fails when it is out of date."
 INTRODUCTION = """Each page has what `--help` says. Every option can be set once for all in a file or a
 variable: [settings](settings.md). Exit codes: 0 done, 1 failed, 2 a request that cannot be met as it
 stands, 130 interrupted."""
-PROGRAM = click.Context(group, info_name="onnxlens")
+PROGRAM = click.Context(group, info_name="onnxlens", **group.context_settings)
 
 
 def commands() -> dict[str, click.Context]:
@@ -67,7 +67,7 @@ def section(ctx: click.Context, level: str) -> list[str]:
     parts = [f"{level} onnxlens {ctx.command_path.split(' ', 1)[1]}", *paragraphs(ctx.command.help or "")]
     parts.insert(2, f"```text\n{usage}\n```")
     options = [r for p in ctx.command.params if isinstance(p, click.Option) and (r := p.get_help_record(ctx))]
-    rows = [f"| {code(flags)} | {cell(help)} |" for flags, help in options if not flags.startswith("--help")]
+    rows = [f"| {code(flags)} | {cell(help)} |" for flags, help in options if not flags.startswith("-h")]
     return [*parts, "| option | what it does |\n| --- | --- |\n" + "\n".join(rows)] if rows else parts
 
 
