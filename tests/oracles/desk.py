@@ -25,7 +25,7 @@ def model() -> onnx.ModelProto:
 
     Maps of 16 channels, 32 x 32 at first and 16 x 16 at last; a second output of boxes.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(19)  # with which something speaks for each of the three best classes
     nodes, weights = [], {}
 
     def conv(name: str, source: str, channels: int = CHANNELS, size: int = 3, **attributes: object) -> str:
