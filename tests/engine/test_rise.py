@@ -135,7 +135,7 @@ def test_what_is_no_number_is_said():
         ({"masks": 0}, "masks is at least 1, not 0"),
         ({"shown": 0.0}, "shown is above 0, not 0"),
         ({"shown": 1.5}, "shown is at most 1, not 1.5"),
-        ({"cells": "7"}, "cells is a number, not '7'"),
+        ({"cells": "7"}, "cells is a whole number, not '7'"),
         ({"patch": 3}, "'patch' is no option of rise: it is one of occlusion"),
         ({"mask": 3}, "nearest: masks"),
     ],
