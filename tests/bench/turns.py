@@ -63,7 +63,7 @@ COMMANDS = {
     "--help": "--help",
     "gradcam of one photo": "gradcam {model} {photo} {flags} -o out --overwrite",
     "saliency of one photo": "saliency {model} {photo} {flags} -o out --overwrite",
-    "run": "run {model} {folder} {flags} -o out --overwrite",
+    "run": "run {model} {folder} {flags} -o rows --overwrite",
 }
 ENTRIES = (*CALLS, *COMMANDS)
 
