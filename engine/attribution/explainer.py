@@ -54,8 +54,6 @@ class Explainer(Compiled):
 
     together = True
 
-    together = True
-
     def __init__(
         self,
         network: Network,

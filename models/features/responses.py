@@ -11,7 +11,7 @@ from ...engine import picture
 from ...engine.anatomy.anatomy import matching
 from ...engine.anatomy.maps import views
 from ...engine.anatomy.readouts import score_name
-from ...engine.errors import BadRequest
+from ...engine.errors import BadRequest, NoMap
 from ...engine.features import responses as engine
 from ...engine.features.responses import Statistics
 from ...kernels.photos.normalise import normalise
@@ -32,7 +32,8 @@ class Response(Shown):
     """The feature maps of one layer for one photo.
 
     `maps` (K, h, w) float32 are the layer's values; `box` (y0, x0, y1, x1) is the part of the photo
-    (H, W, 3) that they cover, in photo pixels. `strength` (K,) is each channel's largest value.
+    (H, W, 3) that they cover, in photo pixels; `unplaced` says why it is not known, and is empty where it is.
+    `strength` (K,) is each channel's largest value.
     """
 
     photo: np.ndarray
@@ -41,6 +42,7 @@ class Response(Shown):
     box: Box
     strength: np.ndarray
     statistics: Statistics
+    unplaced: str = ""
 
     def order(self, channels: Sequence[int] | None = None, sort: str = "strength") -> list[int]:
         """The channels, or some of them, by "strength" or by "index"."""
@@ -62,7 +64,12 @@ class Response(Shown):
         return picture.titled(picture.grid(tiles, across, captions=captions), self._title(len(channels)))
 
     def at_photo(self, channel: int) -> np.ndarray:
-        """A channel's map on the pixels of the photo, (H, W) float32; NaN where the model did not look."""
+        """A channel's map on the pixels of the photo, (H, W) float32; NaN where the model did not look.
+
+        Raises NoMap, with the reason, where its place on the photo is not known.
+        """
+        if self.unplaced:
+            raise NoMap(self.unplaced)
         return upsample(self.maps[channel][None], *self.photo.shape[:2], box=self.box, outside=np.nan)[0]
 
     def overlay(self, channel: int) -> np.ndarray:
@@ -144,7 +151,7 @@ def responses(
     feeds, box = lens.feeds(photo)
     found = ((name, maps[0]) for name, maps in engine.read(lens.network, feeds, names))
     return (
-        Response(photo, name, maps, box, engine.strengths(maps), engine.statistics(maps))
+        Response(photo, name, maps, box, engine.strengths(maps), engine.statistics(maps), lens.unplaced)
         for name, maps in found
     )
 

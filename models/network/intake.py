@@ -68,11 +68,11 @@ def _lacking(model: ModelProto) -> str:
 
 
 def cut_inside(graph: Graph) -> str:
-    """That a model which decodes pictures takes parts of them, or adds to them, if it does; with a "; "."""
+    """Why nobody knows where layers lie on the photo: the model cuts or pads it. Empty where it does not."""
     node = cuts(graph)
     if node is None:
         return ""
-    return f"maps of layers are laid over the whole photo, though {describe(node)} cuts or pads it; "
+    return f"{describe(node)} cuts or pads the picture inside: where layers lie on the photo is not known"
 
 
 def check_whole(preprocess: Preprocess, dtype: np.dtype) -> None:

@@ -22,9 +22,8 @@ PACKAGES = (
     "numba",
     "opencv-python-headless",
     "opencv-python",
+    "simplejpeg",
 )
-
-
 SCHEMA = 2  # of the JSON Lines and of manifests; raised when a field changes its meaning or goes
 
 

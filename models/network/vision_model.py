@@ -65,8 +65,9 @@ class VisionModel:
         self.batch = self._fixed or 1  # a fixed batch is filled with copies
         self._unread: BadRequest | None = None
         self.labels, named = self._named(labels, beside, metadata, record, output, readout)
-        inside = cut_inside(self.network.graph) if beside.decoded else ""
-        self.source = f"{source}; {inside}{named}"
+        # Why a map of a layer has no place on the photo; empty where it has one.
+        self.unplaced = cut_inside(self.network.graph) if beside.decoded else ""
+        self.source = "; ".join(filter(None, (source, self.unplaced, named)))
 
     def _named(
         self,

@@ -9,7 +9,7 @@ from oracles.toys import CONTRIB, MS, UNIT, blob, colours, decoding, metadata_of
 
 from onnxlens.engine.attribution.projector import Projector
 from onnxlens.engine.autodiff.gradient import training_graph
-from onnxlens.engine.errors import BadModel, BadRequest
+from onnxlens.engine.errors import BadModel, BadRequest, NoMap
 from onnxlens.engine.runtime.network import Network
 from onnxlens.models.attribution.occlusion import occlusion
 from onnxlens.models.dreams.ascent import Ascent
@@ -198,12 +198,18 @@ def test_functions_of_the_model_are_no_operators_of_the_library(plain, lens_of):
     assert [p.index for p in found] == [p.index for p in plain.predict(PHOTO)]
 
 
-def test_that_the_model_cuts_the_picture_is_said(lens_of):
+def test_a_layer_behind_a_cut_inside_has_no_place_on_the_photo(lens_of):
     model = decoding(steps=[helper.make_node("Slice", ["pixels", "begin", "end"], ["used"], "middle")])
     for name, array in {"begin": [10, 10, 0], "end": [50, 80, 3]}.items():
         model.graph.initializer.append(numpy_helper.from_array(np.array(array), name))
-    assert "maps of layers are laid over the whole photo, though Slice node 'middle'" in lens_of(model).source
-    assert "maps of layers" not in lens_of(decoding()).source
+    lens, said = lens_of(model), "Slice node 'middle' cuts or pads the picture inside"
+    assert said in lens.source
+    assert said not in lens_of(decoding()).source
+    assert said in lens.gradcam(PHOTO).problem
+    assert said in lens.attribute(PHOTO, "layercam")[0].problem
+    assert said not in lens.occlusion(PHOTO, patch=8).heat().problem
+    with pytest.raises(NoMap, match="Slice node 'middle'"):
+        next(iter(lens.responses(PHOTO))).overlay(0)
 
 
 def test_damaged_decoders(plain, lens_of):

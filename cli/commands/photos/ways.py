@@ -47,7 +47,8 @@ def responses(view: View) -> Panel:
 
     found = list(way.responses(view.lens, view.photo))
     last = next(iter(way.responses(view.lens, view.photo, [view.layer])))
-    strongest = last.order()[:4]
+    strongest, title = last.order()[:4], f"The strongest channels of {last.layer}, on the photo"
+    on_photo = [] if last.unplaced else [Figure(last.overlays(strongest), title, wide=True)]
     return Panel(
         "responses",
         "Responses",
@@ -65,10 +66,9 @@ def responses(view: View) -> Panel:
                 wide=True,
                 crisp=True,
             ),
-            Figure(
-                last.overlays(strongest), f"The strongest channels of {last.layer}, on the photo", wide=True
-            ),
+            *on_photo,
         ],
+        last.unplaced,
     )
 
 
