@@ -6,16 +6,27 @@ https://www.mkdocs.org/user-guide/configuration/#hooks
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).parents[2] / "docs"
+from mkdocs.plugins import event_priority
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+SOURCES = tempfile.TemporaryDirectory(prefix="onnxlens-site-")
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
+@event_priority(100)  # before mkdocstrings reads its own
 def on_config(config: Any) -> Any:
-    """The menu is the one page that lists the others, docs/index.md."""
+    """The menu is the one page that lists the others, docs/index.md; docstrings are those of this folder.
+
+    griffe finds a package by the name of its folder, and a clone may be called otherwise.
+    """
     config.nav = menu((DOCS / "index.md").read_text("utf-8"))
+    (Path(SOURCES.name) / "onnxlens").symlink_to(ROOT, target_is_directory=True)
+    config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [SOURCES.name]
     return config
 
 
