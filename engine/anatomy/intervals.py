@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from onnx import NodeProto
 
-from ..graph.graph import SMALL, Graph
+from ..graph.dataflow import SMALL
+from ..graph.graph import Graph
 from ..graph.nodes import attributes, bodies, key_of
 from ..graph.types import is_float
 from ..operators.traits import TRAITS, Traits

@@ -13,7 +13,8 @@ import numpy as np
 from onnx import NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from ..graph.graph import SMALL, Graph
+from ..graph.dataflow import SMALL
+from ..graph.graph import Graph
 from ..graph.nodes import OURS, attributes, reads
 from ..operators.traits import traits_of
 from .anatomy import seeing

@@ -1,70 +1,33 @@
 """ONNX written as tensor expressions: `y = op.Relu(x @ w + b)` appends nodes to the graph of its arguments.
 
 A `Graph` is a list of nodes, the types of their values and the constants they use; a `Tensor` is a value
-in it. Types and shapes are inferred as each node is appended, by ONNX's own inference, so a wrong
-expression fails on its own line. Rules and explainers are written in this language and nothing else.
+in it. Rules and explainers are written in this language and nothing else.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Iterable, Sequence
-from copy import copy
-from functools import reduce
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import (
-    ModelProto,
-    NodeProto,
-    TensorProto,
-    TypeProto,
-    helper,
-    numpy_helper,
-    shape_inference,
-)
+from onnx import TensorProto, TypeProto, defs, helper, numpy_helper
 
 from ..errors import BadModel, BadRequest, nearest
-from .expression import Tensor, emit, op
-from .external import is_external
-from .nodes import OURS, attributes, captured, describe, reads, schema_of
-from .sizes import Dim, followed, target
-from .types import array_of, carried, dtype_of, merged, shape_of
+from .dataflow import SMALL, Dataflow
+from .nodes import schema_of
+from .op import op
+from .sizes import Dim
+from .types import array_of, dtype_of, shape_of
 
 __all__ = ["Graph", "Tensor", "emit", "op"]  # one language: who writes a graph writes expressions
-IR_VERSION = 10  # what we write; read by ONNX Runtime 1.18 and newer
-SMALL = 1024  # elements; a constant up to this size takes part in shape inference
 
 
-class Graph:
-    """A graph under construction.
-
-    `nodes` in topological order; `types` of every value by name; `constants` (initializers) by name, as
-    TensorProto so that large weights are never copied; names of `inputs` and `outputs` in order;
-    `opsets` by domain.
-    """
+class Graph(Dataflow):
+    """A graph under construction, whose values are tensors."""
 
     def __init__(self, opsets: dict[str, int]):
-        self.opsets = opsets
-        self.nodes: list[NodeProto] = []
-        self.types: dict[str, TypeProto] = {}
-        self.constants: dict[str, TensorProto] = {}
-        self.inputs: list[str] = []
-        self.outputs: list[str] = []
-        self.head: Any = None  # the Readout of the output that is looked at, where somebody said it
-        self.metadata: dict[str, str] = {}
-        # The float32 values that stand for others: for 16-bit inputs and outputs (widen.py) and for
-        # the integers that quantising operators make (canonical.py).
-        self.twins: dict[str, str] = {}
-        self._defined: set[str] = set()
-        self._names: set[str] = set()  # the defined ones, and those given out by fresh()
-        self._count = 0
+        super().__init__(opsets)
         self._literals: dict[tuple[Any, ...], str] = {}
-        self._producers: dict[str, int] = {}
-        self._sizes: dict[str, list[Dim]] = {}
-        self._made_up: set[Dim] = {None}  # symbols for sizes of which nothing is known
-
-    # -- building ------------------------------------------------------------------------------------
 
     def input(self, name: str, dtype: Any, shape: Sequence[Dim] | None) -> Tensor:
         """Declare a graph input and return it."""
@@ -99,101 +62,6 @@ class Graph:
         self.types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
         return Tensor(self, tensor.name)
 
-    def add(self, node: NodeProto, declared: dict[str, TypeProto] | None = None) -> None:
-        """Append a node and infer the types of its outputs, completed by `declared` ones.
-
-        Raises BadModel when its inputs do not fit the operator.
-        """
-        inferred = self._infer(node)
-        completed = self._follow(node, inferred) if node.output else None
-        repeated = carried(node, self.types) if node.op_type == "Loop" and not node.domain else {}
-        for name in filter(None, node.output):
-            views = (
-                inferred.get(name),
-                completed if name == node.output[0] else None,
-                repeated.get(name),
-                (declared or {}).get(name),
-            )
-            known = [t for t in views if t is not None]
-            if known:
-                self.types[name] = self._named(reduce(merged, known))
-            self._define(name)
-            self._producers[name] = len(self.nodes)
-        self.nodes.append(node)
-
-    def _define(self, name: str) -> None:
-        self._defined.add(name)
-        self._names.add(name)
-
-    def _infer(self, node: NodeProto) -> dict[str, TypeProto]:
-        schema = schema_of(node.op_type, self.opsets.get(node.domain, 1), node.domain)
-        present = [i for i in node.input if i]
-        if schema is None or not all(i in self.types for i in present):
-            return {}
-        types = {i: self.types[i] for i in present} | {
-            i: self.types[i] for i in captured(node) if i in self.types
-        }
-        data = {i: self.constants[i] for i in present if i in self.constants and _is_small(self.constants[i])}
-        opsets = [helper.make_opsetid(d, v) for d, v in self.opsets.items()]
-        try:
-            return shape_inference.infer_node_outputs(
-                schema, node, types, data, opset_imports=opsets, ir_version=IR_VERSION
-            )
-        except Exception as error:  # the binding raises several kinds, all with ONNX's own text
-            reason = " ".join(str(error).split())
-            raise BadModel(f"{describe(node)} does not fit its inputs: {reason}") from error
-
-    def _follow(self, node: NodeProto, inferred: dict[str, TypeProto]) -> TypeProto | None:
-        """Follow sizes through the node; the type that they give its output, where they do."""
-        if node.domain or not node.input:
-            return None
-
-        def shape(name: str) -> tuple[Dim, ...] | None:
-            return shape_of(self.types.get(name))
-
-        name = node.output[0]
-        sizes = followed(node.op_type, node.input, attributes(node), shape, self.sizes_of)
-        if sizes is not None:
-            self._sizes[name] = sizes
-        if name not in inferred:
-            return None
-        wish = target(node.op_type, shape(node.input[0]), self.sizes_of(node.input[-1]))
-        elem = inferred[name].tensor_type.elem_type
-        return None if wish is None else helper.make_tensor_type_proto(elem, wish)
-
-    def sizes_of(self, name: str) -> list[Dim] | None:
-        """The entries of an integer vector, as far as they are known."""
-        tensor = self.constants.get(name)
-        if tensor is None:
-            return self._sizes.get(name)
-        if tensor.data_type not in (TensorProto.INT64, TensorProto.INT32) or not _is_small(tensor):
-            return None
-        return [int(d) for d in array_of(tensor).ravel()]
-
-    def _named(self, type_: TypeProto) -> TypeProto:
-        """The type with a symbol for each size that has none: sizes can then be told to be the same."""
-        shape = shape_of(type_)
-        if shape is None or None not in shape:
-            return type_
-        self._count += 1
-        dims = [f"unk_{self._count}_{i}" if d is None else d for i, d in enumerate(shape)]
-        self._made_up.update(d for d, before in zip(dims, shape, strict=True) if before is None)
-        return helper.make_tensor_type_proto(type_.tensor_type.elem_type, dims)
-
-    def fresh(self, hint: str) -> str:
-        """A value name that nothing uses yet."""
-        while True:
-            self._count += 1
-            name = f"{OURS}{hint}_{self._count}"
-            if name not in self._names:
-                self._names.add(name)
-                return name
-
-    def unused(self, name: str, taken: Collection[str] = ()) -> str:
-        """`name`, or `name/2`, `name/3`, ... where it is used here or in `taken`."""
-        numbered = (name if i == 1 else f"{name}/{i}" for i in itertools.count(1))
-        return next(n for n in numbered if n not in self._names and n not in taken)
-
     def output(self, value: Tensor, name: str) -> Tensor:
         """Make a value an output of the graph, under this name."""
         if name != value.name:
@@ -201,39 +69,10 @@ class Graph:
         self.outputs.append(name)
         return Tensor(self, name)
 
-    # -- reading -------------------------------------------------------------------------------------
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._defined
-
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._defined:
             raise BadRequest(f"the model has no value {name!r}{nearest(name, self.value_names())}")
         return Tensor(self, name)
-
-    def value_names(self) -> list[str]:
-        """Names of the inputs and of all computed values, in order."""
-        return self.inputs + [o for n in self.nodes for o in n.output if o]
-
-    def producer(self, name: str) -> NodeProto | None:
-        """The node that computes a value; None for inputs and constants."""
-        index = self._producers.get(name)
-        return None if index is None else self.nodes[index]
-
-    def attributes(self, node: NodeProto) -> dict[str, Any]:
-        """A node's attributes as Python values, with what the specification says of those left out.
-
-        Beside the node: written into it, a default may be one that a runtime does not know.
-        """
-        return attributes(node, self.opsets.get(node.domain, 1))
-
-    def copy(self) -> Graph:
-        """An independent graph that shares the (never changed) nodes, types and weights."""
-        other = copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, list | dict | set):
-                setattr(other, name, value.copy())
-        return other
 
     def part(self, names: Iterable[str]) -> Graph:
         """A graph of which these values are the inputs or constants, with their types."""
@@ -245,74 +84,175 @@ class Graph:
                 other.declare_input(name, self.types[name])
         return other
 
-    def refine(self, name: str, type_: TypeProto) -> None:
-        """Complete what is known of a value's type."""
-        self.types[name] = self._named(merged(self.types[name], type_) if name in self.types else type_)
 
-    def complete(self, name: str, stated: TypeProto) -> None:
-        """Fill in from what a file states of a value the sizes of which nothing else is known.
+class Tensor:
+    """A value in a graph. Arithmetic on it appends nodes and gives new tensors."""
 
-        It need not be true: many a file had its batch freed afterwards and says 1 of the values inside.
-        """
-        known = self.types.get(name)
-        if known is None or dtype_of(known) is None:
-            self.types[name] = self._named(stated)
-            return
-        a, b = shape_of(known), shape_of(stated)
-        if dtype_of(stated) != dtype_of(known) or b is None or len(b) != len(a or b):
-            return
-        dims = [y if x in self._made_up else x for x, y in zip(a or (None,) * len(b), b, strict=True)]
-        self.types[name] = self._named(helper.make_tensor_type_proto(stated.tensor_type.elem_type, dims))
+    __slots__ = ("graph", "name")
 
-    def ancestors(self, names: Iterable[str]) -> list[NodeProto]:
-        """The nodes that these values are computed from, in order."""
-        wanted, kept = set(names), []
-        for node in reversed(self.nodes):
-            if wanted.intersection(node.output):
-                wanted.update(reads(node))
-                kept.append(node)
-        return kept[::-1]
+    def __init__(self, graph: Graph, name: str):
+        self.graph, self.name = graph, name
 
-    def to_model(self, outputs: Sequence[str] | None = None, weights: bool = True) -> ModelProto:
-        """The graph as an ONNX model that computes `outputs` and nothing else.
+    def __repr__(self) -> str:
+        return f"Tensor({self.name!r}, {self.dtype}, {self.shape})"
 
-        With `weights=False` large constants are left out and marked as external data, for a runtime
-        that is handed them beside the model, or a file beside it.
-        """
-        outputs = list(self.outputs if outputs is None else outputs)
-        nodes = self.ancestors(outputs)
-        used = {i for n in nodes for i in reads(n)} | set(outputs)
-        model = ModelProto(ir_version=IR_VERSION, producer_name="onnxlens")
-        model.opset_import.extend(helper.make_opsetid(d, v) for d, v in self.opsets.items())
-        for key, value in self.metadata.items():
-            model.metadata_props.add(key=key, value=value)
-        graph = model.graph
-        graph.name = "onnxlens"
-        graph.node.extend(nodes)
-        graph.input.extend(helper.make_value_info(i, self.types[i]) for i in self.inputs)
-        graph.output.extend(
-            helper.make_value_info(o, self.types[o])
-            if o in self.types
-            else helper.make_empty_tensor_value_info(o)
-            for o in outputs
-        )
-        for name, tensor in self.constants.items():
-            if name in used:
-                inside = weights or _is_small(tensor) or tensor.data_type == TensorProto.STRING
-                graph.initializer.append(_whole(tensor) if inside else _placeholder(tensor))
-        return model
+    @property
+    def dtype(self) -> np.dtype | None:
+        """The element type; None where it is not known or the value is no tensor."""
+        return dtype_of(self.graph.types.get(self.name))
+
+    @property
+    def shape(self) -> tuple[Dim, ...] | None:
+        """The shape, with symbols and None for sizes that are not known; None for an unknown rank."""
+        return shape_of(self.graph.types.get(self.name))
+
+    @property
+    def rank(self) -> int:
+        """The number of axes. Raises BadModel where it is not known."""
+        if self.shape is None:
+            raise BadModel(
+                f"the rank of value {self.name!r} is not known; run the model through onnx-simplifier"
+            )
+        return len(self.shape)
+
+    @property
+    def spatial(self) -> list[int] | None:
+        """The sizes behind batch and channels; None where one is not known."""
+        sizes = [d for d in (self.shape or ())[2:] if isinstance(d, int)]
+        return sizes if sizes and len(sizes) == len(self.shape or ()) - 2 else None
+
+    @property
+    def array(self) -> np.ndarray | None:
+        """The value of a constant, of its shape and type; None for a computed one."""
+        tensor = self.graph.constants.get(self.name)
+        return None if tensor is None else array_of(tensor)
+
+    @property
+    def dims(self) -> Tensor:
+        """The shape as an int64 vector: a constant where all sizes are known, else computed."""
+        shape = self.shape
+        if shape is not None and all(isinstance(d, int) for d in shape):
+            return self.graph.constant(np.array(shape, np.int64))
+        return op.Shape(self)
+
+    def dim(self, axis: int) -> Tensor:
+        """One size as an int64 vector of one element."""
+        size = self.shape[axis] if self.shape is not None else None
+        if isinstance(size, int):
+            return self.graph.constant(np.array([size], np.int64))
+        return op.Gather(op.Shape(self), [axis], axis=0)
+
+    def like(self, other: Tensor) -> Tensor:
+        """Reshaped to the shape of another tensor of as many elements."""
+        same = self.shape is not None and self.shape == other.shape and None not in self.shape
+        if same:
+            return self
+        # A size of 0 means "as before" to Reshape, unless it is told otherwise.
+        certain = other.shape is not None and all(isinstance(d, int) and d > 0 for d in other.shape)
+        return op.Reshape(self, other.dims, allowzero=None if certain else 1)
+
+    @staticmethod
+    def emit(op_type: str, *args: Any, **more: Any) -> Any:
+        """What `op` calls: `emit` below."""
+        return emit(op_type, *args, **more)
+
+    def sum(self, axes: Sequence[int] | None = None, keepdims: bool = True) -> Tensor:
+        """Sum over axes (all when None), which stay with size 1 unless `keepdims` is false."""
+        return self._reduce("ReduceSum", axes, keepdims)
+
+    def mean(self, axes: Sequence[int] | None = None, keepdims: bool = True) -> Tensor:
+        """Mean over axes (all when None), which stay with size 1 unless `keepdims` is false."""
+        return self._reduce("ReduceMean", axes, keepdims)
+
+    def _reduce(self, name: str, axes: Sequence[int] | None, keepdims: bool) -> Tensor:
+        if axes is not None and len(axes) == 0:
+            return self
+        reduce = getattr(op, name)
+        return reduce(self, *([] if axes is None else [list(axes)]), keepdims=int(keepdims))
+
+    def __add__(self, other: Any) -> Tensor:
+        return op.Add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return op.Add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return op.Sub(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return op.Sub(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return op.Mul(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return op.Mul(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return op.Div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return op.Div(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return op.Pow(self, other)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return op.MatMul(self, other)
+
+    def __neg__(self) -> Tensor:
+        return op.Neg(self)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return op.Greater(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return op.Less(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return op.GreaterOrEqual(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return op.LessOrEqual(self, other)
 
 
-def _is_small(tensor: TensorProto) -> bool:
-    return int(np.prod(tensor.dims, dtype=np.int64)) <= SMALL
+def emit(op_type: str, *args: Any, outputs: int = 1, **attrs: Any) -> Any:
+    """Append one node to the graph of the tensors among `args` and return its output(s).
+
+    Numbers, lists and arrays become constants of the type that the operator's schema asks for; None is
+    an input left out. `outputs` above 1 gives a tuple. Attributes that are None are left out.
+    Raises BadModel when the inputs do not fit.
+    """
+    graph = next(a.graph for a in args if isinstance(a, Tensor))
+    schema = schema_of(op_type, graph.opsets[""])
+    if schema is None:
+        raise BadModel(f"ONNX opset {graph.opsets['']} has no operator {op_type}")
+    names = [
+        a.name if isinstance(a, Tensor) else _literal(graph, schema, args, i) for i, a in enumerate(args)
+    ]
+    while names and not names[-1]:
+        names.pop()
+    results = [graph.fresh(op_type) for _ in range(outputs)]
+    graph.add(helper.make_node(op_type, names, results, **{k: v for k, v in attrs.items() if v is not None}))
+    tensors = tuple(Tensor(graph, r) for r in results)
+    return tensors if outputs > 1 else tensors[0]
 
 
-def _whole(tensor: TensorProto) -> TensorProto:
-    return numpy_helper.from_array(array_of(tensor), tensor.name) if is_external(tensor) else tensor
+def _literal(graph: Graph, schema: defs.OpSchema, args: Sequence[Any], index: int) -> str:
+    """The name of a constant that stands for a Python value in argument `index`."""
+    if args[index] is None:
+        return ""
+    slot = schema.inputs[min(index, len(schema.inputs) - 1)].type_str
+    dtype = None
+    if slot.startswith("tensor("):
+        dtype = np.dtype(_NAMED[slot[7:-1]])
+    for i, other in enumerate(args):
+        if isinstance(other, Tensor) and schema.inputs[min(i, len(schema.inputs) - 1)].type_str == slot:
+            dtype = other.dtype
+    value = np.asarray(args[index])
+    if dtype is None and value.dtype.kind == "i":
+        dtype = np.dtype(np.int64)
+    return graph.constant(value, dtype).name
 
 
-def _placeholder(tensor: TensorProto) -> TensorProto:
-    stub = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-    stub.data_location = TensorProto.EXTERNAL
-    stub.external_data.add(key="location", value="beside")
-    return stub
+_NAMED = {"int64": np.int64, "int32": np.int32, "bool": np.bool_, "float": np.float32, "double": np.float64}

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class _Operators:
-    """`op.AnyOnnxName(tensor, ..., attribute=...)` for every operator of ONNX: see expression.emit."""
+    """`op.AnyOnnxName(tensor, ..., attribute=...)` for every operator of ONNX: see graph.emit."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return partial(_appended, name)

@@ -35,7 +35,7 @@ from oracles.cases import at_most
 from oracles.networks import randomised
 from oracles.sources import AGREE, Arrays, Case, by_torch, by_us, case, cases, distance
 
-from onnxlens.engine.graph.graph import IR_VERSION
+from onnxlens.engine.graph.dataflow import IR_VERSION
 from onnxlens.models import embedded
 
 OPSETS = 21, 17, 13  # the newest that the wheel knows, and older ones that some of its rules are written for

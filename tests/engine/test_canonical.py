@@ -11,7 +11,7 @@ from oracles.networks import parsed, run
 
 from onnxlens.engine.canonical.canonical import canonical, read_model
 from onnxlens.engine.errors import BadModel
-from onnxlens.engine.graph.graph import attributes
+from onnxlens.engine.graph.nodes import attributes
 
 RNG = np.random.default_rng(3)
 

@@ -65,14 +65,10 @@ def test_rooms_are_written_down_in_the_order_of_their_imports(floor):
     assert row_of.keys() == entries((floor,)) - {"__init__"}
 
 
-# Two files that are one: expressions append to the graph that they stand in.
-PAIRS = [{"graph", "expression"}]
-
-
 @pytest.mark.parametrize("folder", folders(), ids="/".join)
 def test_no_folder_is_above_fourteen_files_or_goes_round(folder):
     assert len(files(folder)) <= 14
-    assert [c for c in circles(arrows(folder)) if c not in PAIRS] == []
+    assert circles(arrows(folder)) == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())

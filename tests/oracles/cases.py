@@ -14,7 +14,7 @@ from onnx.backend.test.case.node import collect_testcases
 from oracles.differences import finite_names, float_names, in_double
 from oracles.networks import single
 
-from onnxlens.engine.graph.graph import IR_VERSION
+from onnxlens.engine.graph.dataflow import IR_VERSION
 from onnxlens.engine.graph.nodes import schema_of
 from onnxlens.engine.operators.bodies import BODIES
 from onnxlens.engine.operators.rules import VJP

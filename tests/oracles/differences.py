@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from oracles.reference import TWINS
 
 from onnxlens.engine.autodiff.gradient import gradient
-from onnxlens.engine.graph.graph import IR_VERSION
+from onnxlens.engine.graph.dataflow import IR_VERSION
 from onnxlens.engine.graph.nodes import schema_of
 
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
