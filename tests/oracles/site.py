@@ -10,15 +10,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mkdocs.plugins import event_priority
-
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SOURCES = tempfile.TemporaryDirectory(prefix="onnxlens-site-")
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
-@event_priority(100)  # before mkdocstrings reads its own
 def on_config(config: Any) -> Any:
     """The menu is the one page that lists the others, docs/index.md; docstrings are those of this folder.
 
@@ -28,6 +25,10 @@ def on_config(config: Any) -> Any:
     (Path(SOURCES.name) / "onnxlens").symlink_to(ROOT, target_is_directory=True)
     config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [SOURCES.name]
     return config
+
+
+# As mkdocs' event_priority sets it, which the tests of this module do without: before mkdocstrings reads its paths.
+on_config.mkdocs_priority = 100
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
