@@ -27,7 +27,7 @@ def on_config(config: Any) -> Any:
     return config
 
 
-# As mkdocs' event_priority sets it, which the tests of this module do without: before mkdocstrings reads its paths.
+# Before mkdocstrings reads its paths; mkdocs' event_priority sets it so, but tests of this module have no mkdocs.
 on_config.mkdocs_priority = 100
 
 
