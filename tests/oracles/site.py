@@ -27,7 +27,7 @@ def on_config(config: Any) -> Any:
     return config
 
 
-# Before mkdocstrings reads its paths; mkdocs' event_priority sets it so, but tests of this module have no mkdocs.
+# Before mkdocstrings reads its paths. event_priority of mkdocs does this; tests of this module have none.
 on_config.mkdocs_priority = 100
 
 
