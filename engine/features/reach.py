@@ -66,6 +66,20 @@ def moved(name: str, y: Tensor, values: Sequence[Any], seen: Sequence[Tensor | N
     return emit(name, *moving, *rest, outputs=len(node.output) if node else 1, **attrs)
 
 
+def scattered(
+    name: str, y: Tensor, values: Sequence[Any], seen: Sequence[Tensor | None], reduction: str, **attrs: Any
+) -> Tensor | None:
+    """The operator itself on what its elements see; where some meet, all of them are seen."""
+    data, indices, updates = values
+    if seen[1] is not None:
+        return None
+    data, updates = (
+        op.Expand(y.graph.constant(NOTHING, np.float32), v.dims) if f is None else f
+        for v, f in ((data, seen[0]), (updates, seen[2]))
+    )
+    return emit(name, data, indices, updates, reduction="none" if reduction == "none" else "max", **attrs)
+
+
 def conv(
     y: Tensor,
     values: Sequence[Any],
@@ -120,6 +134,37 @@ def gathered(field: Tensor, axis: int, size: int, taps: np.ndarray) -> Tensor:
     padded = op.Pad(field, [0] * rank + ends, NOTHING)
     where = field.graph.constant(np.where((taps >= 0) & (taps < size), taps, size))
     return op.ReduceMax(op.Gather(padded, where, axis=axis), [axis + 1], keepdims=0)
+
+
+def col2im(
+    y: Tensor,
+    values: Sequence[Any],
+    seen: Sequence[Tensor | None],
+    strides: Sequence[int] = (),
+    pads: Sequence[int] = (),
+    dilations: Sequence[int] = (),
+) -> Tensor | None:
+    """All the elements of the blocks that lie on each pixel."""
+    image, block = (v.array for v in values[1:])
+    wide = (values[0].shape or (0, None))[1]
+    if seen[0] is None or image is None or block is None or not isinstance(wide, int):
+        return None
+    rank = len(block)
+    strides, pads, dilations = strides or [1] * rank, pads or [0] * 2 * rank, dilations or [1] * rank
+    axes = list(zip(image, block, strides, pads, pads[rank:], dilations, strict=False))
+    counts = [int(n + a + b - (k - 1) * d - 1) // s + 1 for n, k, s, a, b, d in axes]
+    c = wide // int(np.prod(block))
+    # Elements of a block and blocks, side by side for each axis.
+    pairs = [i + 2 for a in range(rank) for i in (a, a + rank)]
+    field = op.Transpose(op.Reshape(seen[0], [0, c, *block.tolist(), *counts]), perm=[0, 1, *pairs])
+    joint = [int(k) * count for k, count in zip(block, counts, strict=True)]
+    field = op.Reshape(field, [0, c, *joint])
+    for i, (size, k, stride, start, _, apart) in enumerate(axes):
+        at = np.arange(size)[:, None] + start - np.arange(k) * apart
+        first, left = np.divmod(at, stride)
+        inside = (left == 0) & (first >= 0) & (first < counts[i])
+        field = gathered(field, 2 + i, joint[i], np.where(inside, np.arange(k) * counts[i] + first, -1))
+    return field
 
 
 def resize(y: Tensor, values: Sequence[Any], seen: Sequence[Tensor | None], **attrs: Any) -> Tensor | None:
@@ -240,6 +285,8 @@ RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(having(lambda t: t.elementwise == "together"), broadcast),
     "AffineGrid": whole,  # a grid is made of all of theta
     "CastLike": lambda y, values, seen: seen[0],
+    "Col2Im": col2im,
+    **{name: partial(scattered, name) for name in ("ScatterElements", "ScatterND")},
     "Trilu": alone,
     "Conv": conv,
     "ConvTranspose": partial(conv, transposed=True),
