@@ -58,16 +58,22 @@ def overlay(photo: np.ndarray, heat: np.ndarray, colour: str = "turbo", alpha: f
 
 
 def laid(
-    photo: np.ndarray, map_: np.ndarray, box: Any, colour: str = "turbo", alpha: float = 0.7
+    photo: np.ndarray,
+    map_: np.ndarray,
+    box: Any,
+    colour: str = "turbo",
+    alpha: float = 0.7,
+    cells: Any = None,
 ) -> np.ndarray:
-    """Lay a map (h, w) of any range over the `box` (y0, x0, y1, x1) of a photo (H, W, 3) that it covers.
+    """Lay a map (h, w) of any range over the `box` (y0, x0, y1, x1) of a photo (H, W, 3) that it is of.
 
-    It is stretched from the least to the greatest value on the photo; all else, the errors too, is as of
-    `overlay`. The box is in pixels of the photo.
+    Its values lie in the middles of even cells over `cells`, by default over the box; both are in pixels of
+    the photo. It is stretched from the least to the greatest value on the photo; all else, the errors too, is
+    as of `overlay`.
     """
     if not 0 <= alpha <= 1:
         raise BadRequest(f"alpha is an opacity from 0 to 1, not {alpha}")
-    return lay(photo, map_, box, colour_map(colour), alpha)
+    return lay(photo, map_, box, colour_map(colour), alpha, cells)
 
 
 def grid(

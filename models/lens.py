@@ -24,6 +24,7 @@ from .features.top import Top, looked_at, top
 from .features.weights import Weights, weights
 from .maps.attribution import Attribution
 from .maps.occluded import Occlusion
+from .maps.placement import FIELDS
 from .maps.prediction import Prediction
 from .network.vision_model import Target, VisionModel
 from .photos.pillow import is_pillow, upright
@@ -96,6 +97,7 @@ class Lens(VisionModel):
         channels: Sequence[int] = (),
         position: tuple[int, int] | None = None,
         top: int | None = None,
+        convention: str = FIELDS,
         progress: Progress | None = None,
         **options: Any,
     ) -> list[Attribution]:
@@ -118,6 +120,9 @@ class Lens(VisionModel):
             Row and column in the layer, by default where each channel is strongest.
         top
             How many channels, where none are said.
+        convention
+            How the map of a layer lies on the photo: "fields", each value in the middle of what it sees, or
+            "cells", stretched over all that the model sees, as most other tools do.
         progress
             Called with how much is done, and of how much, by methods that take long.
         **options
@@ -140,10 +145,9 @@ class Lens(VisionModel):
         >>> found.target.label, found.values.shape
         ('cat', (96, 96, 3))
         """
-        units = {"channels": channels, "position": position, "top": top}
-        return attribute(
-            self, pixels(photo), method, targets, layer=layer, progress=progress, **units, **options
-        )
+        said = {"layer": layer, "channels": channels, "position": position, "top": top}
+        said |= {"convention": convention, "progress": progress}
+        return attribute(self, pixels(photo), method, targets, **said, **options)
 
     def explain(
         self,
@@ -223,7 +227,9 @@ class Lens(VisionModel):
         """
         return occlusion(self, pixels(photo), target, **options)
 
-    def responses(self, photo: Photo, layers: Sequence[str] | None = None) -> Iterator[Response]:
+    def responses(
+        self, photo: Photo, layers: Sequence[str] | None = None, convention: str = FIELDS
+    ) -> Iterator[Response]:
         """The feature maps of some layers for a photo. As `onnxlens.responses`.
 
         Examples
@@ -231,7 +237,7 @@ class Lens(VisionModel):
         >>> [found.layer for found in onnxlens.Lens("scenes").responses("cat.jpg")]
         ['relu1', 'relu2', 'relu3', 'relu4', 'relu5']
         """
-        return responses(self, pixels(photo), layers)
+        return responses(self, pixels(photo), layers, convention)
 
     activations = responses  # what the command line calls it
 

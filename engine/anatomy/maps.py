@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import BadRequest, nearest
 from ..graph.graph import Graph, Tensor, op
@@ -23,13 +23,30 @@ from .scopes import members
 MAX_EXTRA = 16  # tokens before the patches: of the class, of distillation, registers
 
 
+Box = tuple[float, float, float, float]  # y0, x0, y1, x1 in pixels; pixel Y spans Y to Y + 1
+
+
+class Place(NamedTuple):
+    """Where feature maps (h, w) lie in the model's input, in its pixels.
+
+    `seen` is the hull of what all of their cells see, clipped to the input; the cells themselves are even,
+    over `cells`: the middle of each is that of what it sees, and they may reach beyond the input.
+    """
+
+    seen: Box
+    cells: Box
+
+
 @dataclass(frozen=True)
 class View:
-    """How a value is seen as feature maps: its axis of channels, and for tokens the grid behind `extra`."""
+    """How a value is seen as feature maps: its axis of channels, for tokens the grid behind `extra`, and its
+    `place` in the input; None is over all of it.
+    """
 
     channels: int
     grid: tuple[int, int] | None = None
     extra: int = 0
+    place: Place | None = None
 
     def __call__(self, value: Tensor) -> Tensor:
         """The value, or anything of its shape such as its gradient, as (N, K, h, w)."""

@@ -8,13 +8,13 @@ from numba import float32, uint8, uint64
 from ..jit import compiled, view
 from .normalise import _normalise
 from .overlay import _overlay, words
-from .upsample import AXES, _upsample, axes
+from .upsample import AXES, Box, _upsample, axes
 
 
 def lay(
-    photo: np.ndarray, map_: np.ndarray, box: tuple[float, float, float, float], lut: np.ndarray, alpha: float
+    photo: np.ndarray, map_: np.ndarray, box: Box, lut: np.ndarray, alpha: float, cells: Box | None = None
 ) -> np.ndarray:
-    """`overlay(photo, normalise(upsample(map_, ..., box, nan)), lut, alpha)` for one map, to the bit.
+    """`overlay(photo, normalise(upsample(map_, ..., box, nan, cells)), lut, alpha)` for one map, to the bit.
 
     `photo` (H, W, 3) uint8, `map_` (h, w) float32; the rest, and the errors, are those of the three. A small
     picture takes longer to hand from one kernel to the next than to make.
@@ -25,7 +25,7 @@ def lay(
     if map_.ndim != 2:
         raise ValueError(f"a map has shape {map_.shape}, not (h, w)")
     out = np.empty_like(photo)
-    _lay(photo, map_[None], *axes(map_.shape, photo.shape, box), *words(lut, alpha), out)
+    _lay(photo, map_[None], *axes(map_.shape, photo.shape, box, cells), *words(lut, alpha), out)
     return out
 
 

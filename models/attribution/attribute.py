@@ -14,7 +14,7 @@ from ...engine.attribution.methods import METHODS, Method, method_named, options
 from ...engine.attribution.projector import CHANNELS, Projector
 from ...engine.errors import BadRequest
 from ..maps.attribution import Attribution, Unit
-from ..maps.placement import Placement
+from ..maps.placement import FIELDS, check_convention
 from ..maps.prediction import prediction, ranked
 from ..network.vision_model import Target, VisionModel
 from ..photos.fill import fill_named, filler
@@ -34,6 +34,7 @@ def attribute(
     channels: Sequence[int] = (),
     position: tuple[int, int] | None = None,
     top: int | None = None,
+    convention: str = FIELDS,
     progress: Progress | None = None,
     **options: Any,
 ) -> list[Attribution]:
@@ -42,9 +43,8 @@ def attribute(
     All but the photo and `progress`, which is called with how much is done and of how much, is as in
     Attributor, and so is what it raises.
     """
-    made = Attributor(
-        lens, method, targets, layer=layer, channels=channels, position=position, top=top, **options
-    )
+    units = {"channels": channels, "position": position, "top": top}
+    made = Attributor(lens, method, targets, layer=layer, convention=convention, **units, **options)
     return made.of_photo(photo, progress)
 
 
@@ -55,8 +55,9 @@ class Attributor:
     the predicted class, "top3" for the three most probable ones. `layer`: what Method.layer says; several
     where the map lies on one. With a `layer`, a method that can begin at a unit begins at each of `channels`,
     or at the `top` ones of the greatest values in the photo; at `position` (row, column), or where the
-    channel is strongest. `options` are the method's own (methods.options_of); `options` of the made one hold
-    all of them. With each map come the most probable `predictions`.
+    channel is strongest. `convention` is one of CONVENTIONS: how the map of a layer lies on a photo.
+    `options` are the method's own (methods.options_of); `options` of the made one hold all of them. With each
+    map come the most probable `predictions`.
 
     Raises BadRequest for all of these that cannot be, with the nearest names, before there is a photo.
     """
@@ -71,10 +72,12 @@ class Attributor:
         channels: Sequence[int] = (),
         position: tuple[int, int] | None = None,
         top: int | None = None,
+        convention: str = FIELDS,
         predictions: int = PREDICTIONS,
         **options: Any,
     ):
-        self.lens, self._predictions = lens, predictions
+        check_convention(convention)
+        self.lens, self.convention, self._predictions = lens, convention, predictions
         self._channels, self._position, self._top = channels, position, top
         if isinstance(method, str):
             self.method = method_named(method)
@@ -97,6 +100,11 @@ class Attributor:
     def layers(self) -> list[str]:
         """The layers that it looks at."""
         return [layer for layer in self.compiled.layers if layer is not None]
+
+    @property
+    def at(self) -> str:
+        """The value of the network that its maps lie on; of several layers the first."""
+        return self.layers[0] if self.method.on_layer else self.lens.input
 
     def of_photo(self, photo: np.ndarray, progress: Progress | None = None) -> list[Attribution]:
         """What it finds in one photo (H, W, 3) uint8 RGB."""
@@ -138,7 +146,7 @@ class Attributor:
             photo=photo,
             values=in_colours(found.values, lens.preprocess) if in_input else found.values,
             at=found.at,
-            place=Placement(box),
+            place=lens.placement(found.at, box, self.convention),
             method=self.method.name,
             target=target,
             score=found.score,

@@ -16,6 +16,7 @@ from ...engine.features import responses as engine
 from ...engine.features.responses import Statistics
 from ...kernels.photos.normalise import normalise
 from ...kernels.photos.upsample import upsample
+from ..maps.placement import FIELDS, Placement, check_convention
 from ..maps.prediction import Prediction
 from ..maps.shown import Shown
 from ..network.vision_model import VisionModel
@@ -31,18 +32,23 @@ BRIGHT = 0.995  # the share of a map's pixels that is not as bright as can be
 class Response(Shown):
     """The feature maps of one layer for one photo.
 
-    `maps` (K, h, w) float32 are the layer's values; `box` (y0, x0, y1, x1) is the part of the photo
-    (H, W, 3) that they cover, in photo pixels; `unplaced` says why it is not known, and is empty where it is.
-    `strength` (K,) is each channel's largest value.
+    `maps` (K, h, w) float32 are the layer's values; they lie in the photo (H, W, 3) where `place` says;
+    `unplaced` says why that is not known, and is empty where it is. `strength` (K,) is each channel's largest
+    value.
     """
 
     photo: np.ndarray
     layer: str
     maps: np.ndarray
-    box: Box
+    place: Placement
     strength: np.ndarray
     statistics: Statistics
     unplaced: str = ""
+
+    @property
+    def box(self) -> Box:
+        """The part (y0, x0, y1, x1) of the photo that the values are of, in photo pixels."""
+        return self.place.box
 
     def order(self, channels: Sequence[int] | None = None, sort: str = "strength") -> list[int]:
         """The channels, or some of them, by "strength" or by "index"."""
@@ -70,7 +76,7 @@ class Response(Shown):
         """
         if self.unplaced:
             raise NoMap(self.unplaced)
-        return upsample(self.maps[channel][None], *self.photo.shape[:2], box=self.box, outside=np.nan)[0]
+        return self.place.spread(self.maps[channel][None], self.photo.shape[:2])[0]
 
     def overlay(self, channel: int) -> np.ndarray:
         """The photo with what lies above zero of a channel's map over it, (H, W, 3) uint8."""
@@ -80,9 +86,8 @@ class Response(Shown):
     def overlays(self, channels: Sequence[int]) -> np.ndarray:
         """The photo under each of these channels, side by side and made smaller, (h, w, 3) uint8."""
         photo = picture.fitted(self.photo, OVER)
-        down, across = photo.shape[0] / self.photo.shape[0], photo.shape[1] / self.photo.shape[1]
-        y0, x0, y1, x1 = self.box
-        small = replace(self, photo=photo, box=(y0 * down, x0 * across, y1 * down, x1 * across))
+        place = self.place.scaled(self.photo.shape[:2], photo.shape[:2])
+        small = replace(self, photo=photo, place=place)
         captions = [f"{c}: {_number(self.strength[c])}" for c in channels]
         over = [small.overlay(c) for c in channels]
         return picture.titled(picture.grid(over, 4, captions=captions), self._title(len(channels)))
@@ -115,7 +120,10 @@ class Response(Shown):
 
 
 def responses(
-    lens: VisionModel, photo: np.ndarray, layers: Sequence[str] | None = None
+    lens: VisionModel,
+    photo: np.ndarray,
+    layers: Sequence[str] | None = None,
+    convention: str = FIELDS,
 ) -> Iterator[Response]:
     """The feature maps of some layers for a photo, in the order of the network.
 
@@ -129,6 +137,9 @@ def responses(
         Pixels (H, W, 3) uint8, RGB.
     layers
         Names, or globs such as "fire?/concat*"; None for the stages of the network, at most 8.
+    convention
+        How their maps lie on the photo: "fields", each value in the middle of what it sees, or "cells",
+        stretched over all that the model sees.
 
     Returns
     -------
@@ -138,7 +149,7 @@ def responses(
     Raises
     ------
     BadRequest
-        For a layer that is not there or no feature map, with the nearest names.
+        For a layer that is not there or no feature map, or another convention, with the nearest names.
 
     Examples
     --------
@@ -147,12 +158,20 @@ def responses(
     >>> [(r.layer, r.maps.shape) for r in onnxlens.responses(lens, photo, ["relu[12]"])]
     [('relu1', (16, 96, 96)), ('relu2', (32, 48, 48))]
     """
+    check_convention(convention)
     names = chosen(lens, layers)
     feeds, box = lens.feeds(photo)
-    found = ((name, maps[0]) for name, maps in engine.read(lens.network, feeds, names))
     return (
-        Response(photo, name, maps, box, engine.strengths(maps), engine.statistics(maps), lens.unplaced)
-        for name, maps in found
+        Response(
+            photo,
+            name,
+            maps,
+            lens.placement(name, box, convention),
+            engine.strengths(maps),
+            engine.statistics(maps),
+            lens.unplaced,
+        )
+        for name, (maps, *_) in engine.read(lens.network, feeds, names)
     )
 
 
@@ -179,16 +198,17 @@ def check_channels(lens: VisionModel, layers: Sequence[str], channels: Sequence[
 def strip(found: Iterable[Response], predictions: Sequence[Prediction] = ()) -> np.ndarray:
     """The whole network in one picture, (H, W, 3) uint8: the photo, a row for each response, the predictions.
 
-    What the model does not see of the photo is pale. Raises ValueError for no responses.
+    What none of the layers sees of the photo is pale. Raises ValueError for no responses.
     """
-    pages = []
+    pages, seen, photo = [], [], None
     for response in found:
-        if not pages:
-            photo = picture.fitted(_framed(response.photo, response.box), 2 * TILE)
-            pages.append(picture.titled(picture.grid([photo], 1), ["photo"]))
+        photo = response.photo
+        seen.append(response.box)
         pages.append(response.row())
-    if not pages:
+    if photo is None:
         raise ValueError("a strip needs at least one response")
+    framed = picture.fitted(_framed(photo, _hull(seen)), 2 * TILE)
+    pages.insert(0, picture.titled(picture.grid([framed], 1), ["photo"]))
     if predictions:
         captions = [f"{p.said}  {p.label}" for p in predictions]
         most = max(1, *(p.answer for p in predictions))
@@ -211,6 +231,12 @@ def _framed(photo: np.ndarray, box: Box) -> np.ndarray:
     """The photo, pale where the model does not look."""
     inside = upsample(np.ones((1, 1, 1), np.float32), *photo.shape[:2], box=box)[0, :, :, None]
     return np.rint(photo * (0.35 + 0.65 * inside) + 255 * 0.65 * (1 - inside)).astype(np.uint8)
+
+
+def _hull(boxes: Sequence[Box]) -> Box:
+    """The box that holds all of these."""
+    y0, x0, y1, x1 = zip(*boxes, strict=True)
+    return min(y0), min(x0), max(y1), max(x1)
 
 
 def _number(value: float) -> str:

@@ -13,11 +13,10 @@ import numpy as np
 from ...engine import picture, tones
 from ...engine.errors import BadRequest, NoMap, nearest
 from ...host import cv2
-from ...kernels.photos.upsample import upsample
 from ..photos.crop import cut
 from ..photos.preprocess import Box
 from .numbers import Number, finite, plain
-from .placement import Placement
+from .placement import Placement, whole
 from .prediction import Prediction
 from .shown import Shown
 
@@ -84,7 +83,7 @@ class Attribution(Shown):
 
     @property
     def box(self) -> Box:
-        """The part (y0, x0, y1, x1) of the photo that the values cover, in photo pixels."""
+        """The part (y0, x0, y1, x1) of the photo that the values are of, in photo pixels."""
         return self.place.box
 
     @property
@@ -135,7 +134,7 @@ class Attribution(Shown):
             **self.about(number),
             "photo_size": list(self.photo.shape[:2]),
             "map_size": list(self.values.shape[:2]),
-            "box": [round(edge, 4) for edge in self.box],
+            **self.place.record(),
             "map_range": [low, high] if isfinite(low) and isfinite(high) else None,
             "window": list(self.window()),
             **({"note": self.note} if self.note else {}),
@@ -196,7 +195,7 @@ class Attribution(Shown):
         if self.problem:
             raise NoMap(self.problem)
         if not self.is_signal:
-            return picture.laid(self.photo, self.values, self.box, colour, alpha)
+            return picture.laid(self.photo, self.values, self.box, colour, alpha, self.place.cells)
         at_photo = self.place.spread(tones.scaled(self.map)[None], self.photo.shape[:2])[0]
         return picture.overlay(self.photo, at_photo, colour, alpha)
 
@@ -247,7 +246,8 @@ def guided_gradcam(guided: Attribution, heat: Attribution) -> Attribution:
     Both are of the same photo and class. Selvaraju et al. 2017, section 3.1: the map is upsampled bilinearly
     to the input's size and multiplied with every channel.
     """
-    where = upsample(heat.map[None], *guided.values.shape[:2])[0]
+    size = guided.values.shape[0], guided.values.shape[1]
+    where = heat.place.moved(guided.box, whole(size)).spread(heat.map[None], size, outside=0)[0]
     return replace(
         guided,
         values=guided.values * where[..., None],

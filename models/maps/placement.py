@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from ...engine.errors import BadRequest, nearest
 from ...kernels.photos.upsample import upsample
 from ..photos.preprocess import Box
 
 Size = tuple[int, int]  # height, width
+# How a layer's map is laid on a photo: each value in the middle of what it sees, or all of them stretched
+# over the whole of what the model's input covers, as pytorch-grad-cam and Captum do.
+CONVENTIONS = FIELDS, CELLS = "fields", "cells"
+MAX_EDGE = 1e6  # pixels, of a box that is read
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where values (h, w) lie in a photo: spread evenly over its `box` (y0, x0, y1, x1), in photo pixels.
+    """Where values (h, w) lie in a photo, in photo pixels: pixel Y spans Y to Y + 1.
 
-    Pixel Y spans Y to Y + 1; the box may reach beyond the photo. Points of the values are in cells, where
-    cell i spans i to i + 1.
+    They are of its part `box` (y0, x0, y1, x1), and each lies in the middle of one of h x w even cells over
+    `cells`, None for the box. Both may reach beyond the photo, and the cells beyond the box. Points of the
+    values are in cells, where cell i spans i to i + 1. `convention` is which of CONVENTIONS was asked for.
     """
 
     box: Box
+    cells: Box | None = None
+    convention: str = FIELDS
+
+    @property
+    def grid(self) -> Box:
+        """What the cells are spread over."""
+        return self.box if self.cells is None else self.cells
+
+    def moved(self, source: Box, target: Box) -> Placement:
+        """The same after what lay over `source` came to lie over `target`; exact at the edges of these."""
+        box, cells = _moved(self.box, source, target), self.cells and _moved(self.cells, source, target)
+        return replace(self, box=box, cells=cells)
 
     def scaled(self, size: Size, other: Size) -> Placement:
         """The same in the photo of `size` (height, width) that was given an `other` one."""
-        down, across = other[0] / size[0], other[1] / size[1]
-        y0, x0, y1, x1 = self.box
-        return Placement((y0 * down, x0 * across, y1 * down, x1 * across))
+        return self.moved(whole(size), whole(other))
 
     def on_photo(self, point: tuple[float, float], size: Size) -> tuple[float, float]:
         """A point (y, x) of values of `size` (h, w) as a point of the photo."""
-        y0, x0, y1, x1 = self.box
+        y0, x0, y1, x1 = self.grid
         return y0 + point[0] * (y1 - y0) / size[0], x0 + point[1] * (x1 - x0) / size[1]
 
     def of_pixels(self, photo: Size, size: Size) -> tuple[np.ndarray, np.ndarray]:
         """Where the centres of a photo's pixels lie in values of `size`: rows (H,) and columns (W,)."""
-        (height, width), (y0, x0, y1, x1) = size, self.box
+        (height, width), (y0, x0, y1, x1) = size, self.grid
         ys = (np.arange(photo[0]) + 0.5 - y0) / (y1 - y0) * height
         xs = (np.arange(photo[1]) + 0.5 - x0) / (x1 - x0) * width
         return ys, xs
@@ -43,6 +61,48 @@ class Placement:
     def spread(self, planes: np.ndarray, photo: Size, outside: float = np.nan) -> np.ndarray:
         """Planes (N, h, w) on the pixels of a photo (height, width), (N, height, width) float32, bilinearly.
 
-        `outside` is what pixels have that are not covered.
+        `outside` is what pixels have that they are not of.
         """
-        return upsample(planes, *photo, box=self.box, outside=outside)
+        return upsample(planes, *photo, box=self.box, outside=outside, cells=self.cells)
+
+    def record(self) -> dict[str, Any]:
+        """It as JSON: --json and manifests say it like this."""
+        box, cells = ([round(edge, 4) for edge in edges] for edges in (self.box, self.grid))
+        return {"box": box, "cells": cells, "convention": self.convention}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Placement:
+        """Read what `record` gave, perhaps to a stranger. Raises BadRequest for boxes that are none."""
+        return cls(_box(record.get("box")), _box(record.get("cells")), str(record.get("convention"))[:20])
+
+
+def whole(size: Size) -> Box:
+    """All of what has a size (height, width)."""
+    return 0.0, 0.0, float(size[0]), float(size[1])
+
+
+def check_convention(name: str) -> None:
+    """Raise BadRequest for what is none of CONVENTIONS, with the nearest."""
+    if name not in CONVENTIONS:
+        raise BadRequest(f"there is no convention {str(name)!r:.50}{nearest(str(name), CONVENTIONS)}")
+
+
+def _box(value: Any) -> Box:
+    if not (isinstance(value, list) and len(value) == 4 and all(map(_edge, value))):
+        raise BadRequest("no box")
+    y0, x0, y1, x1 = map(float, value)
+    if min(y1 - y0, x1 - x0) < 1 / MAX_EDGE:
+        raise BadRequest("an empty box")
+    return y0, x0, y1, x1
+
+
+def _edge(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) <= MAX_EDGE
+
+
+def _moved(box: Box, source: Box, target: Box) -> Box:
+    shares = [(box[i] - source[i % 2]) / (source[i % 2 + 2] - source[i % 2]) for i in range(4)]
+    y0, x0, y1, x1 = (
+        (1 - share) * target[i % 2] + share * target[i % 2 + 2] for i, share in enumerate(shares)
+    )
+    return y0, x0, y1, x1

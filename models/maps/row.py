@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from math import isnan
+from math import inf, isnan, nextafter
 from typing import Any
 
 import numpy as np
 
 from ...kernels.summary import summary
-from ..photos.preprocess import Box
 from ..storage.shards import FIELDS, Row
 from .attribution import Attribution
 from .numbers import rounded
@@ -20,8 +19,8 @@ def failed(path: str, error: str) -> Row:
     return {**dict.fromkeys(FIELDS), "path": path, "error": error}
 
 
-def row_of(found: Attribution, box: Box, size: Size, **known: Any) -> Row:
-    """The row of one map of a photo of `size` (height, width) that has the map in the `box`, both in pixels
+def row_of(found: Attribution, place: Placement, size: Size, **known: Any) -> Row:
+    """The row of one map of a photo of `size` (height, width) that has the map at the `place`, both in pixels
     of the photo as it is (that of `found` may be smaller), with what else is `known` of it.
 
     It is the record of the map (Attribution.about) made flat: of the target and of the first prediction the
@@ -42,17 +41,18 @@ def row_of(found: Attribution, box: Box, size: Size, **known: Any) -> Row:
         "prediction": best.get("index"),
         "label": best.get("label"),
         "probability": best.get("probability"),
-        **statistics(found.map, box, size),
+        **statistics(found.map, place, size),
         "problem": found.problem or None,
         **known,
     }
 
 
-def statistics(map_: np.ndarray, box: Box, size: Size) -> dict[str, float | int | None]:
+def statistics(map_: np.ndarray, place: Placement, size: Size) -> dict[str, float | int | None]:
     """A map (h, w) in numbers; nulls where it is not finite or, for peak and entropy, nowhere above zero.
 
     The peak is the centre of the cell of the greatest value, the first in reading order, in pixels of a
-    photo of `size` that has the map in the `box`; where that lies in a letterbox's edge, the pixel nearest.
+    photo of `size` that has the map at the `place`; where that lies beyond what the map is of or in a
+    letterbox's edge, the pixel nearest.
     """
     found = summary(map_)
     if found is None:
@@ -62,10 +62,7 @@ def statistics(map_: np.ndarray, box: Box, size: Size) -> dict[str, float | int 
     if isnan(found.entropy):
         return values
     row, column = divmod(found.peak, map_.shape[1])
-    y, x = Placement(box).on_photo((row + 0.5, column + 0.5), (map_.shape[0], map_.shape[1]))
-    return {
-        **values,
-        "map_entropy": rounded(found.entropy),
-        "map_peak_y": min(max(int(y), 0), size[0] - 1),
-        "map_peak_x": min(max(int(x), 0), size[1] - 1),
-    }
+    at = place.on_photo((row + 0.5, column + 0.5), (map_.shape[0], map_.shape[1]))
+    inside = (min(max(at[i], place.box[i]), nextafter(place.box[i + 2], -inf)) for i in (0, 1))
+    y, x = (min(max(int(edge), 0), side - 1) for edge, side in zip(inside, size, strict=True))
+    return {**values, "map_entropy": rounded(found.entropy), "map_peak_y": y, "map_peak_x": x}

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from ...engine.anatomy.maps import Place, view_of
 from ...engine.anatomy.readouts import Readout, readout
 from ...engine.errors import BadRequest, NoMap, nearest
 from ...engine.graph.file import read_model
 from ...engine.graph.types import is_float
 from ...engine.runtime.ahead import BATCH
 from ...engine.runtime.network import Network
+from ..maps.placement import CELLS, FIELDS, Placement, whole
 from ..maps.prediction import Prediction, ranked
 from ..photos.preprocess import Box, Preprocess
 from ..photos.presets import Said
@@ -68,6 +70,7 @@ class VisionModel:
         # Why a map of a layer has no place on the photo; empty where it has one.
         self.unplaced = cut_inside(self.network.graph) if beside.decoded else ""
         self.source = "; ".join(filter(None, (source, self.unplaced, named)))
+        self._places: dict[str, Place | None] = {}
 
     def _named(
         self,
@@ -125,6 +128,26 @@ class VisionModel:
     def has_classes(self) -> bool:
         """Whether there is a readout."""
         return self._unread is None
+
+    def place_of(self, layer: str) -> Place | None:
+        """Where the feature maps of a layer lie in the input; None is over all of it.
+
+        Raises BadRequest for a layer that is not there or no feature map.
+        """
+        if layer not in self._places:
+            self._places[layer] = view_of(self.network.graph, layer).place
+        return self._places[layer]
+
+    def placement(self, at: str, box: Box | None = None, convention: str = FIELDS) -> Placement:
+        """Where what lies on a value of the network, its input or a layer, lies in a photo.
+
+        `box` is the part of the photo that the input covers, in photo pixels; without it, it is where it lies
+        in the input. `convention` is one of CONVENTIONS, and makes no difference to what lies on the input.
+        """
+        size = whole(self.preprocess.size)
+        place = None if at == self.input or convention == CELLS else self.place_of(at)
+        found = Placement(place.seen if place else size, place and place.cells, convention)
+        return found if box is None else found.moved(size, box)
 
     def together(self, count: int) -> int:
         """How many of `count` inputs are best computed in one run: a fixed batch as it is, on a CPU few."""

@@ -14,7 +14,7 @@ from ...engine.attribution.methods import METHODS
 from ...engine.errors import BadRequest, OnnxlensError
 from ...engine.picture import encode_jpeg, shrunk
 from ...kernels.photos.normalise import normalise
-from ...kernels.photos.upsample import upsample
+from ..maps.placement import Placement, Size, whole
 from ..photos.photo import decode
 from ..photos.preprocess import Preprocess
 from ..runs.record import command, looking, part, read_map
@@ -90,19 +90,26 @@ class Drawer:
             return None
         try:
             map_ = read_map(self.files.read(row["map"]))
-            box = Preprocess.from_dict(part(self.manifest, "preprocess")).box(*sides)
+            place = self._place(row["method"], sides)
         except (OnnxlensError, OSError):
             return None
         share = min(1, self.side / max(sides))
-        height, width = (max(1, round(side * share)) for side in sides)
-        down, across = height / sides[0], width / sides[1]
-        box = box[0] * down, box[1] * across, box[2] * down, box[3] * across
+        small = max(1, round(sides[0] * share)), max(1, round(sides[1] * share))
         method = METHODS.get(row["method"])
         is_signal = method is not None and method.style != "overlay"  # drawn by its strength
         map_ = tones.scaled(map_) if is_signal else map_
-        heat = upsample(map_[None], height, width, box, np.nan)
+        heat = place.scaled(sides, small).spread(map_[None], small)
         heat = heat if is_signal else normalise(heat)
         return address("jpeg", encode_jpeg(np.rint(255 * np.nan_to_num(heat[0])).astype(np.uint8), QUALITY))
+
+    def _place(self, method: str, size: Size) -> Placement:
+        """Where the maps of a method lie in a photo of some size: over all that the input covers, in runs of
+        versions that did not say. Raises BadRequest for a manifest that says it wrongly.
+        """
+        preprocess = Preprocess.from_dict(part(self.manifest, "preprocess"))
+        places, every = part(self.manifest, "places"), whole(preprocess.size)
+        found = Placement.from_record(part(places, method)) if method in places else Placement(every)
+        return found.moved(every, preprocess.box(*size))
 
     def _picture(self, row: Row) -> str | None:
         """The thumbnail of the picture that the run wrote of a map, if it did."""

@@ -21,6 +21,7 @@ from ...engine.picture import encode_jpeg, encode_png
 from ..attribution.attribute import Attributor
 from ..attribution.pipeline import Pipeline, Read, Result
 from ..maps.attribution import Attribution
+from ..maps.placement import FIELDS
 from ..maps.row import Row, failed, row_of
 from ..network.digest import sha256
 from ..network.labels import label_by_name
@@ -37,7 +38,8 @@ class Spec:
     """All that decides the rows and files of a run. It can be pickled; a Job is made of it where it runs.
 
     `settings` are those of a Lens but for `provider` and `threads`; `sha256` is the model file's. `methods`
-    are some of METHODS, `targets` as in Lens.explain, `options` the methods' own (options.py).
+    are some of METHODS, `targets` as in Lens.explain, `options` the methods' own (options.py), `convention`
+    one of CONVENTIONS.
     Of each map a picture is written ("png", "jpeg" or ""), at most `side` pixels long, and with `maps` the
     map as the method gave it, (h, w) float32. `folder` is the name of the folder that holds all photos: what
     lies in a folder called after a class has that for its truth.
@@ -51,6 +53,7 @@ class Spec:
     methods: tuple[str, ...] = ("gradcam",)
     targets: tuple[int | str | None, ...] = (None,)
     layer: str | None = None
+    convention: str = FIELDS
     options: dict[str, Any] = field(default_factory=dict)
     pictures: str = "jpeg"
     maps: bool = True
@@ -94,8 +97,18 @@ class Job:
         method, spec = method_named(name), self.spec
         if spec.layer is not None and method.units:
             raise BadRequest(f"a run of {name} looks back from classes: leave --layer out")
-        own = of_method(method, spec.options)
-        return Attributor(self.lens, name, spec.targets, layer=spec.layer, predictions=1, **own)
+        how = {"layer": spec.layer, "convention": spec.convention, "predictions": 1}
+        return Attributor(self.lens, name, spec.targets, **how, **of_method(method, spec.options))
+
+    def places(self) -> dict[str, Any]:
+        """Where the maps of each method lie in the model's input, in its pixels, as manifests say it."""
+        return {
+            made.method.name: {
+                "at": made.at,
+                **self.lens.placement(made.at, None, self.spec.convention).record(),
+            }
+            for made in self.pipeline.attributors
+        }
 
     def identity(self) -> dict[str, Any]:
         """What two runs must have in common for the rows of one to stand for those of the other."""
@@ -143,7 +156,8 @@ class Job:
         folder = PurePosixPath(result.name).parent.name or self.spec.folder
         truth = self._truths.get(folder.lower())
         known = {"path": text(result.name), "sha256": result.sha256, "truth": truth, **files}
-        return row_of(found, result.box, result.size, **known)
+        place = self.lens.placement(found.at, result.box, self.spec.convention)
+        return row_of(found, place, result.size, **known)
 
 
 def _npy(map_: np.ndarray) -> bytes:

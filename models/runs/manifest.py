@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from ...engine.errors import BadRequest, OnnxlensError
+from ..maps.placement import CELLS
 from ..storage.files import Files
 from ..storage.folder import MANIFEST
 from ..storage.shards import Row
@@ -25,6 +26,7 @@ def read_manifest(run: Files) -> dict[str, Any]:
     is_run = isinstance(record, dict) and all(isinstance(record.get(part), dict) for part in PARTS)
     if not is_run or not isinstance(record.get("seconds", 0), int | float):
         raise BadRequest(f"{run} holds no run over folders, which `onnxlens run` makes")
+    record["identity"].setdefault("convention", CELLS)  # the only one that older versions had
     return record
 
 

@@ -12,6 +12,7 @@ from ...engine.attribution.methods import method_named
 from ...engine.errors import BadRequest, nearest
 from ...engine.picture import colour_map
 from ...engine.runtime.ahead import cores
+from ..maps.placement import CONVENTIONS
 from ..network import zoo
 from ..network.digest import sha256
 from ..network.vision_model import SETTINGS
@@ -24,7 +25,12 @@ from .options import names_of_options, taken_options
 
 # Fields of a Spec and a Plan that are found, or said otherwise.
 FOUND = frozenset({"model", "sha256", "settings", "methods", "options", "folder", "album", "out", "choice"})
-CHOICES = {"rows": tuple(ENDINGS), "pictures": (*PICTURES, ""), "engine": ("local", "ray")}
+CHOICES = {
+    "rows": tuple(ENDINGS),
+    "pictures": (*PICTURES, ""),
+    "engine": ("local", "ray"),
+    "convention": CONVENTIONS,
+}
 COUNTS = ("batch", "shard")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...engine.attribution.methods import METHODS, options_of
 from ...engine.errors import BadRequest
+from ..maps.placement import CELLS, FIELDS
 from ..photos.presets import as_options
 from ..storage.addresses import is_address
 from ..storage.album import safe
@@ -69,6 +70,8 @@ def command(manifest: Mapping[str, Any], row: Row) -> str:
     methods = [row["method"]] if row["method"] else [str(m) for m in arguments.get("methods") or ()]
     usual = {"layer": None, **_own(methods), **DRAWN}
     given = {**part(arguments, "settings"), **{key: arguments.get(key, usual[key]) for key in usual}}
+    if any(METHODS[name].on_layer for name in methods if name in METHODS):
+        usual["convention"], given["convention"] = FIELDS, arguments.get("convention", CELLS)
     given["method"] = ",".join(methods)
     given["target"] = row["target"]
     words = ["run", *_photo(manifest, row)]

@@ -74,9 +74,9 @@ def run(
     **options
         Settings of a Lens (`preset`, `provider`, ...); options of the methods, each of all that have it
         (`patch`, `steps`, ...); fields of Spec: what is explained and written
-        (`targets`, `layer`, `pictures`, `maps`, ...); of Choice: which of the photos (`limit`, `sample`,
-        `seed`, `part`, `lists`); and of Plan: how (`resume`, `overwrite`, `rows`, `batch`, `workers`,
-        `shard`, `fail_fast`, `engine`). All are as the options of `onnxlens run`.
+        (`targets`, `layer`, `convention`, `pictures`, `maps`, ...); of Choice: which of the photos
+        (`limit`, `sample`, `seed`, `part`, `lists`); and of Plan: how (`resume`, `overwrite`, `rows`,
+        `batch`, `workers`, `shard`, `fail_fast`, `engine`). All are as the options of `onnxlens run`.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def _record(job: Job, plan: Plan, command: str, command_line: Sequence[str]) -> 
     arguments |= {key: getattr(plan, key) for key in ("engine", "rows", "batch", "workers")}
     arguments |= {key: value for key, value in asdict(plan.choice).items() if key != "lists"}
     made = {"root": plan.album.root, "images": len(plan.album.names), "classes": job.lens.labels}
-    return {**about(job.lens, command, command_line, arguments), **made}
+    return {**about(job.lens, command, command_line, arguments), "places": job.places(), **made}
 
 
 def _counted(progress: Callable[[int, int], object] | None) -> Watch:

@@ -168,7 +168,7 @@ def profile(lens: Lens, spec: Any, plan: Plan, place: Path) -> dict[str, float]:
     heats = [heat for part in found for (heat,) in part]
     pictures = step("draw", lambda heat: heat.overlay(), heats)
     drawn = step("encode", encode, pictures)
-    step("row", lambda heat: row_of(heat, heat.box, heat.photo.shape[:2]), heats)
+    step("row", lambda heat: row_of(heat, heat.place, heat.photo.shape[:2]), heats)
     place.mkdir()
     step("write a file", lambda name, data: (place / name).write_bytes(data), names, drawn)
     steps["all of a photo"] = whole(spec, plan, names)

@@ -13,12 +13,13 @@ LUT = RNG.integers(0, 256, (256, 3), dtype=np.uint8)
 @pytest.mark.parametrize("shape", [(40, 56), (17, 9), (1, 1), (5, 300)])
 @pytest.mark.parametrize("box", [(0, 0, 40, 56), (3.5, -7, 30, 90.25), (500, 500, 600, 600)])
 @pytest.mark.parametrize("size", [(12, 12), (1, 3), (1, 1)])
-def test_is_one_kernel_after_the_other(shape, box, size):
+@pytest.mark.parametrize("cells", [None, (-4, -20.5, 33, 66.5)])
+def test_is_one_kernel_after_the_other(shape, box, size, cells):
     photo = RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)
     map_ = RNG.standard_normal(size).astype(np.float32)
     map_.flat[::5] = np.nan
-    heat = normalise(upsample(map_[None], *shape, box, np.nan))[0]
-    np.testing.assert_array_equal(lay(photo, map_, box, LUT, 0.6), overlay(photo, heat, LUT, 0.6))
+    heat = normalise(upsample(map_[None], *shape, box, np.nan, cells))[0]
+    np.testing.assert_array_equal(lay(photo, map_, box, LUT, 0.6, cells), overlay(photo, heat, LUT, 0.6))
 
 
 def test_photos_and_maps_in_any_order_in_memory_are_read_and_left_alone():

@@ -12,22 +12,23 @@ from onnxlens.kernels.photos.upsample import upsample
 SHAPES = [((13, 13), (224, 180)), ((1, 1), (5, 7)), ((7, 3), (7, 3)), ((1, 9), (4, 30)), ((20, 31), (9, 12))]
 
 
-def twin(maps, height, width, box=None, outside=0.0):
+def twin(maps, height, width, box=None, outside=0.0, cells=None):
     """Half-pixel bilinear interpolation, one pixel at a time, in float64."""
     n, h, w = maps.shape
     y0, x0, y1, x1 = box or (0, 0, height, width)
+    top, left, bottom, right = cells or (y0, x0, y1, x1)
     out = np.full((n, height, width), outside, np.float64)
     for y in range(height):
         for x in range(width):
             if not (y0 <= y + 0.5 < y1 and x0 <= x + 0.5 < x1):
                 continue
-            v = min(max((y + 0.5 - y0) / (y1 - y0) * h - 0.5, 0), h - 1)
-            u = min(max((x + 0.5 - x0) / (x1 - x0) * w - 0.5, 0), w - 1)
-            top, left = int(v), int(u)
-            below, right = min(top + 1, h - 1), min(left + 1, w - 1)
-            a, b = v - top, u - left
-            out[:, y, x] = (1 - a) * ((1 - b) * maps[:, top, left] + b * maps[:, top, right])
-            out[:, y, x] += a * ((1 - b) * maps[:, below, left] + b * maps[:, below, right])
+            v = min(max((y + 0.5 - top) / (bottom - top) * h - 0.5, 0), h - 1)
+            u = min(max((x + 0.5 - left) / (right - left) * w - 0.5, 0), w - 1)
+            i, j = int(v), int(u)
+            below, beside = min(i + 1, h - 1), min(j + 1, w - 1)
+            a, b = v - i, u - j
+            out[:, y, x] = (1 - a) * ((1 - b) * maps[:, i, j] + b * maps[:, i, beside])
+            out[:, y, x] += a * ((1 - b) * maps[:, below, j] + b * maps[:, below, beside])
     return out
 
 
@@ -84,6 +85,44 @@ def test_box_agrees_with_the_slow_twin(box, outside):
     maps = random_maps(2, 5, 6)
     got = upsample(maps, 20, 24, box, outside)
     np.testing.assert_allclose(got, twin(maps, 20, 24, box, outside), atol=5e-6)
+
+
+CELLS = [
+    (-7.5, -3.0, 12.5, 21.0),  # padding as PyTorch has it: up and left
+    (3.3, 2.25, 18.9, 40.0),
+    (-100.0, 5.0, 100.0, 6.0),
+    (30.0, 30.0, 31.0, 90.0),
+]
+
+
+@pytest.mark.parametrize("cells", CELLS)
+@pytest.mark.parametrize("box", [None, *BOXES])
+def test_cells_that_lie_elsewhere_agree_with_the_slow_twin(cells, box):
+    maps = random_maps(2, 5, 6)
+    got = upsample(maps, 20, 24, box, np.nan, cells)
+    np.testing.assert_allclose(got, twin(maps, 20, 24, box, np.nan, cells), atol=5e-6)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 20, 24), *BOXES])
+def test_cells_over_the_box_change_no_bit(box):
+    maps = random_maps(2, 5, 6)
+    np.testing.assert_array_equal(
+        upsample(maps, 20, 24, box, np.nan, box), upsample(maps, 20, 24, box, np.nan)
+    )
+
+
+def test_each_value_stands_where_its_cell_has_its_middle():
+    """Cells of 32 pixels whose first middle is at 0.5, as of five strided, padded convolutions on 224."""
+    maps = random_maps(1, 7, 7)
+    out = upsample(maps, 224, 224, cells=(-15.5, -15.5, 208.5, 208.5))
+    np.testing.assert_allclose(out[0, ::32, ::32], maps[0], atol=1e-6)
+    np.testing.assert_array_equal(out[0, 192:, 192:], maps[0, -1, -1])
+
+
+def test_one_box_with_other_cells_is_not_taken_for_the_same():
+    maps = random_maps(1, 4, 4)
+    first, again = (upsample(maps, 9, 9, (0, 0, 9, 9), 0, (c, c, c + 9, c + 9)) for c in (0, 2))
+    assert (first != again).any()
 
 
 def test_the_whole_photo_is_the_default_box():
@@ -152,8 +191,10 @@ def test_any_memory_layout_and_float_type_is_taken():
         ((1, 3, 3), (4, 4), (2, 2, 2, 4)),
         ((1, 3, 3), (4, 4), (0, 0, 4, np.nan)),
         ((1, 3, 3), (4, 4), (0, 0, 4, np.inf)),
+        ((1, 3, 3), (4, 4), (0, 0, 4, 5e-324)),
     ],
 )
 def test_what_cannot_be_resized_is_a_value_error(shape, size, box):
-    with pytest.raises(ValueError, match=r"maps have|cannot resize|covers nothing"):
-        upsample(np.zeros(shape, np.float32), *size, box)
+    for places in ({"box": box}, {"cells": box}):
+        with pytest.raises(ValueError, match=r"maps have|cannot resize|covers nothing"):
+            upsample(np.zeros(shape, np.float32), *size, **places)

@@ -16,6 +16,7 @@ from oracles.toys import UNIT, blob, colours
 from onnxlens.engine.errors import BadImage, BadRequest, NoMap
 from onnxlens.engine.runtime.ahead import BATCH
 from onnxlens.models.lens import Lens
+from onnxlens.models.maps.placement import Placement
 from onnxlens.models.maps.row import FIELDS, statistics
 from onnxlens.models.network.digest import sha256
 from onnxlens.models.network.labels import label_by_name
@@ -161,6 +162,7 @@ def test_identities(model):
         {"maps": False},
         {"methods": ("saliency",)},
         {"layer": "relu"},
+        {"convention": "cells"},
     ):
         assert identity() != identity(**more)
     labels = {"labels": None, "preset": "imagenet"}
@@ -172,14 +174,14 @@ def test_identities(model):
 
 def test_statistics_by_hand():
     map_ = np.array([[0, 1, 0, 0], [0, 0, 3, 0]], np.float32)
-    found = statistics(map_, (0, 0, 20, 80), (20, 80))
+    found = statistics(map_, Placement((0, 0, 20, 80)), (20, 80))
     assert (found["map_min"], found["map_max"], found["map_mean"]) == (0, 3, 0.5)
     assert found["map_entropy"] == pytest.approx(-(0.25 * log(0.25) + 0.75 * log(0.75)), rel=1e-5)
     assert (found["map_peak_y"], found["map_peak_x"]) == (15, 50)
 
 
 def test_statistics_of_what_is_hardly_a_map():
-    box, size = (0, 0, 8, 8), (8, 8)
+    box, size = Placement((0, 0, 8, 8)), (8, 8)
     assert statistics(np.full((2, 2), np.nan, np.float32), box, size) == {}
     assert "map_peak_y" not in statistics(np.full((2, 2), -1, np.float32), box, size)
     assert statistics(np.eye(1, dtype=np.float32), box, size)["map_entropy"] == 0
@@ -190,8 +192,23 @@ def test_statistics_of_what_is_hardly_a_map():
 def test_a_peak_in_the_edge_of_a_letterbox_is_on_the_photo():
     map_ = np.zeros((4, 4), np.float32)
     map_[0, 3] = 1
-    found = statistics(map_, (-30, 0, 70, 100), (40, 100))
+    found = statistics(map_, Placement((-30, 0, 70, 100)), (40, 100))
     assert (found["map_peak_y"], found["map_peak_x"]) == (0, 87)
+
+
+@pytest.mark.parametrize(
+    ("box", "cells", "at"),
+    [
+        ((0, 0, 64, 64), (-15.5, -15.5, 48.5, 48.5), (40, 40)),  # the middle of what the last cell sees
+        ((0, 0, 64, 64), (15.5, 15.5, 79.5, 79.5), (63, 63)),  # what it sees has its middle in the padding
+        ((0, 4, 40, 44.5), (0, 0, 64, 64), (39, 44)),
+    ],
+)
+def test_a_peak_stands_where_its_cell_has_its_middle(box, cells, at):
+    map_ = np.zeros((4, 4), np.float32)
+    map_[3, 3] = 1
+    found = statistics(map_, Placement(box, cells), (64, 64))
+    assert (found["map_peak_y"], found["map_peak_x"]) == at
 
 
 def test_labels_by_name():

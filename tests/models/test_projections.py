@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from oracles.networks import parsed
-from oracles.toys import COLOURS, UNIT, blob, colours
+from oracles.toys import COLOURS, SIDE, UNIT, blob, colours
 
 from onnxlens.engine.attribution.methods import METHODS
 from onnxlens.engine.attribution.projector import Projector
@@ -17,6 +17,7 @@ from onnxlens.engine.errors import BadRequest, NoMap
 from onnxlens.models.attribution.projection import project, project_layer
 from onnxlens.models.lens import Lens
 from onnxlens.models.maps.attribution import STYLES, guided_gradcam
+from onnxlens.models.maps.placement import Placement
 from onnxlens.models.photos.crop import cut
 from onnxlens.models.photos.photo import read_photo
 from onnxlens.models.photos.preprocess import Preprocess
@@ -150,6 +151,20 @@ def test_guided_grad_cam_is_guided_where_grad_cam_is(tmp_path):
     assert found.method == "guided-gradcam"
     against = eye.gradcam(photo, 0)
     assert guided_gradcam(guided, against).problem == against.problem != ""
+
+
+@pytest.mark.parametrize("crop", [(60, 90), (40, 90), (61, 33)])
+def test_guided_grad_cam_takes_the_map_from_where_it_lies_in_the_input(tmp_path, crop):
+    """Four cells of 8 pixels whose middles are at 0.5, 8.5, ...: pixel 8 has all of the second's value."""
+    eye, photo = lens(tmp_path), blob(colour=2)[: crop[0], : crop[1]]
+    guided, heat = project(eye, photo, "guided")[0], eye.gradcam(photo)
+    ones = replace(guided, values=np.ones((SIDE, SIDE, 3), np.float32))
+    values = np.arange(1, 17, dtype=np.float32).reshape(4, 4)
+    place = Placement((0, 0, SIDE, 24), (-3.5, -3.5, 28.5, 28.5)).moved((0, 0, SIDE, SIDE), heat.box)
+    found = guided_gradcam(ones, replace(heat, values=values, place=place)).values[..., 1]
+    np.testing.assert_allclose(found[::8, :24:8], values[:, :3], rtol=1e-5)
+    np.testing.assert_allclose(found[4, 4], values[:2, :2].mean(), rtol=1e-5)
+    assert not found[:, 24:].any()  # where the layer does not look
 
 
 def test_a_fixed_batch_and_a_grey_model(tmp_path):

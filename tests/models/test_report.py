@@ -91,6 +91,49 @@ def test_a_map_is_heat_that_lies_on_the_photo(tmp_path):
     assert np.abs(tones(small["heat"]) - (0, 85, 170, 255)).max() < 12
 
 
+def test_a_map_is_heat_where_the_manifest_says_that_it_lies(tmp_path):
+    """Four cells of 8 pixels whose middles are at 0.5, 8.5, ...; the last 4 columns nobody looks at."""
+    places = {"gradcam": {"at": "relu5", "box": [0, 0, 24, 28], "cells": [-3.5, -3.5, 20.5, 28.5]}}
+    rows = [row("1.png", map="maps/1.npy"), row("2.png", map="maps/1.npy", method="occlusion")]
+    moved, plain = (i["maps"][0] for i in report(written(tmp_path, rows, places=places)).data["images"])
+    at = np.clip(np.arange(28) / 8, 0, 3) / 3 * 255
+    at = at / at.max() * 255  # the greatest that is shown is as hot as can be
+    assert np.abs(tones(moved["heat"])[:, :28] - at).max() < 6
+    assert tones(moved["heat"])[:, 29:].max() < 12
+    assert np.abs(tones(plain["heat"])[:, 31] - 255).max() < 6
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"box": [0, 0, 24, 28]},
+        {"box": [0, 0, 24, 28], "cells": [0, 0, 0, 28]},
+        {"box": [0, 0, 24, 28], "cells": [0, 0, 1e-200, 28]},
+        {"box": [0, 0, 24, 28], "cells": [0, 0, 10**400, 28]},
+        {"box": [0, 0, 24, float("nan")], "cells": [0, 0, 24, 28]},
+        {"box": "here", "cells": {}},
+        [],
+    ],
+    ids=str,
+)
+def test_a_place_that_is_none_leaves_the_map_out_for_the_picture(tmp_path, place):
+    run = written(tmp_path, [row("1.png", map="maps/1.npy", picture="p.png")], places={"gradcam": place})
+    (image,) = report(run).data["images"]
+    assert image["maps"][0]["heat"] is None
+    assert image["maps"][0]["picture"]
+
+
+@pytest.mark.parametrize("said", [None, "cells", "fields"])
+def test_the_command_of_a_map_says_another_convention_than_the_usual(tmp_path, said):
+    """Runs of versions that could not say it stretched the map of a layer over all that the model sees."""
+    rows = [row("1.png"), row("2.png", method="occlusion")]
+    arguments = {"methods": ["gradcam"]} | ({"convention": said} if said else {})
+    images = report(written(tmp_path, rows, arguments=arguments)).data["images"]
+    layer, pixels = (image["maps"][0]["command"] for image in images)
+    assert ("--convention cells" in layer) == (said != "fields")
+    assert "--convention" not in pixels
+
+
 @pytest.mark.parametrize(
     "array",
     [

@@ -27,7 +27,11 @@ FIELDS = {
     "score": "of the class, before a softmax, or the value of the unit",
     "predictions": "the most probable classes",
     "photo_size, map_size": "height and width of the photo and of the numbers",
-    "box": "the part (top, left, bottom, right) of the photo that they cover, in its pixels",
+    "box": "the part (top, left, bottom, right) of the photo that they are of, in its pixels: nothing is said"
+    " of others",
+    "cells": "what their cells are spread over, evenly, in the same pixels: a value belongs to the middle of "
+    "its cell ([placement](placement.md))",
+    "convention": "how that was found: `fields` or `cells`",
     "map_range": "the least and the greatest of them",
     "window": "the smallest square that holds all but zeros, in their cells",
     "note, problem": "what is to be known of the method in this network; why there is nothing to show",
