@@ -19,16 +19,18 @@ T = TypeVar("T")
 Record = dict[str, Any]
 
 
-def each(images: Sequence[str], find: Callable[[str], T]) -> Iterator[tuple[str, T | None, str]]:
+def each(
+    images: Sequence[str], find: Callable[[str], T], of: int | None = None
+) -> Iterator[tuple[str, T | None, str]]:
     """For each image: its name, what `find(image)` gives, and the error if there was one.
 
-    An only image's error is raised; one among several is said and does not stop the others.
+    An only image's error is raised; one among several, `of` so many, is said and does not stop the others.
     """
     for image in images:
         try:
             yield image, find(image), ""
         except (BadImage, NoMap) as error:
-            if len(images) == 1:
+            if (of or len(images)) == 1:
                 raise
             note(f"onnxlens: {error}")
             yield image, None, str(error)
@@ -50,14 +52,18 @@ def seen(look: Callable[[Any], T]) -> Callable[[str], T]:
 
 
 def records(
-    images: Sequence[str], find: Callable[[str], T], written: Callable[[str, T], Iterable[Record]]
-) -> list[Record]:
-    """The records of what `find(image)` gives for each image, as `written(stem, found)` writes it down."""
-    results = []
-    for image, found, error in each(images, find):
+    images: Sequence[str],
+    find: Callable[[str], T],
+    written: Callable[[str, T], Iterable[Record]],
+    of: int | None = None,
+) -> Iterator[list[Record]]:
+    """For each image the records of what `find(image)` gives, as `written(stem, found)` writes it down.
+
+    `of` as for `each`.
+    """
+    for image, found, error in each(images, find, of):
         made = [{"error": error}] if found is None else written(Path(image).stem, found)
-        results += [{"image": image, **record} for record in made]
-    return results
+        yield [{"image": image, **record} for record in made]
 
 
 def finish(
@@ -74,6 +80,11 @@ def finish(
 
     if any("files" in r for r in results):
         folder.write_manifest(manifest(lens, command, arguments, list(results)))
+    return told(folder, results, tell, as_json)
+
+
+def told(folder: Folder, results: Sequence[Record], tell: Callable[[Record], object], as_json: bool) -> int:
+    """Say each result; the exit code: 1 where one failed."""
     for result in results:
         if as_json:
             emit(result)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from collections.abc import Sequence
 from importlib import metadata
@@ -39,6 +41,17 @@ def versions() -> dict[str, str]:
         **found,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def identity(lens: VisionModel) -> dict[str, Any]:
+    """What two models must have in common for the results of one to stand for those of the other."""
+    read, labels = lens.readout, json.dumps(lens.labels)
+    return {
+        "model": sha256(lens.path),
+        "preprocess": lens.preprocess.to_dict(),
+        "readout": [read.output, read.kind, read.form],
+        "labels": hashlib.sha256(labels.encode()).hexdigest(),
     }
 
 

@@ -47,14 +47,14 @@ def dry_run(spec: Spec, plan: Plan) -> dict[str, Any]:
         "output": str(plan.out),
         "failed_of_those_tried": sum(row["error"] is not None for row in rows),
         "tried": len(timed),
-        "memory_bytes": _peak(),
+        "memory_bytes": peak(),
         "output_bytes": round(sum(sizes) / len(timed) * count),
         "seconds": round(each * count, 3),
         "images_per_second": round(1 / each, 3),
     }
 
 
-def _peak() -> int | None:
+def peak() -> int | None:
     """The most memory that this process has had, in bytes; None where the system does not say."""
     try:
         import resource

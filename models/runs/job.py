@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -25,6 +24,7 @@ from ..maps.placement import FIELDS
 from ..maps.row import Row, failed, row_of
 from ..network.digest import sha256
 from ..network.labels import label_by_name
+from ..network.provenance import identity
 from ..network.vision_model import VisionModel
 from ..storage.album import safe, text
 from .options import of_method, written
@@ -114,16 +114,9 @@ class Job:
         """What two runs must have in common for the rows of one to stand for those of the other."""
         given = asdict(self.spec)
         given |= written(given.pop("options"))
-        for name in ("model", "settings", "provider", "threads", "folder"):
+        for name in ("model", "sha256", "settings", "provider", "threads", "folder"):
             del given[name]
-        labels = hashlib.sha256(json.dumps(self.lens.labels).encode()).hexdigest()
-        read = self.lens.readout
-        shared = {
-            "model": given.pop("sha256"),
-            "preprocess": self.lens.preprocess.to_dict(),
-            "readout": [read.output, read.kind, read.form],
-        }
-        return json.loads(json.dumps({**shared, "labels": labels, **given}))
+        return json.loads(json.dumps({**identity(self.lens), **given}))
 
     def __call__(self, names: Sequence[str]) -> list[Row]:
         """The rows of photos, in their order: one for each method and target, or one with the error.

@@ -16,17 +16,28 @@ PARTS = "identity", "model", "arguments", "provider"  # of a manifest, each a ta
 
 def read_manifest(run: Files) -> dict[str, Any]:
     """What a run says of itself. Raises BadRequest where there is none, OnnxlensError if damaged."""
+    record = read_record(run)
+    is_run = all(isinstance(record.get(part), dict) for part in PARTS)
+    if not is_run or not isinstance(record.get("seconds", 0), int | float):
+        raise BadRequest(f"{run} holds no run over folders, which `onnxlens run` makes")
+    record["identity"].setdefault("convention", CELLS)  # the only one that older versions had
+    return record
+
+
+def read_record(run: Files) -> dict[str, Any]:
+    """The manifest in a folder, whatever command left it there and whatever it says.
+
+    Raises BadRequest where there is none, OnnxlensError if damaged.
+    """
     try:
         record = json.loads(run.read(MANIFEST))
         json.dumps(record, allow_nan=False)  # a number that is none comes in as 1e999 too
     except FileNotFoundError:
         raise BadRequest(f"{run} holds no run: there is no {MANIFEST} in it") from None
     except (ValueError, OSError, RecursionError) as error:
-        raise OnnxlensError(f"{run}/{MANIFEST} cannot be read: {error}") from error
-    is_run = isinstance(record, dict) and all(isinstance(record.get(part), dict) for part in PARTS)
-    if not is_run or not isinstance(record.get("seconds", 0), int | float):
-        raise BadRequest(f"{run} holds no run over folders, which `onnxlens run` makes")
-    record["identity"].setdefault("convention", CELLS)  # the only one that older versions had
+        raise OnnxlensError(f"{run}/{MANIFEST} cannot be read: {str(error)[:200]}") from error
+    if not isinstance(record, dict):
+        raise BadRequest(f"{run}/{MANIFEST} is not that of a run")
     return record
 
 

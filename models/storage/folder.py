@@ -22,14 +22,16 @@ MANIFEST = "manifest.json"
 class Folder:
     """A folder of results, made when the first one is written.
 
-    Raises BadRequest where an earlier run lies there and `overwrite` is not said, Unavailable where the
-    folder cannot be written - before any work is done.
+    Raises BadRequest where an earlier run lies there that is neither to `overwrite` nor to `resume`, and
+    where it is to be both; Unavailable where the folder cannot be written - before any work is done.
     """
 
-    def __init__(self, path: Path, overwrite: bool = False):
+    def __init__(self, path: Path, overwrite: bool = False, resume: bool = False):
         self.path = path
         self._names: set[str] = set()
-        if (path / MANIFEST).exists() and not overwrite:
+        if resume and overwrite:
+            raise BadRequest("--resume goes on with a run, --overwrite replaces it: say one of them")
+        if (path / MANIFEST).exists() and not (overwrite or resume):
             raise BadRequest(f"{path} holds an earlier run; say --overwrite or another folder with -o")
         check_writable(path)
 
@@ -44,6 +46,10 @@ class Folder:
         name = next(n for n in numbered if n.casefold() not in self._names)
         self._names.add(name.casefold())  # Cat.png is cat.png on some systems
         return name
+
+    def take(self, files: Iterable[str]) -> None:
+        """Give no file a name of these, which are there."""
+        self._names.update(Path(name).stem.casefold() for name in files)
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file whole or not at all; returns its name. Raises Unavailable where that fails."""
@@ -63,7 +69,7 @@ class Folder:
         return self.write(name, buffer.getvalue())
 
     def write_manifest(self, record: dict[str, Any]) -> str:
-        """Write the record of the run, last of all: a folder that has one is complete."""
+        """Write the record of the run, last of all: a folder that has one without a `state` is complete."""
         text = json.dumps(record, indent=2, allow_nan=False)
         return self.write(MANIFEST, text.encode())
 

@@ -135,15 +135,15 @@ def test_bad_arguments_are_one_line_before_any_photo_is_read(words, text, place,
     assert not Path("onnxlens-out").exists()
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("gradcam", "--layers", "re*", "--guided"),
-        ("saliency", "--style", "diverging"),
-        ("guided", "--layer", "relu", "--channels", "0"),
-        ("occlusion", "--patch", 8, "--patch", 4, "--verbose"),
-    ],
-)
+ALONE = [
+    ("gradcam", "--layers", "re*", "--guided"),
+    ("saliency", "--style", "diverging"),
+    ("guided", "--layer", "relu", "--channels", "0,2"),
+    ("occlusion", "--patch", 8, "--patch", 4, "--verbose"),
+]
+
+
+@pytest.mark.parametrize("words", ALONE)
 def test_over_folders_what_no_run_has_is_written_as_of_single_photos(words, place, run):
     Path("photos").mkdir()
     for name in ("red.png", "blue.jpg"):
@@ -152,9 +152,133 @@ def test_over_folders_what_no_run_has_is_written_as_of_single_photos(words, plac
     assert {Path(r["image"]).name for r in done.records} == {"red.png", "blue.jpg"}
     assert not Path("out/rows").exists()
     assert manifest("out")["results"]
-    refused = run(words[0], "model.onnx", "photos", *words[1:], "--resume", "-o", "other")
-    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
-    assert "--resume is of a run" in refused.err
+
+
+@pytest.fixture
+def photos(place):
+    """A folder of three photos, of which the second is none."""
+    folder = Path("photos")
+    folder.mkdir()
+    for name in ("red.png", "blue.jpg"):
+        Path(name).rename(folder / f"{'ac'[name == 'red.png']}-{name}")
+    (folder / "b-empty.png").touch()
+    return folder
+
+
+@pytest.mark.parametrize("words", ALONE)
+def test_what_no_run_has_goes_on_where_it_ended(words, photos, run):
+    line = [words[0], "model.onnx", photos, *words[1:], "--json"]
+    whole = run(*line, "-o", "whole")
+    first = run(*line, "-o", "out", "--fail-fast")
+    assert (whole.code, first.code) == (1, 1)
+    assert [r for r in first.records if "error" in r] == first.records[-1:]
+    assert [r["image"] for r in first.records][-1] == str(photos / "b-empty.png")
+    assert "--resume" in first.err
+    rest = run(*line, "-o", "out", "--resume")
+    assert {r["image"] for r in rest.records} == {str(photos / "c-red.png")}
+    assert rest.code == 1  # one has failed, as with a run that is resumed
+    assert first.records + rest.records == whole.records
+    assert manifest("out")["results"] == manifest("whole")["results"]
+    assert {p.name: p.read_bytes() for p in Path("out").iterdir() if p.name != "manifest.json"} == {
+        p.name: p.read_bytes() for p in Path("whole").iterdir() if p.name != "manifest.json"
+    }
+    assert run(*line, "-o", "out", "--resume").records == []
+    apart = {"identity": 0, "command_line": 0}
+    assert manifest("out") | apart == manifest("whole") | apart
+
+
+def test_what_was_lost_is_made_again_and_no_more(photos, run):
+    line = ["saliency", "model.onnx", photos, "--style", "diverging", "-o", "out", "--resume", "--json"]
+    whole = run(*line).records
+    Path("out", whole[0]["files"]["picture"]).unlink()
+    (again,) = run(*line).records
+    assert again["image"] == whole[0]["image"]
+    assert {r["image"] for r in manifest("out")["results"]} == {r["image"] for r in whole}
+    for record in manifest("out")["results"]:
+        assert all(Path("out", name).is_file() for name in record.get("files", {}).values())
+
+
+def test_what_is_written_when_the_work_is_ended_is_not_made_again(photos, run, monkeypatch):
+    from onnxlens.models.attribution.pipeline import Pipeline
+
+    ask = Pipeline.__call__
+
+    def ended(self, names, progress=None):
+        if "c-red" in names[0]:
+            raise KeyboardInterrupt
+        return ask(self, names, progress)
+
+    line = ["gradcam", "model.onnx", photos, "--layers", "re*", "-o", "out", "--resume", "--json"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "__call__", ended)
+        run(*line)
+    assert manifest("out")["state"] == "running"
+    done = {r["image"] for r in manifest("out")["results"]}
+    rest = {r["image"] for r in run(*line).records}
+    assert str(photos / "a-blue.jpg") in done
+    assert done | rest == set(map(str, photos.iterdir()))
+    assert not done & rest
+    assert "state" not in manifest("out")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["--style", "signed"], 'begun with style "diverging", and now it is "signed"'),
+        (["--target", "red"], "begun with targets []"),
+        (["--labels", "others.txt"], "begun with labels"),
+        (["--style", "diverging", "--overwrite"], "say one of them"),
+    ],
+)
+def test_only_the_same_goes_on(change, said, photos, run):
+    line = ["saliency", "model.onnx", photos, "--style", "diverging", "-o", "out", "-q"]
+    run(*line, "--fail-fast")
+    before = Path("out/manifest.json").read_bytes()
+    Path("others.txt").write_text("a\nb\nc\nd\ne\n")
+    done = run(*line, *change, "--resume")
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert said in done.err
+    assert Path("out/manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("{", 1), ("[]", 2), ("{}", 2), ('{"results": [], "identity": 3}', 2), ('{"results": {}}', 2),
+        ('{"a": 1e999}', 1), ("[" * 10**5, 1),
+    ],
+)  # fmt: skip
+def test_what_another_left_is_neither_gone_on_with_nor_lost(text, code, photos, run):
+    Path("out").mkdir()
+    Path("out/manifest.json").write_text(text)
+    done = run("saliency", "model.onnx", photos, "--style", "diverging", "-o", "out", "--resume", "-q")
+    assert (done.code, len(done.err.splitlines())) == (code, 1)
+    assert Path("out/manifest.json").read_text() == text
+    assert len(list(Path("out").iterdir())) == 1
+
+
+def test_results_of_any_content_are_made_again(photos, run):
+    line = ["saliency", "model.onnx", photos, "--style", "diverging", "-o", "out", "--resume", "--json"]
+    whole = run(*line).records
+    images = [r["image"] for r in whole]
+    evil = [{"image": [1]}, 3, None, {"files": {}}, *({"image": i, "files": f} for i, f in zip(images, (
+        {"picture": "../../../etc/passwd"}, [1], {"picture": "x" * 999, "y": ["z"], "w": "\0"},
+    ), strict=True))]  # fmt: skip
+    Path("out/manifest.json").write_text(json.dumps({**manifest("out"), "results": evil}))
+    assert [r["image"] for r in run(*line).records] == images
+
+
+@pytest.mark.parametrize("words", ALONE)
+def test_a_dry_run_of_what_no_run_has_writes_nothing(words, photos, run):
+    (tried,) = run(words[0], "model.onnx", photos, *words[1:], "--dry-run", "--json", "-o", "out").records
+    assert not Path("out").exists()
+    assert (tried["images"], tried["tried"], tried["failed_of_those_tried"]) == (3, 2, 1)
+    assert tried["methods"] == ["gradcam" if words[0] == "gradcam" else words[0]]
+    assert tried["seconds"] > 0
+    assert tried["output_bytes"] > 0
+    said = run(words[0], "model.onnx", photos, *words[1:], "--dry-run", "-o", "out")
+    assert "images: 3" in said.out
+    assert said.code == 0
 
 
 def test_the_deconvnet_begins_at_units_and_the_others_at_a_class(place, run):

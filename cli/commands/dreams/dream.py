@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ def command(
         return [{"objective": climbed.text, **record}]
 
     if images:
-        results = records(images, seen(lambda photo: photo), written)
+        results = list(chain(*records(images, seen(lambda photo: photo), written)))
     else:
         results = [{"image": NOISE, **record} for record in written(NOISE, None)]
     if len(dreams) > 1:

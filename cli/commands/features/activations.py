@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,9 +89,9 @@ def command(
         table(HEADS, [_cells(row) for row in result["layers"]])
 
     look = lambda photo: (responses(lens, photo, names), _predictions(lens, photo))
-    results = records(images, seen(look), lambda stem, found: [_written(folder, stem, *found, show)])
+    made = records(images, seen(look), lambda stem, found: [_written(folder, stem, *found, show)])
     arguments = {"layers": list(layers), "channels": channels, "sort": sort, "top": top}
-    return finish(folder, lens, "activations", arguments, results, tell, as_json)
+    return finish(folder, lens, "activations", arguments, list(chain(*made)), tell, as_json)
 
 
 class Shown(NamedTuple):

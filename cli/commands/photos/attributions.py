@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 class Drawing(NamedTuple):
     """How maps are drawn: in a `style`, "overlay" in a `colour` map of opacity `alpha`; whether one block
-    for each place (`exact`); whether their names say the `layers`, and those of a class come in a row.
+    for each place (`exact`); whether their names say the `layers`, and those of a class come in a row; and
+    whether they are drawn times `guided` backpropagation too, which was found beside them.
     """
 
     style: str
@@ -27,6 +28,7 @@ class Drawing(NamedTuple):
     alpha: float
     exact: bool = False
     layers: bool = False
+    guided: bool = False
 
     def arguments(self) -> dict[str, Any]:
         """What a manifest says of it."""
@@ -40,12 +42,14 @@ class Drawing(NamedTuple):
 
 
 def write(
-    folder: Folder, lens: VisionModel, stem: str, found: Sequence[Attribution], drawing: Drawing
+    folder: Folder, lens: VisionModel, drawing: Drawing, stem: str, found: Sequence[Attribution]
 ) -> list[Record]:
     """Write what was found in one photo, and one picture of those that are shown beside each other.
 
     Gives the record of each, with its `files`; one with a problem has none.
     """
+    beside = [f for f in found if f.method == "guided"] if drawing.guided else []
+    found = found[: len(found) - len(beside)]
     made = [f.record() for f in found]
     if found and "hidden" in found[0].extras:
         _write_occlusions(folder, lens, stem, found, made, drawing)
@@ -56,6 +60,8 @@ def write(
     _write_units(folder, stem, found, made, drawing)
     if drawing.layers:
         _write_layers(folder, stem, found, made, drawing)
+    if beside:
+        _write_guided(folder, found, made, {f.channel: f for f in beside})
     return made
 
 
@@ -115,7 +121,7 @@ def _enter(made: Sequence[Record], key: str, file: str) -> None:
             record["files"][key] = file
 
 
-def write_guided(
+def _write_guided(
     folder: Folder,
     found: Sequence[Attribution],
     made: Sequence[Record],

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
-from itertools import product
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ....engine.attribution.methods import METHODS, Method
-from ....engine.errors import BadRequest
+from ....models.network.provenance import identity
 from ....models.storage.folder import Folder
 from ... import options
-from ...console import counting, note, say
-from ...methods import MethodName, Several, given_to_methods, options_of_methods
-from ...results import Record, finish, records
-from .attributions import Drawing, line, write, write_guided
-from .folders import folders_too
+from ...console import counting, emit, note, say
+from ...manifest import manifest
+from ...methods import MethodName, given_to_methods, options_of_methods
+from ...results import finish, records, told
+from ...sources import chosen
+from ..runs.run import basics, over_folders
+from ..runs.watch import say_tried
+from .attributions import line, write
+from .request import ALPHA, Request
+from .sinks import Unwritten, is_run, of_run, resumable, tried
 
 if TYPE_CHECKING:
     from ....models.attribution.pipeline import Pipeline
@@ -27,7 +32,6 @@ if TYPE_CHECKING:
 
 DEFAULT = "gradcam"
 STYLES = ("signed", "absolute", "diverging", "overlay")
-ALPHA = {"overlay": 0.7}  # of methods that are drawn in this style where nobody says; 0.9 of all others
 
 
 def command(name: str) -> click.Command:
@@ -52,7 +56,8 @@ def command(name: str) -> click.Command:
         _style(methods),
         options.overlay(*{ALPHA.get(m.style, 0.9): None for m in methods}),
         *([_verbose] if any(m.serial for m in methods) else []),
-        folders_too(name, methods[0].name),
+        basics,
+        options.exit_zero,
         options.photos,
         options.as_json,
         options.quiet,
@@ -159,85 +164,67 @@ def _help(name: str, method: Method) -> str:
     """
 
 
-def _run(
+def _run(command: str, default: str, *, model: str, images: tuple[str, ...], **given: Any) -> int:
+    """Explain photos into the rows of a run, or into pictures beside one manifest; the exit code."""
+    if is_run(images, given):
+        return over_folders(command, model, images, **of_run(default, given))
+    return _pictures(command, default, model=model, images=chosen(images, given), **given)
+
+
+def _pictures(
     command: str,
     default: str,
     *,
     model: str,
     images: tuple[str, ...],
-    targets: tuple[str, ...],
     out: Path,
     overwrite: bool,
-    style: str | None,
-    colour: str,
-    alpha: float | None,
+    resume: bool,
+    dry_run: bool,
+    fail_fast: bool,
     as_json: bool,
     quiet: bool,
     method: str | None = None,
-    layer: str | None = None,
-    layers: tuple[str, ...] = (),
-    channels: list[int] | None = None,
-    position: tuple[int, int] | None = None,
-    top: int | None = None,
-    guided: bool = False,
     verbose: bool = False,
     **given: Any,
 ) -> int:
-    """Explain photos that are named one by one, write what that gives, and say so; the exit code."""
-    from ....engine.anatomy.anatomy import matching
+    """Explain photos one by one, write what that gives, and say so; the exit code."""
     from ....engine.picture import colour_map
-    from ....models.attribution.attribute import Attributor
     from ....models.attribution.pipeline import Pipeline
-    from ....models.features.top import looked_at
+    from ....models.storage.choice import taken
     from ....models.storage.store import file_at
 
-    how = METHODS[method or default]
+    how, request = METHODS[method or default], Request(**taken(Request, given))
     own = given_to_methods(given, [how])
-    _refuse(targets, layer, layers, channels, position, top, how)
-    colour_map(colour)
-    folder = Folder(out, overwrite)
+    request.check(how)
+    colour_map(request.colour)
+    folder = (Unwritten if dry_run else Folder)(out, overwrite, resume)
     lens = options.open_lens(model, quiet, **given)
-    where = matching(lens.network.graph, layers) if layers else layer
-    if where is None and how.target == "units" and not targets:
-        where = looked_at(lens)
-    units = {"channels": channels or (), "position": position, "top": top}
-    wishes = targets or (None,)
-    made = [Attributor(lens, how.name, wishes, layer=where, **units, **each) for each in _each(own)]
-    pixels = Attributor(lens, "guided", wishes) if guided else None
-    alpha = ALPHA.get(how.style, 0.9) if alpha is None else alpha
-    drawing = Drawing(style or how.style, colour, alpha, bool(own.get("exact")), bool(layers))
+    made = request.attributors(lens, how, own)
+    drawing = request.drawing(how, bool(own.get("exact")))
+    arguments = {"method": how.name, **_had(request.arguments()), **drawing.arguments()}
+    arguments |= {**made[0].options, **own}
+    find = partial(_found, Pipeline(lens, made, file_at), quiet, verbose)
+    make = partial(records, find=find, written=partial(write, folder, lens, drawing), of=len(images))
+    if isinstance(folder, Unwritten):
+        found = tried(folder, lens, how.name, images, make)
+        emit(found) if as_json else say_tried(found)
+        return 0
+    tell = lambda result: say(line(result, folder.path, drawing.layers))
+    if not (resume or fail_fast):
+        return finish(folder, lens, command, arguments, list(chain(*make(images))), tell, as_json)
+    about = {**manifest(lens, command, arguments, []), "identity": {**identity(lens), **arguments}}
+    earlier, results = resumable(folder, about, images, make, resume, fail_fast)
+    return max(told(folder, results, tell, as_json), int(any("error" in r for r in earlier)))
 
-    pipeline = Pipeline(lens, [*made, *([pixels] if pixels else [])], file_at)
 
-    def find(image: str) -> Sequence[Attribution]:
-        return _found(pipeline, image, quiet, verbose)
-
-    def written(stem: str, found: Sequence[Attribution]) -> Sequence[Record]:
-        traced = {f.channel: f for f in found if pixels and f.method == "guided"}
-        found = [f for f in found if f.method == how.name]
-        results = write(folder, lens, stem, found, drawing)
-        if guided:
-            write_guided(folder, found, results, traced)
-        return results
-
-    results = records(images, find, written)
-    arguments = {"targets": list(targets), "layer": layer, "layers": list(layers), "guided": guided}
-    arguments |= {"channels": channels, "position": position, "top": top}
+def _had(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that this command has."""
     takes = {parameter.name for parameter in click.get_current_context().command.params}
-    arguments = {"method": how.name} | {key: value for key, value in arguments.items() if key in takes}
-    arguments |= {**drawing.arguments(), **made[0].options, **own}
-    tell = lambda result: say(line(result, folder.path, bool(layers)))
-    return finish(folder, lens, command, arguments, results, tell, as_json)
+    return {name: value for name, value in arguments.items() if name in takes}
 
 
-def _each(own: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The options of a method, once for each combination of what was said several times."""
-    several = {name: values for name, values in own.items() if isinstance(values, Several)}
-    for values in product(*several.values()):
-        yield own | dict(zip(several, values, strict=True))
-
-
-def _found(pipeline: Pipeline, image: str, quiet: bool, verbose: bool) -> Sequence[Attribution]:
+def _found(pipeline: Pipeline, quiet: bool, verbose: bool, image: str) -> Sequence[Attribution]:
     """What methods find in a photo, with a bar where one takes long, and a word on how it went."""
     method = pipeline.attributors[0].method
     with counting(method.title, quiet) if method.serial else nullcontext() as progress:
@@ -248,28 +235,3 @@ def _found(pipeline: Pipeline, image: str, quiet: bool, verbose: bool) -> Sequen
     for patch, how in computed.items() if verbose else ():
         note("patch {}x{}: {}".format(*patch, how))
     return result.found
-
-
-def _refuse(
-    targets: tuple[str, ...],
-    layer: str | None,
-    layers: tuple[str, ...],
-    channels: list[int] | None,
-    position: tuple[int, int] | None,
-    top: int | None,
-    how: Method,
-) -> None:
-    """Raise BadRequest for options that do not go together."""
-    if layer is not None and layers:
-        raise BadRequest("--layer is for one feature map, --layers for several: say one of them")
-    if layers and not how.on_layer:
-        raise BadRequest(f"the maps of {how.name} lie on the input, not on layers: leave --layers out")
-    of_units = how.units and (layer is not None or (how.target == "units" and not targets))
-    if not of_units and (channels or position or top):
-        raise BadRequest("--channels, --position and --top are of a layer: say which with --layer")
-    if of_units and targets:
-        raise BadRequest("a unit is a class (--target) or a channel of a layer (--layer): say one of them")
-    if position and not channels:
-        raise BadRequest("--position is of a channel: say which with --channels")
-    if top and channels:
-        raise BadRequest("--top is for the strongest channels: leave it or --channels out")
