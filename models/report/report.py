@@ -97,6 +97,8 @@ def report(
     ------
     BadRequest
         Where the folder holds no run, and where the page would have more than MAX_BYTES bytes.
+    OnnxlensError
+        Where its manifest or its rows cannot be read.
 
     Examples
     --------

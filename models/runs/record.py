@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from ..storage.addresses import is_address
 from ..storage.album import safe
 from ..storage.files import Files
 from ..storage.shards import Row, encodable, read_rows
+from .manifest import read_record
 
 OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # control characters; a line's end is safe in quotes
 DRAWN = {"colour": "turbo", "alpha": 0.7}  # the options of a run that decide a picture, with their defaults
@@ -28,17 +28,10 @@ DRAWN = {"colour": "turbo", "alpha": 0.7}  # the options of a run that decide a 
 def read_run(files: Files) -> tuple[dict[str, Any], list[Row]]:
     """The manifest of a run and its rows.
 
-    Raises BadRequest where there is no run, and what `read_rows` does.
+    Raises BadRequest where there is no run, OnnxlensError where its manifest is damaged, and what `read_rows`
+    does.
     """
-    place = f"{files}/manifest.json"
-    try:
-        manifest = json.loads(files.read("manifest.json"))
-    except FileNotFoundError:
-        raise BadRequest(f"{files} holds no run: there is no manifest.json in it") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadRequest(f"{place} cannot be read: {str(error)[:200]}") from None
-    if not isinstance(manifest, dict):
-        raise BadRequest(f"{place} is not that of a run")
+    manifest = read_record(files)
     rows = list(read_rows(files))
     if not rows:
         raise BadRequest(f"{files} holds no rows of a run")

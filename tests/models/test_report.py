@@ -320,20 +320,22 @@ def test_a_page_that_would_be_too_large_is_refused_with_a_number_that_fits(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("break_it", "said"),
+    ("break_it", "said", "code"),
     [
-        (lambda run: (run / "manifest.json").unlink(), "holds no run"),
-        (lambda run: (run / "manifest.json").write_text("{"), "cannot be read"),
-        (lambda run: (run / "manifest.json").write_text("[" * 10**5), "cannot be read"),
-        (lambda run: (run / "manifest.json").write_text("[]"), "not that of a run"),
-        (lambda run: (run / "rows/part-00000.jsonl").unlink(), "no rows"),
+        (lambda run: (run / "manifest.json").unlink(), "holds no run", 2),
+        (lambda run: (run / "manifest.json").write_text("{"), "cannot be read", 1),  # as of any broken file
+        (lambda run: (run / "manifest.json").write_text("[" * 10**5), "cannot be read", 1),
+        (lambda run: (run / "manifest.json").write_text('{"seconds": 1e999}'), "cannot be read", 1),
+        (lambda run: (run / "manifest.json").write_text("[]"), "not that of a run", 2),
+        (lambda run: (run / "rows/part-00000.jsonl").unlink(), "no rows", 2),
     ],
 )
-def test_what_is_no_run_is_refused_in_one_line(tmp_path, break_it, said):
+def test_what_is_no_run_is_refused_in_one_line(tmp_path, break_it, said, code):
     run = written(tmp_path, [row("1.png")])
     break_it(run)
-    with pytest.raises(BadRequest, match=said):
+    with pytest.raises(OnnxlensError, match=said) as error:
         report(run)
+    assert error.value.exit_code == code
 
 
 def test_a_manifest_and_rows_of_any_content_are_shown(tmp_path):
