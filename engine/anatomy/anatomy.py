@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from onnx import NodeProto
 
 from ..errors import BadRequest, nearest
 from ..graph.graph import Graph
-from ..graph.nodes import attributes, captured, reads
+from ..graph.nodes import captured, reads
 from ..graph.types import is_float
 from ..operators.traits import traits_of
-from .maps import View, layer_named, map_names, module_names, view_of, views
+from .maps import View, coordinates, layer_named, map_names, module_names, view_of, views
 
 
 def seeing(graph: Graph) -> set[str]:
@@ -69,7 +70,7 @@ def last_features(graph: Graph, score: str) -> str:
             break
         node = before
     name = node.output[0]
-    return _attended(graph, name, seen) if _only_extra_read(graph, way, name, seen[name]) else name
+    return _attended(graph, name, seen) if _only_extra_read(graph, way, name) else name
 
 
 def _is_stepped_over(node: NodeProto) -> bool:
@@ -82,20 +83,14 @@ def is_pooling(node: NodeProto) -> bool:
     return traits_of(node).pools and traits_of(node).window == "window"
 
 
-def _only_extra_read(graph: Graph, way: list[NodeProto], name: str, view: View) -> bool:
+def _only_extra_read(graph: Graph, way: list[NodeProto], name: str) -> bool:
     """True where the head takes the extra tokens alone, and none of the patches."""
 
-    tokens = 3 - view.channels  # their axis
+    places = coordinates(graph)
 
     def takes_extra(node: NodeProto) -> bool:
-        if node.op_type == "Gather":
-            which, axis = graph[node.input[1]].array, attributes(node).get("axis", 0)
-            return axis == tokens and which is not None and bool(((which >= 0) & (which < view.extra)).all())
-        if node.op_type == "Slice" and len(node.input) > 3:
-            ends, axes = (graph[i].array for i in node.input[2:4])
-            if ends is not None and axes is not None and axes.tolist() == [tokens]:
-                return bool(0 <= ends[0] <= view.extra)
-        return False
+        found = [p for o in node.output if o and (p := places[o]) is not None]
+        return bool(traits_of(node).moves) and all(p.nowhere for p in found)
 
     readers = [n for n in way if name in (*n.input[:1], *captured(n))]
     return bool(readers) and all(map(takes_extra, readers))
@@ -116,7 +111,8 @@ def _attended(graph: Graph, name: str, seen: dict[str, View]) -> str:
 
 
 def _width(graph: Graph, name: str, seen: dict[str, View]) -> tuple[int | str | None, View]:
-    return (graph[name].shape or ())[seen[name].channels], seen[name]
+    """How many channels, and how the value is seen, wherever it lies."""
+    return (graph[name].shape or ())[seen[name].channels], replace(seen[name], place=None)
 
 
 def _maker(graph: Graph, node: NodeProto) -> NodeProto:

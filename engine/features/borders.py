@@ -73,7 +73,7 @@ def _joined(windows: Sequence[Sequence[Window]]) -> list[Window]:
 
 def _sides(graph: Graph, name: str, seen: dict[str, View]) -> list[int]:
     shape = graph[name].shape or ()
-    return [d for a, d in enumerate(shape) if a not in (0, seen[name].channels) and isinstance(d, int)]
+    return [d for a in seen[name].perm[2:] if isinstance(d := shape[a], int)]
 
 
 def _before(
@@ -81,7 +81,7 @@ def _before(
 ) -> list[Window] | None:
     """The window of what a node reads that a window of its output needs; None where that is not known."""
     maps = [seen.get(name) for name in (*read, *filter(None, node.output))]
-    if key_of(node) not in RULES or len(window) != 2 or any(v is None or v.grid for v in maps):
+    if key_of(node) not in RULES or len(window) != 2 or any(v is None or not v.upright for v in maps):
         return None
     channels, attrs, found = seen[read[0]].channels, graph.attributes(node), []
     for side, axis in enumerate(a for a in (1, 2, 3) if a != channels):

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from onnx import NodeProto, helper
 
-from ..anatomy.maps import feature_map, view_of
+from ..anatomy.axes import channel_axes
+from ..anatomy.maps import coordinates, feature_map, view_of
 from ..autodiff.expansion import node_inputs, own_body, specified_body, specified_function
 from ..errors import BadModel
 from ..graph.graph import Graph, Tensor, op
@@ -46,7 +47,7 @@ def receptive_fields(graph: Graph, names: Sequence[str]) -> dict[str, np.ndarray
         raise BadModel(f"the receptive fields depend on the size of the input {image!r}, which is open")
     _measure(graph, shape)
     found: list[str] = []
-    views = {name: feature_map(graph, name).name for name in names}
+    views = {name: _as_map(graph, name).name for name in names}
     wanted = graph.ancestors(views.values())
     place = graph.input(graph.unused("coordinate"), np.float32, shape)
     walk = Walk(graph, {image: place})
@@ -63,6 +64,14 @@ def receptive_fields(graph: Graph, names: Sequence[str]) -> dict[str, np.ndarray
     feeds = [feed for axis in (down, across) for feed in _bounds(shape, axis)]
     bounds = [session({place.name: feed, **blank}) for feed in feeds]
     return {name: _boxes([b[out] for b in bounds]) for name, out in zip(names, found, strict=True)}
+
+
+def _as_map(graph: Graph, name: str) -> Tensor:
+    """A value as feature maps; one whose places move with the input (spatial transformers) as it is."""
+    axes, places = channel_axes(graph), coordinates(graph)[name] if name in graph else None
+    if places is not None and places.nowhere and name in axes and len(graph[name].shape or ()) == 4:
+        return op.Transpose(graph[name], perm=[0, axes[name], *(a for a in (1, 2, 3) if a != axes[name])])
+    return feature_map(graph, name)
 
 
 def _measure(graph: Graph, shape: Sequence[int]) -> None:

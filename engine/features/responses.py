@@ -80,12 +80,6 @@ def order(strength: np.ndarray, channels: Sequence[int] | None = None, sort: str
     return chosen if sort == "index" else chosen[np.argsort(-strength[chosen], kind="stable")]
 
 
-def seen(value: np.ndarray, view: View) -> np.ndarray:
-    """A value as feature maps (N, K, h, w): what a View does in a graph, for an array."""
-    maps = np.moveaxis(value, view.channels, 1)
-    return maps if view.grid is None else maps[:, :, view.extra :].reshape(*maps.shape[:2], *view.grid)
-
-
 def read(
     network: Network, feeds: Mapping[str, np.ndarray], layers: Sequence[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
@@ -97,7 +91,7 @@ def read(
     for group in _groups(network.graph, layers):
         values = network.run(feeds, group)
         for layer in group:
-            yield layer, seen(values.pop(layer), known[layer]).astype(np.float32, copy=False)
+            yield layer, known[layer].of_array(values.pop(layer)).astype(np.float32, copy=False)
 
 
 def _groups(graph: Graph, layers: Sequence[str]) -> Iterator[list[str]]:
@@ -141,7 +135,7 @@ def stages(graph: Graph, score: str, most: int = STAGES) -> list[str]:
 def _shape(graph: Graph, name: str, view: View) -> tuple[int | str | None, ...]:
     """The channels and the grid of a feature map."""
     shape = graph[name].shape or ()
-    sides = view.grid or [d for i, d in enumerate(shape) if i not in (0, view.channels)]
+    sides = view.grid or [shape[a] for a in view.perm[2:]]
     return shape[view.channels], *sides
 
 

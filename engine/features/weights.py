@@ -178,9 +178,9 @@ def _laid_out(graph: Graph, node: NodeProto, values: np.ndarray, seen: dict[str,
         maker = graph.producer(name)
     sizes = [d for d in (graph[name].shape or ())[1:] if isinstance(d, int)]
     fits = "Conv" not in node.op_type and len(sizes) == 3 and np.prod(sizes) == values.shape[1]
-    if name not in seen or not fits:
+    if name not in seen or not fits or seen[name].shape or seen[name].perm[0]:
         return values
-    return np.moveaxis(values.reshape(len(values), *sizes), seen[name].channels, 1)
+    return values.reshape(len(values), *sizes).transpose(seen[name].perm)
 
 
 def _only_reshapes(node: NodeProto) -> bool:

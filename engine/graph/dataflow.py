@@ -45,6 +45,7 @@ class Dataflow:
         # The float32 values that stand for others: for 16-bit inputs and outputs (widen.py) and for
         # the integers that quantising operators make (canonical.py).
         self.twins: dict[str, str] = {}
+        self.anatomy: dict[str, Any] = {}  # what engine/anatomy has found out about the values
         self._defined: set[str] = set()
         self._names: set[str] = set()  # the defined ones, and those given out by fresh()
         self._count = 0

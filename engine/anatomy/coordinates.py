@@ -1,0 +1,226 @@
+"""Coordinates followed through the graph: where each element of a value lies in the picture.
+
+    convolutions, pools, Resize     by kernel, stride, dilation and padding: the middle of what each sees
+    Reshape, Transpose, Slice, ...  executed on the positions (positions.py)
+    element by element              where it was; where values meet, where the finest of them was
+    attention                       where the query was
+    products with weights           the mean of what is summed: channels keep their place, tokens lose it
+
+What the picture itself decides (a gather by a computed index, regions that were found) has no place, and
+neither has what is made of that alone; a skip connection around it brings its own. The rules (placing.py) ask
+the table of traits what an operator does; there is no list of architectures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto, helper
+from onnx.reference import ReferenceEvaluator
+
+from ..graph.graph import Graph
+from ..graph.nodes import describe, key_of, reads
+from ..graph.sizes import Dim
+from ..operators.traits import traits_of
+from .axes import channel_axes
+from .placing import MAX_ELEMENTS, RULES, At, Found
+from .positions import Positions, nowhere, of_picture
+
+_OPEN_BATCH = 2  # images: with two of them it shows which elements belong to which
+_OPEN_SIDE = 224  # pixels of a side that is open
+_WITH_BODIES = ("If", "Loop", "Scan")
+
+
+class Coordinates:
+    """The positions of the values of a graph, each computed when it is first asked for.
+
+    `lost` says of values that have none why, by name: the node that loses them.
+    """
+
+    def __init__(self, graph: Graph, image: str, before: Coordinates | None = None):
+        self.graph, self.image = graph, image
+        self.lost: dict[str, str] = {}
+        self._known: dict[str, Positions] = {}
+        self._made: dict[Any, Any] = {}
+        self._seen: dict[int, NodeProto] = {}  # the nodes that were met, which are kept for their identity
+        self._arrays: dict[str, np.ndarray | None] = {}
+        self._shapes: dict[str, tuple[int, ...] | None] = {}
+        self.batch, self.size = _OPEN_BATCH, (0, 0)
+        if before is not None and before.image == image:  # of the graph that this one is a copy of
+            for name, value in vars(before).items():
+                setattr(self, name, value.copy() if isinstance(value, dict) else value)
+            self.graph = graph
+        elif image:
+            self._start()
+
+    def _start(self) -> None:
+        axes = channel_axes(self.graph)
+        dims = self.graph[self.image].shape or ()
+        if len(dims) != 4 or self.image not in axes:
+            return
+        channels = axes[self.image]
+        first = dims[0]
+        self.batch = first if isinstance(first, int) else self.batch
+        sizes = [d if isinstance(d, int) else _OPEN_SIDE if a != channels else 3 for a, d in enumerate(dims)]
+        down, across = (a for a in (1, 2, 3) if a != channels)
+        self.size = sizes[down], sizes[across]
+        self._known[self.image] = of_picture([self.batch, *sizes[1:]], down, across)
+
+    def __getitem__(self, name: str) -> Positions | None:
+        """Where the elements of a value lie; None for what does not depend on the picture."""
+        if self._known and name not in self._known:
+            self._follow(name)
+        return self._known.get(name)
+
+    def kept(self, positions: Positions, make: Callable[[], Any]) -> Any:
+        """What is made of some positions, once for all values that have them."""
+        p = positions
+        key = id(p.rows), id(p.columns), id(p.images), p.shape, p.crossed
+        if key not in self._made:
+            self._made[key] = p, make()
+        return self._made[key][1]
+
+    def _follow(self, name: str) -> None:
+        """Find the positions of a value, and of those before it."""
+        try:
+            self._through(self._before(name))
+        except _Batch:  # a file may say that its batch is open and yet have 1 written inside
+            self.batch = 1
+            for known in (self._known, self._arrays, self._shapes, self.lost, self._made):
+                known.clear()
+            self._seen.clear()
+            self._start()
+            self._through(self._before(name))
+
+    def _before(self, name: str) -> list[NodeProto]:
+        """The nodes that a value is computed from and that were not met yet, in order."""
+        found: list[tuple[NodeProto, bool]] = []
+        stack = [(self.graph.producer(name), False)]
+        while stack:
+            node, is_ready = stack.pop()
+            if node is None:
+                continue
+            if is_ready:
+                found.append((node, True))
+            elif id(node) not in self._seen:
+                self._seen[id(node)] = node
+                stack.append((node, True))
+                stack += [(self.graph.producer(i), False) for i in reversed(_reads(node))]
+        return [node for node, _ in found]
+
+    def _through(self, nodes: Sequence[NodeProto]) -> None:
+        for node in nodes:
+            if any(i in self._known for i in _reads(node)) and not traits_of(node).reads_sizes:
+                self._found(node)
+
+    def _found(self, node: NodeProto) -> None:
+        rule = RULES.get(key_of(node))
+        found: Found = None
+        if rule is not None:
+            try:
+                found = rule(At(self, node, self.graph.attributes(node)))
+            except (ValueError, IndexError, KeyError, TypeError) as error:
+                if self.batch == _OPEN_BATCH and not isinstance(
+                    (self.graph[self.image].shape or (None,))[0], int
+                ):
+                    raise _Batch from error
+        results = found if isinstance(found, list | tuple) and not isinstance(found, Positions) else [found]
+        for name, p in zip(node.output, [*results, *[None] * len(node.output)], strict=False):
+            if not name:
+                continue
+            if p is None:
+                p = nowhere(self.shape(name) or ())
+            if p.nowhere:
+                self.lost[name] = next((self.lost[i] for i in _reads(node) if i in self.lost), describe(node))
+            self._known[name] = p
+
+    # -- what is known of values ----------------------------------------------------------------------
+
+    def known(self, name: str) -> Positions | None:
+        """Where a value lies that was followed before; None for what does not depend on the picture."""
+        return self._known.get(name)
+
+    def run(self, node: NodeProto, feeds: dict[str, Any]) -> list[np.ndarray | None]:
+        """What a node makes of arrays, by ONNX's reference; None where that cannot."""
+        return _run(node, feeds, self.graph.opsets)
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """The sizes of a value, for the batch that is looked at."""
+        if name in self._known:
+            return self._known[name].shape
+        if name in self.graph.constants:
+            return tuple(self.graph.constants[name].dims)
+        if (found := self._shapes.get(name)) is None:
+            dims = self.graph[name].shape
+            found = None if dims is None else self._bound(dims)
+            if found is None and (array := self.array(name)) is not None:
+                found = array.shape
+            self._shapes[name] = found
+        return found
+
+    def _bound(self, dims: Sequence[Dim]) -> tuple[int, ...] | None:
+        own = self.graph[self.image].shape or ()
+        symbols = dict(zip(own, (self.batch, *self._known[self.image].shape[1:]), strict=True))
+        sizes = [d if isinstance(d, int) else symbols.get(d) if d is not None else None for d in dims]
+        return tuple(d for d in sizes if d is not None) if None not in sizes else None
+
+    def array(self, name: str) -> np.ndarray | None:
+        """What a value holds that does not depend on what the picture shows; None where it does."""
+        if not name or name in self._known:
+            return None
+        if name in self.graph.constants:
+            return self.graph[name].array
+        if name not in self._arrays:
+            self._arrays[name] = None
+            self._evaluate(name)
+        return self._arrays[name]
+
+    def _evaluate(self, name: str) -> None:
+        """Compute a value of sizes and constants with ONNX's own reference, node by node."""
+        node = self.graph.producer(name)
+        if node is None:
+            return
+        if traits_of(node).reads_sizes:
+            shape = self.shape(node.input[0])
+            if shape is None:
+                return
+            feeds = {node.input[0]: np.broadcast_to(np.float32(0), shape)}
+        else:
+            feeds = {i: self.array(i) for i in _reads(node)}
+        if any(v is None for v in feeds.values()):
+            return
+        if (
+            sum(v.size for v in feeds.values() if v is not None) > MAX_ELEMENTS
+            and not traits_of(node).reads_sizes
+        ):
+            return
+        values = _run(node, feeds, self.graph.opsets)
+        self._arrays.update(zip(node.output, values, strict=False))
+
+
+def _reads(node: NodeProto) -> list[str]:
+    """What nodes.reads gives, faster for those that have no graph inside."""
+    return reads(node) if node.op_type in _WITH_BODIES else [i for i in node.input if i]
+
+
+class _Batch(Exception):
+    """The sizes inside do not fit a batch of two."""
+
+
+def _run(node: NodeProto, feeds: dict[str, Any], opsets: dict[str, int]) -> list[np.ndarray | None]:
+    """What one node computes, by ONNX's reference implementation; None where that cannot."""
+    graph = helper.make_graph(
+        [node],
+        "node",
+        [helper.make_empty_tensor_value_info(i) for i in feeds],
+        [helper.make_empty_tensor_value_info(o) for o in node.output if o],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid(d, v) for d, v in opsets.items()])
+    try:
+        with np.errstate(all="ignore"):
+            found = iter(ReferenceEvaluator(model).run(None, feeds))
+    except Exception:  # operators that it does not have, sizes that do not fit
+        return [None] * len(node.output)
+    return [next(found) if o else None for o in node.output]

@@ -1,0 +1,307 @@
+"""Where the elements of a value lie in the picture, and what the movements of operators make of that.
+
+A field holds something for each element: along its first axis the facts, behind it the axes of the value. An
+axis along which nothing changes has length 1, whatever the size of the value's own, so that the rows of
+(N, 2048, 7, 7) are 7 numbers. Rows and columns have three facts, in pixels of the model's input, where pixel
+p spans p to p + 1: the centre of what the element sees, and the first and the end of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from math import inf, nan, prod
+from typing import NamedTuple
+
+import numpy as np
+
+CENTRE, FIRST, END = range(3)
+FINER = (
+    2.0  # of values that meet, those count that see less than this times as much as the one that sees least
+)
+_NOTHING = np.array([nan, inf, -inf])  # nowhere, seeing nothing
+
+Shape = tuple[int, ...]
+
+
+class Positions(NamedTuple):
+    """Where the elements of a value of `shape` lie: `rows` and `columns` (3, ...), and `images` (1, ...).
+
+    Their other axes are those of the shape, or 1 where nothing changes along one. `images` is the index in
+    the batch. What is seen is the part that matters: not what a gate or an attention brings from everywhere.
+    The centre is NaN for what lies nowhere: class tokens, or what is lost. Along the `crossed` axes there are
+    positions of others, which these elements relate to: those of keys, in attention.
+    """
+
+    shape: Shape
+    rows: np.ndarray
+    columns: np.ndarray
+    images: np.ndarray
+    crossed: frozenset[int] = frozenset()
+
+    def moved(self, shape: Sequence[int], move: Callable[[np.ndarray], np.ndarray]) -> Positions:
+        """The same movement of all facts."""
+        return Positions(tuple(shape), move(self.rows), move(self.columns), move(self.images), self.crossed)
+
+    @property
+    def nowhere(self) -> bool:
+        """Whether no element lies anywhere."""
+        return bool(np.isnan(self.rows[CENTRE]).all() or np.isnan(self.columns[CENTRE]).all())
+
+    def varies(self, axis: int) -> bool:
+        """Whether rows or columns change along an axis."""
+        return self.rows.shape[1 + axis] > 1 or self.columns.shape[1 + axis] > 1
+
+
+def of_picture(shape: Sequence[int], down: int, across: int) -> Positions:
+    """The positions of the pixels of a picture, whose batch is the first axis."""
+
+    def pixels(axis: int) -> np.ndarray:
+        first = np.arange(shape[axis], dtype=float)
+        return _along(np.stack([first + 0.5, first, first + 1]), axis, len(shape))
+
+    images = _along(np.arange(shape[0], dtype=float)[None], 0, len(shape))
+    return Positions(tuple(shape), pixels(down), pixels(across), images)
+
+
+def nowhere(shape: Sequence[int]) -> Positions:
+    """The positions of what does not depend on the picture, or is lost."""
+    empty = _NOTHING.reshape(3, *[1] * len(shape))
+    return Positions(tuple(shape), empty, empty, np.full((1, *[1] * len(shape)), nan))
+
+
+def _along(facts: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    return facts.reshape(len(facts), *(-1 if a == axis else 1 for a in range(rank)))
+
+
+# -- movements -------------------------------------------------------------------------------------------
+
+
+def reshaped(p: Positions, shape: Sequence[int]) -> Positions:
+    """In another shape of as many elements. Raises ValueError where they are not as many."""
+    groups = _groups(p.shape, shape)
+    crossed = frozenset(b for before, after in groups for b in after if p.crossed.intersection(before))
+
+    def move(field: np.ndarray) -> np.ndarray:
+        full, dims = [len(field)], [len(field)]
+        split: list[int] = []
+        for before, after in groups:
+            if any(field.shape[1 + a] > 1 for a in before):
+                full += [p.shape[a] for a in before]
+                dims += [shape[b] for b in after]
+                split += [b for b in after if len(after) > 1 and shape[b] > 1]
+            else:
+                full += [1] * len(before)
+                dims += [1] * len(after)
+        return _compact(np.broadcast_to(field, full).reshape(dims), split)
+
+    return p.moved(shape, move)._replace(crossed=crossed)
+
+
+def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """The axes that a Reshape makes of which: the smallest groups of the same number of elements."""
+    if prod(before) != prod(after):
+        raise ValueError(f"{list(before)} is not reshaped to {list(after)}")
+    groups, i, j = [], 0, 0
+    while i < len(before) or j < len(after):
+        a, b = [i] if i < len(before) else [], [j] if j < len(after) else []
+        i, j = i + len(a), j + len(b)
+        while (x := prod(before[k] for k in a)) != (y := prod(after[k] for k in b)) or not (a or b):
+            if x < y or j >= len(after):
+                a.append(i)
+                i += 1
+            else:
+                b.append(j)
+                j += 1
+        groups.append((a, b))
+    return groups
+
+
+def _compact(field: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """The field with length 1 along those of some axes of the value along which nothing changes."""
+    for axis in axes:
+        first = field.take([0], 1 + axis)
+        if ((field == first) | (np.isnan(field) & np.isnan(first))).all():
+            field = first
+    return field
+
+
+def transposed(p: Positions, perm: Sequence[int]) -> Positions:
+    """With the axes in another order."""
+    order = (0, *(1 + a for a in perm))
+    crossed = frozenset(i for i, a in enumerate(perm) if a in p.crossed)
+    return p.moved([p.shape[a] for a in perm], lambda f: f.transpose(order))._replace(crossed=crossed)
+
+
+def taken(p: Positions, axis: int, index: np.ndarray) -> Positions:
+    """Elements by index along an axis, whose place the axes of the index take (Gather, Slice)."""
+    shape = (*p.shape[:axis], *index.shape, *p.shape[axis + 1 :])
+    ones = [1] * index.ndim
+    more = index.ndim - 1
+    crossed = frozenset(a + more if a > axis else a for a in p.crossed if a != axis or index.ndim)
+
+    def move(field: np.ndarray) -> np.ndarray:
+        if field.shape[1 + axis] > 1:
+            return field.take(index, 1 + axis)
+        return field.reshape(*field.shape[: 1 + axis], *ones, *field.shape[2 + axis :])
+
+    return p.moved(shape, move)._replace(crossed=crossed)
+
+
+def spread(p: Positions, shape: Sequence[int]) -> Positions:
+    """Broadcast to a shape."""
+    more = len(shape) - len(p.shape)
+    if not more:
+        return p._replace(shape=tuple(shape))
+    crossed = frozenset(a + more for a in p.crossed)
+    grown = p.moved(shape, lambda f: f.reshape(len(f), *[1] * more, *f.shape[1:]))
+    return grown._replace(crossed=crossed)
+
+
+def joined(parts: Sequence[Positions], axis: int) -> Positions:
+    """One behind the other along an axis (Concat)."""
+    shape = list(parts[0].shape)
+    shape[axis] = sum(p.shape[axis] for p in parts)
+
+    def join(fields: Sequence[np.ndarray]) -> np.ndarray:
+        if len(fields[0]) == 1:  # what lies nowhere belongs to no image, and stands among those of all
+            known = [f for f in fields if not np.isnan(f).all()] or fields[:1]
+            if all(f.shape[1 + axis] == 1 and _same(f, known[0]) for f in known):
+                return known[0]
+        if all(f.shape[1 + axis] == 1 and _same(f, fields[0]) for f in fields):
+            return fields[0]
+        if all(f.shape[1 + axis] == 1 and len(f) > 1 and _same(f[:1], fields[0][:1]) for f in fields):
+            return _finest(np.stack(fields, 1), 1).squeeze(1)  # of the same places they see more or less
+        dims = np.broadcast_shapes(
+            *(tuple(1 if a == 1 + axis else d for a, d in enumerate(f.shape)) for f in fields)
+        )
+        full = [
+            np.broadcast_to(f, (*dims[: 1 + axis], p.shape[axis], *dims[2 + axis :]))
+            for f, p in zip(fields, parts, strict=True)
+        ]
+        return np.concatenate(full, 1 + axis)
+
+    return Positions(
+        tuple(shape),
+        join([p.rows for p in parts]),
+        join([p.columns for p in parts]),
+        join([p.images for p in parts]),
+        frozenset.union(*(p.crossed for p in parts)),
+    )
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a is b or (a.shape == b.shape and np.array_equal(a, b, equal_nan=True))
+
+
+def tiled(p: Positions, repeats: Sequence[int]) -> Positions:
+    """Several times along each axis."""
+    shape = [d * r for d, r in zip(p.shape, repeats, strict=True)]
+
+    def move(field: np.ndarray) -> np.ndarray:
+        return np.tile(
+            field, (1, *(r if d > 1 else 1 for d, r in zip(field.shape[1:], repeats, strict=True)))
+        )
+
+    return p.moved(shape, move)
+
+
+# -- windows ---------------------------------------------------------------------------------------------
+
+
+def sampled(p: Positions, axis: int, at: np.ndarray, taps: np.ndarray) -> Positions:
+    """What new elements along an axis see, each the old ones `taps` (m, k) around the place `at` (m,).
+
+    Places count old elements, in fractions and beyond the ends too, where centres go on evenly; taps that lie
+    beyond see nothing.
+    """
+    n, m = p.shape[axis], len(at)
+    shape = (*p.shape[:axis], m, *p.shape[axis + 1 :])
+    low = np.clip(np.floor(at).astype(int), 0, max(n - 2, 0))
+    weight = _along((at - low)[None], axis, len(shape))
+    inside = (taps >= 0) & (taps < n)
+    seen = _along(inside.any(-1)[None], axis, len(shape))
+    taps = np.clip(taps, 0, n - 1)
+
+    def move(field: np.ndarray) -> np.ndarray:
+        if field.shape[1 + axis] == 1:
+            return field
+        if len(field) == 1:
+            return field.take(np.clip(np.rint(at).astype(int), 0, n - 1), 1 + axis)
+        before, behind = (field[:1].take(i, 1 + axis) for i in (low, np.minimum(low + 1, n - 1)))
+        with np.errstate(invalid="ignore"):
+            centre = before + (behind - before) * weight
+        # What lies nowhere (a class token) has no part in the places beside it.
+        centre = np.where(weight == 0, before, np.where(weight == 1, behind, centre))
+        first = field[FIRST : FIRST + 1].take(taps, 1 + axis).min(2 + axis)
+        end = field[END:].take(taps, 1 + axis).max(2 + axis)
+        return np.concatenate([centre, np.where(seen, first, inf), np.where(seen, end, -inf)])
+
+    return p.moved(shape, move)
+
+
+# -- meetings --------------------------------------------------------------------------------------------
+
+
+def together(parts: Sequence[Positions], shape: Sequence[int]) -> Positions:
+    """What is made of elements that meet, all of `shape` when broadcast; the finest say where it lies."""
+    parts = [spread(p, shape) for p in parts]
+    return Positions(
+        tuple(shape),
+        reduce(_meet, [p.rows for p in parts]),
+        reduce(_meet, [p.columns for p in parts]),
+        reduce(_meet, [p.images for p in parts]),
+        frozenset.union(*(p.crossed for p in parts)),
+    )
+
+
+def _meet(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if _same(a, b):
+        return a
+    if len(a) == 1:
+        return np.where(np.isnan(a), b, a)
+    both = np.stack(np.broadcast_arrays(a, b), 1)
+    found = _finest(both, 1).squeeze(1)
+    for field in (both[:, 0], both[:, 1]):  # what stands on a border sees nothing, and has its place there
+        border = (field[END] <= field[FIRST]) & ~np.isnan(field[CENTRE])
+        found[:, border] = field[:, border]
+    return found
+
+
+def met(p: Positions, axes: Sequence[int]) -> Positions:
+    """What is made of all elements along some axes, which stay with length 1: sums, means, products."""
+    shape = [1 if a in axes else d for a, d in enumerate(p.shape)]
+
+    def meet(field: np.ndarray) -> np.ndarray:
+        for axis in axes:
+            if field.shape[1 + axis] > 1 and len(field) > 1:
+                field = _finest(field, 1 + axis)
+                if field[CENTRE].size == 1:  # of the whole picture, however much of it is seen
+                    field[FIRST], field[END] = -inf, inf
+            elif field.shape[1 + axis] > 1:
+                first = field.take([0], 1 + axis)
+                field = np.where((field == first).all(1 + axis, keepdims=True), first, nan)
+        return field
+
+    return p.moved(shape, meet)._replace(crossed=p.crossed.difference(axes))
+
+
+def _finest(field: np.ndarray, axis: int) -> np.ndarray:
+    """Of what meets along an axis, those that see least: the mean of their centres, and all that they see.
+
+    What sees much more is a gate, a mean of the whole picture, or a coarser map. What lies nowhere counts
+    only where nothing else is.
+    """
+    centre, first, end = field
+    extent = np.where(np.isnan(centre) | (end <= first), inf, end - first)
+    axis -= 1
+    least = extent.min(axis, keepdims=True)
+    counted = (extent < FINER * least) | np.isinf(least)
+    number = counted.sum(axis, keepdims=True)
+    return np.stack(
+        [
+            np.where(counted, centre, 0).sum(axis, keepdims=True) / number,
+            np.where(counted, first, inf).min(axis, keepdims=True),
+            np.where(counted, end, -inf).max(axis, keepdims=True),
+        ]
+    )
