@@ -126,7 +126,7 @@ class Coordinates:
                     (self.graph[self.image].shape or (None,))[0], int
                 ):
                     raise _Batch from error
-        results = found if isinstance(found, list | tuple) and not isinstance(found, Positions) else [found]
+        results = [found] if found is None or isinstance(found, Positions) else found
         for name, p in zip(node.output, [*results, *[None] * len(node.output)], strict=False):
             if not name:
                 continue
@@ -220,7 +220,7 @@ def _run(node: NodeProto, feeds: dict[str, Any], opsets: dict[str, int]) -> list
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid(d, v) for d, v in opsets.items()])
     try:
         with np.errstate(all="ignore"):
-            found = iter(ReferenceEvaluator(model).run(None, feeds))
+            found = iter(map(np.asarray, ReferenceEvaluator(model).run(None, feeds)))
     except Exception:  # operators that it does not have, sizes that do not fit
         return [None] * len(node.output)
     return [next(found) if o else None for o in node.output]

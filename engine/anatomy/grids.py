@@ -191,8 +191,10 @@ Line = tuple[float, float, int]  # the centre of the first cell, the step to the
 
 
 def _line(facts: np.ndarray, count: int, size: int) -> Line | None:
-    """The even grid along one axis that cells (3, n) lie on; None where they do not."""
+    """The even grid along one axis that cells (3, n) lie on; None where they do not, or see all of it."""
     centres = facts[CENTRE]
+    if count > 1 and np.isposinf(facts[END]).any():
+        return None
     if count == 1 or len(centres) == 1:
         low, high = _reach(facts, size)
         return ((low + high) / 2, high - low, 1) if high > low else None

@@ -1,7 +1,7 @@
 """Which values of a network are feature maps, and how each is seen as (N, K, h, w).
 
-A value is a map where its elements lie on a grid of the picture (coordinates.py, grids.py): whatever the order
-of its axes, with other tokens anywhere among them, in windows or in pieces.
+A value is a map where its elements lie on a grid of the picture (coordinates.py, grids.py): whatever the
+order of its axes, with other tokens anywhere among them, in windows or in pieces.
 
     N,C,H,W    as it is                  convolutions, wherever a model comes from
     N,H,W,C    channels moved            TensorFlow, ConvNeXt, Swin

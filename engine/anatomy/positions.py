@@ -220,7 +220,7 @@ def sampled(p: Positions, axis: int, at: np.ndarray, taps: np.ndarray) -> Positi
     low = np.clip(np.floor(at).astype(int), 0, max(n - 2, 0))
     weight = _along((at - low)[None], axis, len(shape))
     inside = (taps >= 0) & (taps < n)
-    seen = _along(inside.any(-1)[None], axis, len(shape))
+    seen = _along(np.any(inside, axis=-1)[None], axis, len(shape))
     taps = np.clip(taps, 0, n - 1)
 
     def move(field: np.ndarray) -> np.ndarray:
@@ -269,21 +269,42 @@ def _meet(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def met(p: Positions, axes: Sequence[int]) -> Positions:
-    """What is made of all elements along some axes, which stay with length 1: sums, means, products."""
+    """What is made of all elements along some axes, which stay with length 1: sums, means, products.
+
+    What comes from most of the picture sees it without end, so that it says nothing where it meets others.
+    """
     shape = [1 if a in axes else d for a, d in enumerate(p.shape)]
 
     def meet(field: np.ndarray) -> np.ndarray:
-        for axis in axes:
-            if field.shape[1 + axis] > 1 and len(field) > 1:
-                field = _finest(field, 1 + axis)
-                if field[CENTRE].size == 1:  # of the whole picture, however much of it is seen
-                    field[FIRST], field[END] = -inf, inf
-            elif field.shape[1 + axis] > 1:
-                first = field.take([0], 1 + axis)
-                field = np.where((field == first).all(1 + axis, keepdims=True), first, nan)
-        return field
+        changing = [axis for axis in axes if field.shape[1 + axis] > 1]
+        if len(field) == 1:
+            return _one(field, changing)
+        found = field
+        for axis in changing:
+            found = _finest(found, 1 + axis)
+        if changing and _spans_most(field[CENTRE], changing):
+            found[FIRST], found[END] = -inf, inf
+        return found
 
     return p.moved(shape, meet)._replace(crossed=p.crossed.difference(axes))
+
+
+def _one(images: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """The index of the image of elements that meet; NaN where they are of several."""
+    for axis in axes:
+        first = images.take([0], 1 + axis)
+        same = np.logical_and.reduce(np.equal(images, first), 1 + axis, keepdims=True)
+        images = np.where(same, first, nan)
+    return images
+
+
+def _spans_most(centres: np.ndarray, axes: Sequence[int]) -> bool:
+    """Whether what meets along some axes comes from all over the picture, or most of it."""
+    known = np.isfinite(centres)
+    low, high = np.where(known, centres, inf), np.where(known, centres, -inf)
+    least, most = low.min(tuple(axes)), high.max(tuple(axes))
+    span = (most - least)[most >= least]
+    return bool(span.size and span.max() > (high.max() - low.min()) / 2)
 
 
 def _finest(field: np.ndarray, axis: int) -> np.ndarray:
