@@ -117,7 +117,8 @@ def _together(
         found = seen_as(whole, followed, dims)
         if isinstance(found, View) and found.channels == axis and found.place and found.grid:
             y0, x0, y1, x1 = found.place.cells
-            steps = (y1 - y0) / found.grid[0], (x1 - x0) / found.grid[1]
+            cells = zip((y1 - y0, x1 - x0), found.grid, strict=True)  # of a single one there is no step
+            steps = [side / count if count > 1 else 0 for side, count in cells]
             if all(far <= step for far, step in zip(apart, steps, strict=True)):
                 return found
     return None

@@ -15,8 +15,10 @@ from ..graph.graph import Graph, Tensor
 from ..graph.nodes import OURS
 from ..graph.types import is_float
 from .coordinates import Coordinates
-from .grids import View, seen_as
+from .grids import Place, View, seen_as
 from .scopes import members
+
+__all__ = ["Place", "View"]  # what views give is asked for here
 
 
 def feature_map(graph: Graph, name: str) -> Tensor:

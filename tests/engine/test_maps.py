@@ -158,7 +158,7 @@ def test_a_class_token_alone_in_the_head_sends_the_layer_before_the_attention():
     graph = canonical(proto)
     assert last_features(graph, score_name(graph)) == "n"
     assert views(graph)["n"].grid == (4, 4)
-    assert views(graph)["n"].extra == 1
+    assert views(graph)["n"].index == tuple(range(1, 17))
     (found,) = Explainer(Network(proto, "cpu"))({"x": IMAGE[:1, :, :8, :8]})
     assert found.map.shape == (4, 4)
     assert not found.problem
@@ -199,5 +199,5 @@ def test_integers_between_operators_are_named_for_what_they_are():
         w=np.ones((1, 1, 3, 3)),
     )
     graph = canonical(proto)
-    with pytest.raises(BadRequest, match=r"layer 'c' of shape .* holds int32 and is no feature map"):
+    with pytest.raises(BadRequest, match=r"layer 'c' of shape .* is no feature map: it holds int32"):
         feature_map(graph, "c")
