@@ -311,14 +311,15 @@ def test_without_an_image_there_is_no_pattern():
             patterns(Network(model, "cpu", 1), "y", [0])
 
 
-def test_a_layer_inside_windows_has_no_pattern():
+def test_the_pattern_of_a_layer_inside_windows_is_that_of_the_position_in_the_middle_of_the_photo():
+    weights = RNG.standard_normal((3, 5))
     model = parsed(
         """(float[1,4,4,3] x) => (float[4,4,5] y) { s = Constant<value_ints=[4,4,3]>() r = Reshape(x, s)
         y = MatMul(r, w) }""",
-        w=RNG.standard_normal((3, 5)),
+        w=weights,
     )
-    with pytest.raises(BadRequest, match="no feature map and no vector"):
-        patterns(Network(model, "cpu", 1), "y", [0])
+    (found,) = patterns(Network(model, "cpu", 1), "y", [2])
+    np.testing.assert_allclose(found, weights[:, 2, None, None], rtol=1e-6)
 
 
 SILU = "s{0} = Sigmoid(c{0}) r{0} = Mul(c{0}, s{0})"
@@ -379,14 +380,15 @@ def test_patterns_that_would_take_much_memory_are_refused():
     assert shown(network, "c", [0]).shape == (1, 3, 1, 1)
 
 
-def test_rows_of_tokens_are_no_images():
+def test_rows_of_tokens_are_places_of_one_image():
+    weights = RNG.standard_normal((3, 5))
     model = parsed(
         """(float[1,3,4,4] x) => (float[16,5] y) { t = Transpose<perm=[0,2,3,1]>(x)
         s = Constant<value_ints=[16,3]>() r = Reshape(t, s) y = MatMul(r, w) }""",
-        w=RNG.standard_normal((3, 5)),
+        w=weights,
     )
-    with pytest.raises(BadRequest, match="16 rows, of tokens or windows, for 1 images"):
-        patterns(Network(model, "cpu", 1), "y", [0])
+    (found,) = patterns(Network(model, "cpu", 1), "y", [2])
+    np.testing.assert_allclose(found, weights[:, 2, None, None], rtol=1e-6)
 
 
 def test_the_image_need_not_be_the_first_input():
