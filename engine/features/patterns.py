@@ -81,7 +81,8 @@ def patterns(network: Network, layer: str, outputs: Sequence[int]) -> Iterator[n
     `layer` is a feature map, of which the position in the middle is taken, or a vector (N, K). They are cut
     to what any of them sees of the input. The gradient is taken at an input of zeros, where it depends
     on the input at all (a normalisation over the features). Raises BadRequest where the model takes no
-    image, the layer is neither, a size is not known or it would take much memory, and NoRule for an operator without a gradient.
+    image, the layer is neither, a size is not known or it would take much memory, and NoRule for an
+    operator without a gradient.
     """
     graph = network.graph
     image = _image(graph)
