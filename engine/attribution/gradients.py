@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from math import prod
 
 from ..anatomy.maps import views
-from ..autodiff.gradient import backpropagate, zeros_like
+from ..autodiff.broadcasting import zeros_like
+from ..autodiff.gradient import backpropagate
 from ..graph.graph import Tensor, op
 from .method import Method
 

@@ -12,7 +12,8 @@ from onnx import NodeProto
 
 from ..anatomy.maps import feature_map, layer_named
 from ..anatomy.readouts import readout
-from ..autodiff.gradient import backpropagate, inside, zeros_like
+from ..autodiff.broadcasting import zeros_like
+from ..autodiff.gradient import backpropagate, inside
 from ..autodiff.variants import TABLES
 from ..graph.graph import Graph, Tensor, op
 from .backward import Backward

@@ -19,11 +19,13 @@ from ..graph.graph import Graph
 from ..graph.nodes import OURS, key_of, reads
 from ..graph.types import is_real
 from ..operators.bodies import BODIES
+from ..operators.rules import VJP
 from ..operators.traits import Traits, traits_of
 from ..runtime.network import Network
 from .blocks import STEPS, no_rule, not_real, value_before, value_behind, why
+from .dependence import depending, leading
 from .expansion import specified_function
-from .gradient import VJP, depending, differentiate, leading, refusal
+from .gradient import differentiate, refusal
 
 MAX_SHOWN = 20  # values that are not finite, at most
 CLOSE = 1e-4  # to an end of its range: there is hardly any gradient left

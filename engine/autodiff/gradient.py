@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, defs
+from onnx import ModelProto, NodeProto, TensorProto, defs
 
 from ..anatomy.anatomy import default_input
 from ..anatomy.readouts import score_name
@@ -22,8 +22,6 @@ from ..errors import BadRequest, NoRule, nearest
 from ..graph.file import Source
 from ..graph.graph import Graph, Tensor, op
 from ..graph.nodes import (
-    bodies,
-    captured,
     is_differentiable,
     is_variadic,
     key_of,
@@ -36,13 +34,21 @@ from ..graph.sizes import Dim
 from ..graph.types import is_float, is_real
 from ..operators.bodies import BODIES, quantised
 from ..operators.rules import VJP, quantisation
-from ..operators.traits import has_gradient
 from .blocks import explained, no_rule, not_real, why
-from .expansion import in_reals, node_inputs, own_body, shared_type, specified_body
+from .broadcasting import unbroadcast, zeros_like
+from .dependence import (
+    Rules,
+    carries,
+    depending,
+    is_reached,
+    mixes_wholes,
+    open_inputs,
+    reached_inside,
+    rule_for,
+)
+from .expansion import in_reals, node_inputs, own_body, specified_body
 from .variants import TABLES
 
-QUANTISING = {*quantisation.RULES, *quantised.BODIES}
-Rules = Mapping[str, Any]  # a rule each; or, for what a node is made of, a table of its own
 Placed = Callable[[Graph, Collection[str]], Rules]  # a table that depends on where nodes stand
 Grads = dict[str, list[Tensor]]
 
@@ -183,7 +189,7 @@ def refusal(graph: Graph, node: NodeProto, wrt: Iterable[str] | None = None) -> 
     """
     sources = set(reads(node) if wrt is None else wrt)
     grads: Grads = {}
-    for y in (Tensor(graph, o) for o in node.output if o and _carries(graph, node, o, sources)):
+    for y in (Tensor(graph, o) for o in node.output if o and carries(graph, node, o, sources)):
         stored = y.dtype is not None and not is_real(y.dtype)
         grads[y.name] = [op.Cast(y, to=TensorProto.FLOAT) if stored else y]
     try:
@@ -244,7 +250,7 @@ def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[s
     """Carry `grads` backwards through `nodes` to the `sources`, where they stay."""
     reached = depending(graph, nodes, sources, table)
     for node in reversed(nodes):
-        if not any(grads.get(o) for o in node.output) or not _is_reached(graph, node, reached, table):
+        if not any(grads.get(o) for o in node.output) or not is_reached(graph, node, reached, table):
             continue
         for o in node.output:
             if len(grads.get(o, ())) > 1:
@@ -255,112 +261,20 @@ def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[s
                 grads.pop(o, None)
         rule = rule_for(table, node)
         with understood(node), explained(graph, node):
-            if inside := _reached_inside(graph, node, reached, table):
+            if inside := reached_inside(graph, node, reached, table):
                 raise NoRule(f"{why(graph, node)}, and reads {', '.join(map(repr, inside[:3]))} there")
-            if rule is None or isinstance(rule, Mapping) or _mixes_wholes(graph, node, reached):
+            if rule is None or isinstance(rule, Mapping) or mixes_wholes(graph, node, reached):
                 _through_body(
                     graph, node, arrived, grads, reached, rule if isinstance(rule, Mapping) else table
                 )
                 continue
-            entries = zip(_open(graph, node, table), _applied(graph, node, rule, arrived), strict=False)
+            entries = zip(open_inputs(graph, node, table), _applied(graph, node, rule, arrived), strict=False)
             for name, entry in entries:
                 if name not in reached:
                     continue
                 dx = entry() if callable(entry) else entry
                 if isinstance(dx, Tensor):
                     grads.setdefault(name, []).append(unbroadcast(dx, Tensor(graph, name)))
-
-
-def rule_for(table: Rules, node: NodeProto) -> Any:
-    """The rule of a node: by its name, by what it computes, or by its operator; None where there is none.
-
-    A node that is called like some operator is not meant by that operator's rule.
-    """
-    own = (table[n] for n in (node.name, *node.output[:1]) if n in table and n not in VJP)
-    return next(own, None) or table.get(key_of(node))
-
-
-def depending(graph: Graph, nodes: Iterable[NodeProto], sources: set[str], table: Rules = VJP) -> set[str]:
-    """Every value that depends on the sources through differentiable inputs, the sources included."""
-    reached = set(sources)
-    for node in nodes:
-        if _is_reached(graph, node, reached, table):
-            reached.update(o for o in node.output if o and _carries(graph, node, o, reached))
-    return reached
-
-
-def leading(
-    graph: Graph, nodes: Sequence[NodeProto], ends: Iterable[str], stops: Collection[str] = ()
-) -> set[str]:
-    """Every value that leads to the ends through inputs that have a gradient, the ends included.
-
-    Through nodes that compute one of the `stops` it is all inputs, but for what only decides which graph
-    inside a node is run, or how often.
-    """
-    found = set(ends)
-    for node in reversed(nodes):
-        if not found.isdisjoint(node.output):
-            inputs = node.input if node.output[0] in stops else _open(graph, node, VJP)
-            if bodies(node):
-                inputs = [i for i in inputs if i and graph[i].dtype != np.bool_]
-            found.update(filter(None, (*inputs, *captured(node))))
-    return found
-
-
-def _is_reached(graph: Graph, node: NodeProto, reached: set[str], table: Rules = VJP) -> bool:
-    """True where something of what the node reads that has a gradient is reached."""
-    if reached.isdisjoint(reads(node)):
-        return False
-    return not reached.isdisjoint(_open(graph, node, table)) or bool(
-        _reached_inside(graph, node, reached, table)
-    )
-
-
-def _reached_inside(graph: Graph, node: NodeProto, reached: set[str], table: Rules) -> list[str]:
-    """Those of the reached values that lead to an output of a graph inside the node, which captures them."""
-    names = [name for name in captured(node) if name in reached]
-    return [n for n in names if any(_leads_through(graph, b, n, table) for b in bodies(node))]
-
-
-def _leads_through(graph: Graph, body: GraphProto, name: str, table: Rules) -> bool:
-    """True where a graph inside a node makes an output of a value around it. Types in it are not known."""
-    after = depending(graph, body.node, {name}, table)
-    return any(o.name in after for o in body.output)
-
-
-def _open(graph: Graph, node: NodeProto, table: Rules) -> list[str]:
-    """A node's inputs, "" in place of those that have no gradient whatever they are."""
-    schema = schema_of(node.op_type, graph.opsets.get(node.domain, 1), node.domain)
-    # The specification calls integers non-differentiable; here they may stand for real numbers.
-    # A variant may lead through what the specification calls flat, such as Round.
-    told = key_of(node) in QUANTISING or table.get(key_of(node)) is not VJP.get(key_of(node))
-    if schema is None or told or not schema.inputs:
-        return list(node.input)
-    return [i if has_gradient(schema, k) else "" for k, i in enumerate(node.input)]
-
-
-def _carries(graph: Graph, node: NodeProto, name: str, reached: set[str]) -> bool:
-    """True for an output that a gradient goes through: floats, and integers that stand for reals.
-
-    Those are what quantising operators make, and what is made of them without a cast.
-    """
-    dtype = Tensor(graph, name).dtype
-    if dtype is None or is_float(dtype):
-        return True
-    moves_reached = any(i in reached and _is_whole(graph, i) for i in reads(node))
-    return "int" in dtype.name and (key_of(node) in QUANTISING or (moves_reached and node.op_type != "Shape"))
-
-
-def _mixes_wholes(graph: Graph, node: NodeProto, reached: set[str]) -> bool:
-    """True for an operator that makes integers of integers that stand for reals, and is not told of them."""
-    if key_of(node) in QUANTISING or not _is_whole(graph, node.output[0]):
-        return False
-    return any(node.input[k] in reached for k in shared_type(graph, node))
-
-
-def _is_whole(graph: Graph, name: str) -> bool:
-    dtype = Tensor(graph, name).dtype
-    return dtype is not None and not is_float(dtype)
 
 
 def _applied(
@@ -399,52 +313,17 @@ def _through_body(
     computed anew beside the node, whose own value stays what the kernel of the runtime makes it.
     """
     start = len(graph.nodes)
-    wholes = _mixes_wholes(graph, node, reached)
+    wholes = mixes_wholes(graph, node, reached)
     body = in_reals if wholes else own_body if key_of(node) in BODIES else specified_body
     outputs = body(graph, node)
     inner: Grads = {o: [g] for o, g in zip(outputs, arrived, strict=False) if g is not None}
-    sources = reached.intersection(_open(graph, node, table))
+    sources = reached.intersection(open_inputs(graph, node, table))
     _walk(graph, graph.nodes[start:], inner, sources, table)
     for name in sources:
         if inner.get(name):
             grads.setdefault(name, []).append(_total(inner[name]))
 
 
-def zeros_like(x: Tensor) -> Tensor:
-    """Zeros of another tensor's type and shape."""
-    return op.Expand(x.graph.constant(np.zeros((), x.dtype)), x.dims)
-
-
 def _total(grads: list[Tensor]) -> Tensor:
     """The sum of what arrives at a value from all that read it."""
     return grads[0] if len(grads) == 1 else op.Sum(*grads)
-
-
-def unbroadcast(dx: Tensor, x: Tensor) -> Tensor:
-    """Sum a gradient over the axes along which its value was broadcast: the adjoint of broadcasting.
-
-    x (3, 1)  --broadcast-->  (2, 3, 4)        dx (2, 3, 4)  --sum-->  (3, 1)
-    """
-    if dx.shape == x.shape and dx.shape is not None and None not in dx.shape:
-        return dx
-    if dx.shape is None or x.shape is None:  # even the rank is known only at run time
-        ones = op.Expand(1, op.Sub(op.Shape(op.Shape(dx)), op.Shape(op.Shape(x))))
-        stretched = op.Concat(ones, op.Shape(x), axis=0)
-        return op.Reshape(_summed_where_one(dx, stretched), op.Shape(x), allowzero=1)
-    extra = len(dx.shape) - len(x.shape)
-    if extra > 0:
-        dx = dx.sum(range(extra), keepdims=False)
-    assert dx.shape is not None
-    stretched = [i for i, (d, s) in enumerate(zip(dx.shape, x.shape, strict=True)) if s == 1 and d != 1]
-    if stretched:
-        dx = dx.sum(stretched)
-    pairs = zip(dx.shape or (), x.shape, strict=True)
-    if any(not isinstance(s, int) and (s is None or s != d) for d, s in pairs):
-        dx = _summed_where_one(dx, x.dims)
-    return dx
-
-
-def _summed_where_one(dx: Tensor, dims: Tensor) -> Tensor:
-    """The sum over the axes along which a shape turns out to be 1, which stay."""
-    axes = op.Squeeze(op.NonZero(op.Equal(dims, 1)), [0])
-    return op.ReduceSum(dx, axes, keepdims=1, noop_with_empty_axes=1)
