@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..engine.errors import BadImage, BadRequest, NoMap, nearest
+from ..models.maps.convention import CONVENTIONS, FIELDS
 from .console import download, note
 
 if TYPE_CHECKING:
@@ -135,6 +136,16 @@ def overlay(alpha: float, *others: float) -> Callable[[F], F]:
             + (f"  [default: {alpha}, or {others[0]} by the method]" if others else ""),
         ),
     )
+
+
+convention = click.option(
+    "--convention",
+    default=FIELDS,
+    show_default=True,
+    type=click.Choice(CONVENTIONS),
+    help="How the map of a layer lies on the photo: each value in the middle of what it sees (fields), or "
+    "all stretched over what the model sees (cells).",
+)
 
 
 def out(holds: str, default: str = "onnxlens-out") -> Callable[[F], F]:

@@ -23,8 +23,8 @@ from .features.responses import Response, responses
 from .features.top import Top, looked_at, top
 from .features.weights import Weights, weights
 from .maps.attribution import Attribution
+from .maps.convention import FIELDS
 from .maps.occluded import Occlusion
-from .maps.placement import FIELDS
 from .maps.prediction import Prediction
 from .network.vision_model import Target, VisionModel
 from .photos.pillow import is_pillow, upright

@@ -14,7 +14,7 @@ from ...engine.attribution.methods import METHODS, Method, method_named, options
 from ...engine.attribution.projector import CHANNELS, Projector
 from ...engine.errors import BadRequest
 from ..maps.attribution import Attribution, Unit
-from ..maps.placement import FIELDS, check_convention
+from ..maps.convention import FIELDS, check_convention
 from ..maps.prediction import prediction, ranked
 from ..network.vision_model import Target, VisionModel
 from ..photos.fill import fill_named, filler

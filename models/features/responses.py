@@ -16,7 +16,8 @@ from ...engine.features import responses as engine
 from ...engine.features.responses import Statistics
 from ...kernels.photos.normalise import normalise
 from ...kernels.photos.upsample import upsample
-from ..maps.placement import FIELDS, Placement, check_convention
+from ..maps.convention import FIELDS, check_convention
+from ..maps.placement import Placement
 from ..maps.prediction import Prediction
 from ..maps.shown import Shown
 from ..network.vision_model import VisionModel

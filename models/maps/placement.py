@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.errors import BadRequest, nearest
+from ...engine.errors import BadRequest
 from ...kernels.photos.upsample import upsample
 from ..photos.preprocess import Box
+from .convention import FIELDS
 
 Size = tuple[int, int]  # height, width
-# How a layer's map is laid on a photo: each value in the middle of what it sees, or all of them stretched
-# over the whole of what the model's input covers, as pytorch-grad-cam and Captum do.
-CONVENTIONS = FIELDS, CELLS = "fields", "cells"
 MAX_EDGE = 1e6  # pixels, of a box that is read
 
 
@@ -79,12 +77,6 @@ class Placement:
 def whole(size: Size) -> Box:
     """All of what has a size (height, width)."""
     return 0.0, 0.0, float(size[0]), float(size[1])
-
-
-def check_convention(name: str) -> None:
-    """Raise BadRequest for what is none of CONVENTIONS, with the nearest."""
-    if name not in CONVENTIONS:
-        raise BadRequest(f"there is no convention {str(name)!r:.50}{nearest(str(name), CONVENTIONS)}")
 
 
 def _box(value: Any) -> Box:

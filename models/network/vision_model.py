@@ -17,7 +17,8 @@ from ...engine.graph.file import read_model
 from ...engine.graph.types import is_float
 from ...engine.runtime.ahead import BATCH
 from ...engine.runtime.network import Network
-from ..maps.placement import CELLS, FIELDS, Placement, whole
+from ..maps.convention import CELLS, FIELDS
+from ..maps.placement import Placement, whole
 from ..maps.prediction import Prediction, ranked
 from ..photos.preprocess import Box, Preprocess
 from ..photos.presets import Said

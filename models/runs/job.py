@@ -20,7 +20,7 @@ from ...engine.picture import encode_jpeg, encode_png
 from ..attribution.attribute import Attributor
 from ..attribution.pipeline import Pipeline, Read, Result
 from ..maps.attribution import Attribution
-from ..maps.placement import FIELDS
+from ..maps.convention import FIELDS
 from ..maps.row import Row, failed, row_of
 from ..network.digest import sha256
 from ..network.labels import label_by_name

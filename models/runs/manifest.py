@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ...engine.errors import BadRequest, OnnxlensError
-from ..maps.placement import CELLS
+from ..maps.convention import CELLS
 from ..storage.files import Files
 from ..storage.folder import MANIFEST
 from ..storage.shards import Row

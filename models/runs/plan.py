@@ -12,7 +12,7 @@ from ...engine.attribution.methods import method_named
 from ...engine.errors import BadRequest, nearest
 from ...engine.picture import colour_map
 from ...engine.runtime.ahead import cores
-from ..maps.placement import CONVENTIONS
+from ..maps.convention import CONVENTIONS
 from ..network import zoo
 from ..network.digest import sha256
 from ..network.vision_model import SETTINGS

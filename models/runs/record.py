@@ -13,7 +13,7 @@ import numpy as np
 
 from ...engine.attribution.methods import METHODS, options_of
 from ...engine.errors import BadRequest
-from ..maps.placement import CELLS, FIELDS
+from ..maps.convention import CELLS, FIELDS
 from ..photos.presets import as_options
 from ..storage.addresses import is_address
 from ..storage.album import safe

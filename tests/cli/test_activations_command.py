@@ -79,7 +79,10 @@ def test_json_has_a_line_for_each_photo_and_the_manifest_all_of_it(place, run):
     assert record["predictions"][0]["label"] == "red"
     stored = json.loads(Path("onnxlens-out/manifest.json").read_text())
     assert stored["results"] == [{k: v for k, v in record.items() if k != "schema"}]
-    assert stored["arguments"] == {"layers": [], "channels": None, "sort": "index", "top": 64}
+    said = {"layers": [], "channels": None, "sort": "index", "top": 64}
+    assert stored["arguments"] == {**said, "convention": "fields"}
+    (found,) = responses(Lens("model.onnx"), read_photo("red.png"), ["relu"])
+    assert {key: layer[key] for key in ("box", "cells", "convention")} == found.place.record()
 
 
 @pytest.mark.parametrize(

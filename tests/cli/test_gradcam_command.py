@@ -71,6 +71,7 @@ def test_the_manifest_holds_what_is_needed_to_do_it_again(place, run):
         "layer": "conv",
         "layers": [],
         "guided": False,
+        "convention": "fields",
         "style": "overlay",
         "colour": "turbo",
         "alpha": 0.7,

@@ -109,6 +109,16 @@ def test_every_command_on_the_page_works_as_it_stands(cat, run):
         assert done.code == 0, f"{line}\n{done.err}"
 
 
+def test_the_convention_goes_to_every_panel_and_its_command(cat, run):
+    assert run("look", "scenes", cat, "--convention", "cells", "--method", "layercam", "-o", "page").code == 0
+    assert json.loads(Path("page/manifest.json").read_text())["arguments"]["convention"] == "cells"
+    commands = [text for tag, text in Page("page/index.html").texts if tag == "code"]
+    said = {text.split()[1]: "--convention cells" in text for text in commands}
+    assert said.items() >= {"gradcam": True, "layercam": True, "activations": True, "weights": False}.items()
+    assert run("look", "scenes", cat, "-o", "usual").code == 0
+    assert "--convention" not in Path("usual/index.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("preset", "said"),
     [

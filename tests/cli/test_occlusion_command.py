@@ -61,6 +61,7 @@ def test_several_sizes_and_images(place, run):
         "fill": "mean",
         "targets": ["red"],
         "layer": "pool",
+        "convention": "fields",
         "style": "overlay",
         "colour": "turbo",
         "alpha": 0.7,

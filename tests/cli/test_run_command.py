@@ -51,6 +51,10 @@ def test_rows_pictures_and_maps_in_the_tree_of_the_photos(album, run):
     assert (record["state"], record["root"], record["images"]) == ("done", str(album), 6)
     assert record["counts"] == {"images": 6, "rows": 6, "errors": 0, "problems": 0}
     assert record["arguments"]["methods"] == ["gradcam"]
+    assert record["arguments"]["convention"] == record["identity"]["convention"] == "fields"
+    assert record["places"] == {
+        "gradcam": {"at": found[0]["layer"], **Lens("model.onnx").placement(found[0]["layer"]).record()}
+    }
 
 
 def test_a_row_is_what_python_gives(album, run):
@@ -299,6 +303,7 @@ def test_an_earlier_run_is_left_alone_resumed_or_replaced(album, run):
         (["--target", "sky"], "targets"),
         (["--alpha", 0.2], "alpha"),
         (["--side", 64], "side"),
+        (["--convention", "cells"], "convention"),
     ):
         done = run(*words, "--resume", *other)
         assert done.code == 2
@@ -314,6 +319,27 @@ def test_an_earlier_run_is_left_alone_resumed_or_replaced(album, run):
     assert run(*words, "--overwrite", "--limit", 1).code == 0
     assert len(rows("out")) == 1
     assert len(tree("out")) == 2
+
+
+def test_a_run_of_an_older_version_has_its_maps_over_all_that_the_model_sees(album, run):
+    """Its manifest says nothing of places: it opens as before, and goes on in the same convention alone."""
+    words = ["run", "model.onnx", album, "-o", "out", "--convention", "cells"]
+    assert run(*words, "--limit", 2).code == 0
+    whole = {"box": [0, 0, 32, 32], "cells": [0, 0, 32, 32], "convention": "cells"}
+    assert manifest("out")["places"]["gradcam"].items() >= whole.items()
+    run("report", "out", "-o", "new.html")
+    old = manifest("out")
+    del old["places"], old["arguments"]["convention"], old["identity"]["convention"]
+    Path("out/manifest.json").write_text(json.dumps(old))
+    for command in (["runs", "show"], ["runs", "verify"], ["report", "-o", "old.html"]):
+        done = run(*command, "out")
+        assert done.code == 0, done.err
+    assert Path("old.html").read_text() == Path("new.html").read_text()
+    done = run(*words[:-1], "fields", "--resume")
+    assert done.code == 2
+    assert 'was begun with convention "cells", and now it is "fields"' in done.err
+    assert run(*words, "--resume").code == 0
+    assert len(rows("out")) == 6
 
 
 def test_what_lost_a_file_is_done_again(album, run):

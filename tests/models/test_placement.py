@@ -10,7 +10,8 @@ from oracles.toys import SIDE, UNIT, blob, colours
 from onnxlens.engine.errors import BadRequest
 from onnxlens.models.features.responses import responses
 from onnxlens.models.lens import Lens
-from onnxlens.models.maps.placement import CONVENTIONS, Placement, whole
+from onnxlens.models.maps.convention import CONVENTIONS
+from onnxlens.models.maps.placement import Placement, whole
 from onnxlens.models.photos.preprocess import Preprocess
 
 # PyTorch's padding at stride 8 on 32 pixels: the middle of cell i is at 8 i + 1/2.

@@ -47,6 +47,7 @@ LAID_OVER = 8  # channels over the photo
 @click.option(
     "--top", default=64, show_default=True, type=click.IntRange(1, 4096), help="Channels in a picture."
 )
+@options.convention
 @options.out("Folder for pictures, values and manifest.json.")
 @photos_too
 @options.photos
@@ -60,6 +61,7 @@ def command(
     channels: list[int] | None,
     sort: str,
     top: int,
+    convention: str,
     out: Path,
     overwrite: bool,
     as_json: bool,
@@ -88,9 +90,10 @@ def command(
         say(f"{result['image']} -> {folder.path / result['files']['network']}")
         table(HEADS, [_cells(row) for row in result["layers"]])
 
-    look = lambda photo: (responses(lens, photo, names), _predictions(lens, photo))
+    look = lambda photo: (responses(lens, photo, names, convention), _predictions(lens, photo))
     made = records(images, seen(look), lambda stem, found: [_written(folder, stem, *found, show)])
     arguments = {"layers": list(layers), "channels": channels, "sort": sort, "top": top}
+    arguments["convention"] = convention
     return finish(folder, lens, "activations", arguments, list(chain(*made)), tell, as_json)
 
 
@@ -140,11 +143,13 @@ def _layer(folder: Folder, stem: str, response: Response, show: Shown) -> dict[s
     shown = response.order(show.channels, show.sort)[: show.top]
     strongest = response.order(show.channels)[:LAID_OVER]
     name = folder.unique(f"{stem}-{response.layer}")
-    photo = {}
+    photo, place = {}, {}
     if not response.unplaced:
         photo["photo"] = folder.write(f"{name}-photo.png", encode_png(response.overlays(strongest)))
+        place = response.place.record()
     return {
         "layer": response.layer,
+        **place,
         "statistics": response.statistics.to_dict(),
         "strongest": [{"channel": c, "strength": finite(response.strength[c])} for c in strongest],
         "files": {

@@ -50,6 +50,7 @@ def command(name: str) -> click.Command:
         *([_choice(methods)] if len(methods) > 1 else []),
         options.targets("none, but the layer's strongest channels" if _begins(methods) else "top1"),
         *_of_layers(methods),
+        options.convention,
         *([_units] if any(m.units for m in methods) else []),
         options_of_methods(methods, several=True),
         options.out("Folder for pictures, maps and manifest.json."),

@@ -12,6 +12,7 @@ from typing import Any, cast
 import click
 
 from ....engine.errors import BadRequest
+from ....models.maps.convention import FIELDS
 from ....models.storage.folder import Folder
 from ... import options
 from ...console import counting, emit, say
@@ -40,6 +41,7 @@ PREDICTIONS = 5
     multiple=True,
     help="Photos to search for those of highest response; may be repeated.",
 )
+@options.convention
 @options.out(f"Folder for {PAGE} and manifest.json.", default="onnxlens-look")
 @options.photos
 @options.as_json
@@ -52,6 +54,7 @@ def command(
     layer: str | None,
     methods: tuple[str, ...],
     places: tuple[str, ...],
+    convention: str,
     out: Path,
     overwrite: bool,
     as_json: bool,
@@ -82,9 +85,12 @@ def command(
     if target is not None or lens.has_classes:
         lens.wish(target)
     photo = photo_at(image)
-    view = View(lens, photo, image, target, layer, places, partial(line, model, image, settings), names)
+    beside = settings if convention == FIELDS else {**settings, "convention": convention}
+    command = partial(line, model, image, beside)
+    view = View(lens, photo, image, target, layer, places, command, names, convention)
     result = look(folder, view, model, quiet)
     arguments = {"target": target, "layer": layer, "methods": list(names), "folder": list(places)}
+    arguments["convention"] = convention
     folder.write_manifest(manifest(lens, "look", arguments, [result]))
     if as_json:
         emit(result)

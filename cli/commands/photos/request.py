@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ....engine.attribution.methods import Method
 from ....engine.errors import BadRequest
+from ....models.maps.convention import FIELDS
 from ...methods import Several
 from .attributions import Drawing
 
@@ -32,6 +33,7 @@ class Request:
     channels: list[int] | None = None
     position: tuple[int, int] | None = None
     top: int | None = None
+    convention: str = FIELDS
     guided: bool = False
 
     def check(self, how: Method) -> None:
@@ -62,9 +64,10 @@ class Request:
         where = matching(lens.network.graph, self.layers) if self.layers else self.layer
         if where is None and how.target == "units" and not self.targets:
             where = looked_at(lens)
-        units = {"channels": self.channels or (), "position": self.position, "top": self.top}
+        said = {"channels": self.channels or (), "position": self.position, "top": self.top}
+        said |= {"layer": where, "convention": self.convention}
         wishes = self.targets or (None,)
-        made = [Attributor(lens, how.name, wishes, layer=where, **units, **each) for each in _each(own)]
+        made = [Attributor(lens, how.name, wishes, **said, **each) for each in _each(own)]
         return [*made, Attributor(lens, "guided", wishes)] if self.guided else made
 
     def drawing(self, how: Method, exact: bool) -> Drawing:
@@ -82,6 +85,7 @@ class Request:
             "channels": self.channels,
             "position": self.position,
             "top": self.top,
+            "convention": self.convention,
         }
 
 

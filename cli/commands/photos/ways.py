@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ....engine.attribution.methods import METHODS
 from ....engine.errors import OnnxlensError
+from ....models.maps.convention import FIELDS
 from .page import Figure, Panel
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from ....models.features.top import Top
     from ....models.lens import Lens
+    from ....models.maps.attribution import Attribution
 
 SHOWN = 12  # channels in a panel
 KERNELS = 64
@@ -28,7 +30,7 @@ class View:
 
     `places`: folders and photos to search for the images of highest response; the photo itself by default.
     `command(name, *more)` is the command line that does one of them alone, `methods` are those of attribution
-    that are looked by beside the usual ones.
+    that are looked by beside the usual ones, and `convention` says how maps of layers lie on the photo.
     """
 
     lens: Lens
@@ -39,14 +41,15 @@ class View:
     places: Sequence[str]
     command: Callable[..., str]
     methods: Sequence[str] = ()
+    convention: str = FIELDS
 
 
 def responses(view: View) -> Panel:
     """(1) Responses of the layers."""
     from ....models.features import responses as way
 
-    found = list(way.responses(view.lens, view.photo))
-    last = next(iter(way.responses(view.lens, view.photo, [view.layer])))
+    found = list(way.responses(view.lens, view.photo, None, view.convention))
+    last = next(iter(way.responses(view.lens, view.photo, [view.layer], view.convention)))
     strongest, title = last.order()[:4], f"The strongest channels of {last.layer}, on the photo"
     on_photo = [] if last.unplaced else [Figure(last.overlays(strongest), title, wide=True)]
     return Panel(
@@ -156,7 +159,7 @@ def projections(view: View) -> Panel:
         saliency, guided = (
             project(view.lens, view.photo, m, [view.target])[0] for m in ("saliency", "guided")
         )
-        (heat,) = view.lens.explain(view.photo, [view.target], layer=view.layer)
+        (heat,) = _heats(view, view.target)
         titles = {
             "Gradient": saliency,
             "Guided backpropagation": guided,
@@ -209,7 +212,7 @@ def dream(view: View) -> Panel:
 
 def gradcam(view: View) -> Panel:
     """(7) Grad-CAM."""
-    heats = view.lens.explain(view.photo, [view.target or "top3"], layer=view.layer)
+    heats = _heats(view, view.target or "top3")
     shown = [h for h in heats if not h.problem]
     which = heats[0].name if view.target else "the most probable classes"
     return Panel(
@@ -242,7 +245,7 @@ def of_method(name: str, view: View) -> Panel:
     """What one method of attribution finds for the class."""
     method = METHODS[name]
     layer = view.layer if method.on_layer else None
-    (found,) = view.lens.attribute(view.photo, name, [view.target], layer=layer)
+    (found,) = view.lens.attribute(view.photo, name, [view.target], layer=layer, convention=view.convention)
     caption = f"{method.title} of {found.name}"
     target = _target(view) or (["--target", "top1"] if method.target == "units" else [])
     return Panel(
@@ -272,6 +275,11 @@ def panels(view: View, progress: Callable[[int, int], object]) -> list[Panel]:
             alone = view.command(ALONE.get(name, name), "--debug")
             made.append(Panel(name, title, "", "", alone, note=str(error)))
     return sorted(made, key=lambda panel: not panel.figures)
+
+
+def _heats(view: View, target: str | None) -> list[Attribution]:
+    """Grad-CAM of a class, or of several."""
+    return view.lens.explain(view.photo, [target], layer=view.layer, convention=view.convention)
 
 
 def _title(way: Callable[[View], Panel]) -> str:

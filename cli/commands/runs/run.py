@@ -91,6 +91,7 @@ machinery = options.stacked(
 @click.option(
     "--part", type=Part(), help="Only the I-th of N parts, as 1/4; `onnxlens runs merge` joins them."
 )
+@options.convention
 @options.overlay(0.7)
 @machinery
 @options.photos
