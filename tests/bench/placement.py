@@ -6,12 +6,13 @@ python tests/bench/placement.py FOLDER [--only NAME]... [--page]
 The list is placement.toml: of each architecture the modules that a person expects to be placed, and where a
 person would look without being asked. It was written before the code that places them.
 
-What a network of random kernels sees is as wide as the photo, and leans to one side in each: so kernels become
-bells first (between channels they stay random), and the middle of what a layer sees is known. A mark, a soft spot of colour, is planted into a photo of noise, and the
-model is run with and without it, at several places and on several photos. What changes in a layer, less what changes everywhere
-(attention and gates mix all that they see), has a centre of mass on the photo: as the layer's place says
-where its cells are. It is compared with the middle of the mark, in cells of the layer, along the axis that is
-further off. A layer that has no place is a miss.
+What a network of random kernels sees is as wide as the photo, and leans to one side in each: so kernels
+become bells first (between channels they stay random), and the middle of what a layer sees is known. A mark,
+a soft spot of colour, is planted into a photo of noise, and the model is run with and without it, at several
+places and on several photos. What changes in a layer, less what changes everywhere (attention and gates mix
+all that they see), has a centre of mass on the photo: as the layer's place says where its cells are. It is
+compared with the middle of the mark, in cells of the layer, along the axis that is further off. A layer that
+has no place is a miss.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ LIST = Path(__file__).with_suffix(".toml")
 PLACES = (0.4, 0.41), (0.37, 0.6), (0.63, 0.38), (0.6, 0.62)  # of height and width: off the cells
 PHOTOS = 2
 NARROWEST = 8  # pixels to each side of a mark
-SHARE = 0.5  # of the greatest change: what changes less does not count
+MOVED = {"Transpose", "Reshape", "Identity", "Slice", "Squeeze", "Unsqueeze"}
+SHARE = 0.25  # of the greatest change: what changes less does not count
 
 Fed = Callable[[np.ndarray], np.ndarray]
 Changes = tuple[tuple[float, float], Mapping[str, Any]]
@@ -80,30 +82,40 @@ class Row:
 
 
 def handed_on(graph: Graph, module: str, inside: dict[str, list[str]]) -> str:
-    """The last value of a module that is read outside of it: numbers of at least three axes. KeyError: none."""
+    """The last value of a module that is read outside of it, of three axes or more. KeyError: none is."""
     values = inside[module]
     own = {id(graph.producer(v)) for v in values}
     outside = {i for n in graph.nodes if id(n) not in own for i in reads(n)} | {*graph.outputs}
-    real = (v for v in values if is_float(graph[v].dtype or np.float32) and len(graph[v].shape or ()) > 2)
+    real = (v for v in values if is_real(graph, v) and len(graph[v].shape or ()) > 2)
     found = [v for v in real if v in outside]
     if not found:
         raise KeyError(module)
     return found[-1]
 
 
+def is_real(graph: Graph, value: str) -> bool:
+    """Whether a value holds real numbers, or what it holds is not known."""
+    dtype = graph[value].dtype
+    return dtype is None or is_float(dtype)
+
+
 def is_default(graph: Graph, value: str, patterns: Sequence[str], inside: dict[str, list[str]]) -> bool:
     """Whether a value is what one of the expected modules hands on, or an activation behind that."""
     wanted = [m for m in inside if any(fnmatchcase(m, p) for p in patterns)]
-    handed = {handed_on(graph, m, inside) for m in wanted if _hands_on(graph, m, inside)}
-    while value not in handed:
+    handed = {_moved(graph, handed_on(graph, m, inside)) for m in wanted if _hands_on(graph, m, inside)}
+    while (value := _moved(graph, value)) not in handed:
         node = graph.producer(value)
-        if node is None or not (traits_of(node).elementwise == "alone" or node.op_type in MOVED):
+        if node is None or traits_of(node).elementwise != "alone":
             return False
         value = node.input[0]
     return True
 
 
-MOVED = {"Transpose", "Reshape", "Identity"}  # the same layer in another order
+def _moved(graph: Graph, value: str) -> str:
+    """What a value holds in another order, or the patches of."""
+    while (node := graph.producer(value)) is not None and node.op_type in MOVED:
+        value = node.input[0]
+    return value
 
 
 def _hands_on(graph: Graph, module: str, inside: dict[str, list[str]]) -> bool:
@@ -114,7 +126,7 @@ def _hands_on(graph: Graph, module: str, inside: dict[str, list[str]]) -> bool:
 
 
 def centred(path: Path) -> onnx.ModelProto:
-    """The model of a file, of whose kernels each weighs most what stands in its middle: a bell, with its own sum.
+    """The model of a file, of whose kernels each becomes a bell with the sum that it had.
 
     So means, and with them what normalisations had learned, stay as they are.
     """
@@ -178,7 +190,7 @@ def cell_of(view: View, shape: Sequence[int]) -> np.ndarray:
 
 
 def changes(session: Session, image: str, size: tuple[int, int], reach: Any, fed: Fed) -> Iterator[Changes]:
-    """For each place, how much each element of the session's outputs changes with a mark: squares, by name."""
+    """For each place, how much the elements of the session's outputs change with a mark: squares, by name."""
     rng = np.random.default_rng(0)
     photos = [noise(rng, size) for _ in range(PHOTOS)]
     plain = [session({image: fed(photo)}) for photo in photos]
@@ -231,7 +243,7 @@ def looked_at(path: Path, entry: dict[str, Any]) -> Row:
 def mark(graph: Graph, layers: Sequence[Layer], values: dict[str, str]) -> None:
     """Plant marks as wide as each layer's cells need, and measure."""
     image = graph.inputs[0]
-    _, *sides = (int(d) for d in graph[image].shape or ())
+    _, *sides = (d if isinstance(d, int) else 1 for d in graph[image].shape or ())
     fed, size = (channels_last, sides[:2]) if sides[2] == 3 else (channels_first, sides[1:])
     seen = {x.module: view_of(graph, values[x.module]) for x in layers}
     groups: dict[tuple[int, ...], list[Layer]] = {}
@@ -252,7 +264,7 @@ def mark(graph: Graph, layers: Sequence[Layer], values: dict[str, str]) -> None:
 
 
 def _reach(cell: np.ndarray, size: Sequence[int]) -> tuple[int, ...]:
-    """Pixels to each side of a mark: a power of two, so that layers share runs; at most a quarter of the photo."""
+    """Pixels to each side of a mark: a power of two, so that layers share runs, within a quarter."""
     near = (2 ** round(float(np.log2(max(c, NARROWEST)))) for c in cell)
     return tuple(min(n, side // 4) for n, side in zip(near, size, strict=True))
 
@@ -285,7 +297,8 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
     yield f"{len(rows)} architectures, {placed} of {len(layers)} layers placed ({placed / len(layers):.1%})"
     if off:
         beyond = [(n, x) for n, x in layers if x.off and max(x.off) > 1]
-        yield f"{len(off)} marks: median {median(off):.2f} cells, most {max(off):.2f}; beyond one in {len(beyond)} layers"
+        yield f"{len(off)} marks: median {median(off):.2f} cells, most {max(off):.2f}"
+        yield f"beyond one cell in {len(beyond)} layers"
         yield from (f"    {name} {x.module} ({x.cells}): {x.off}" for name, x in beyond)
     yield f"default layer right in {sum(r.is_expected for r in rows)} of {len(rows)}"
     yield from (f"    {row.name}: {row.default}" for row in rows if not row.is_expected)
@@ -297,18 +310,21 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--only", multiple=True, help="These architectures.")
 def main(folder: Path, only: tuple[str, ...]) -> None:
-    """Measure the architectures of placement.toml that were exported to FOLDER."""
-    entries, rows = tomllib.loads(LIST.read_text(encoding="utf-8")), []
+    """Measure the architectures of placement.toml exported to FOLDER, and keep what came of each there."""
+    entries = tomllib.loads(LIST.read_text(encoding="utf-8"))
     for name in only or entries:
-        path = folder / f"{name}.onnx"
-        if not path.exists():
-            continue
-        rows.append(looked_at(path, entries[name]))
-        click.echo(line(rows[-1]))
-        record = json.dumps([asdict(row) for row in rows], indent=1)
-        (folder / "placement.json").write_text(record, encoding="utf-8")
-    for text in summary(rows):
+        if (folder / f"{name}.onnx").exists():
+            row = looked_at(folder / f"{name}.onnx", entries[name])
+            (folder / f"{name}.json").write_text(json.dumps(asdict(row)), encoding="utf-8")
+            click.echo(line(row))
+    for text in summary([kept(folder / f"{n}.json") for n in entries if (folder / f"{n}.json").exists()]):
         click.echo(text)
+
+
+def kept(path: Path) -> Row:
+    """A row that was measured before."""
+    row = json.loads(path.read_text(encoding="utf-8"))
+    return Row(**{**row, "layers": [Layer(**layer) for layer in row["layers"]]})
 
 
 if __name__ == "__main__":

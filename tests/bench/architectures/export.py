@@ -5,9 +5,9 @@ python tests/bench/architectures/export.py FOLDER [NAME]...
 
 In an environment of its own, since onnxlens needs none of it. A file that is there is left alone.
 
-Random weights as packages set them leave much of a network dead: residual branches and layer scales start at zero
-or near it. So these start at one, heads and biases at small numbers, and the statistics of each BatchNormalization
-are those of a batch of noise: every layer answers to what the photo shows.
+Random weights as packages set them leave much of a network dead: residual branches and layer scales start at
+zero or near it. So these start at one, heads and biases at small numbers, and the statistics of each
+BatchNormalization are those of a batch of noise: every layer answers to what the photo shows.
 """
 
 from __future__ import annotations
@@ -69,14 +69,12 @@ def _torchvision(model: str, options: dict[str, Any]) -> nn.Module:
 def _transformers(model: str, options: dict[str, Any]) -> nn.Module:
     import transformers
 
+    def nested(value: Any) -> Any:
+        is_one = isinstance(value, dict) and "model_type" in value
+        return transformers.AutoConfig.for_model(**value) if is_one else value
+
     kind = getattr(transformers, model)
-    nested = {
-        key: transformers.AutoConfig.for_model(**value)
-        if isinstance(value, dict) and "model_type" in value
-        else value
-        for key, value in options.items()
-    }
-    return kind(kind.config_class(**nested))
+    return kind(kind.config_class(**{key: nested(value) for key, value in options.items()}))
 
 
 BUILDERS = {
@@ -88,7 +86,7 @@ BUILDERS = {
 
 
 class Detector(nn.Module):
-    """Backbone and heads of torchvision's detectors, without the resizing before and the suppression behind."""
+    """Backbone and heads of torchvision's detectors, without what resizes and what sorts boxes."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -112,17 +110,12 @@ def revived(model: nn.Module) -> None:
         spread = weight.std().item() if weight.numel() > 1 else abs(weight.item())
         if spread > 1e-3 or weight.numel() == 0:
             continue
-        last = name.rpartition(".")[2]
         with torch.no_grad():
-            if (
-                weight.ndim > 1
-                and weight.shape[-1] * weight.shape[0] > weight.numel() // 2
-                and weight.ndim < 3
-            ):
-                nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)  # a head
-            elif "bias" in last or weight.ndim > 2:
+            if weight.ndim == 2 and min(weight.shape) > 1:  # a head
+                nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
+            elif name.endswith("bias") or weight.ndim > 2:
                 weight.add_(0.02 * torch.randn_like(weight))
-            elif weight.abs().mean() < 0.5:  # a gain or a layer's scale
+            elif weight.abs().mean() < 0.5:  # a gain, or the scale of a layer
                 weight.fill_(1.0)
 
 
@@ -160,7 +153,8 @@ def settle(model: nn.Module, x: Tensor) -> None:
 def export(name: str, entry: dict[str, Any], path: Path) -> str:
     """Write the file; by which of PyTorch's exporters: `trace`, the older one, or `dynamo`.
 
-    Both say the modules of each node; the newer takes minutes where there are many. Where one fails the other is tried.
+    Both say the modules of each node; the newer takes minutes where there are many. Where one fails the other
+    is tried.
     """
     model, x = built(name, entry), photo(name, entry)
     first = entry.get("exporter", "trace")

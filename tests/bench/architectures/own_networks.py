@@ -1,8 +1,9 @@
-"""Networks that no package has, in plain PyTorch, for placement.toml: layouts that detectors and exporters make."""
+"""Networks that no package has, for placement.toml: layouts of detectors and of exporters."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +103,8 @@ class Focus(nn.Module):
 class Yolo(nn.Module):
     """Three scales of boxes in one row, as Ultralytics exports them: (N, 4 + classes, boxes)."""
 
+    channels = 4 + CLASSES
+
     def __init__(self, c: int = 16):
         super().__init__()
         self.stem = Conv(3, c, stride=2)
@@ -118,7 +121,7 @@ class Yolo(nn.Module):
         found = [self.stem(x)]
         for stage in self.stages:
             found.append(stage(found[-1]))
-        pyramid = self.neck(found[2 + 0], found[3], self.sppf(found[4]))
+        pyramid = self.neck(found[2], found[3], self.sppf(found[4]))
         return self.decoded([head(level) for head, level in zip(self.heads, pyramid, strict=True)])
 
     def decoded(self, levels: list[Tensor]) -> Tensor:
@@ -286,7 +289,7 @@ class ColumnsFirst(nn.Module):
 
 
 class Scan(nn.Module):
-    """Along the tokens: a causal convolution and a state that decays (Gu and Dao 2023, with a constant step)."""
+    """Along the tokens: a causal convolution, a state that decays (Gu and Dao 2023, with a constant step)."""
 
     def __init__(self, c: int):
         super().__init__()
@@ -346,7 +349,7 @@ class Vim(nn.Module):
 
 
 class Last(nn.Module):
-    """A convolution between channels that stand last, as converters from TensorFlow write it; padding SAME."""
+    """A convolution between channels that stand last, padded by hand, as TensorFlow's converters do."""
 
     def __init__(self, c: int, k: int):
         super().__init__()
@@ -375,7 +378,7 @@ class NhwcInput(nn.Module):
     def __init__(self, c: int = 16):
         super().__init__()
         widths = (3, c, 2 * c, 3 * c, 4 * c)
-        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False), 1):
+        for i, (a, b) in enumerate(pairwise(widths), 1):
             self.add_module(f"layer{i}", nn.Sequential(Conv(a, b, stride=2), Residual(b)))
         self.head = nn.Linear(4 * c, CLASSES)
 
