@@ -14,6 +14,7 @@ the table of traits what an operator does; there is no list of architectures.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ _WITH_BODIES = ("If", "Loop", "Scan")
 class Coordinates:
     """The positions of the values of a graph, each computed when it is first asked for.
 
-    `lost` says of values that have none why, by name: the node that loses them.
+    `lost` says of values that have none why, by name: the node that loses them. Threads share them; who asks
+    for several things that belong together holds the `lock` meanwhile.
     """
 
     def __init__(self, graph: Graph, image: str, before: Coordinates | None = None):
@@ -48,10 +50,12 @@ class Coordinates:
         self._arrays: dict[str, np.ndarray | None] = {}
         self._shapes: dict[str, tuple[int, ...] | None] = {}
         self.batch, self.size = _OPEN_BATCH, (0, 0)
+        self.lock = RLock()
         if before is not None and before.image == image:  # of the graph that this one is a copy of
-            for name, value in vars(before).items():
-                setattr(self, name, value.copy() if isinstance(value, dict) else value)
-            self.graph = graph
+            with before.lock:
+                for name in vars(self).keys() - {"graph", "lock"}:
+                    value = getattr(before, name)
+                    setattr(self, name, value.copy() if isinstance(value, dict) else value)
         elif image:
             self._start()
 
@@ -70,9 +74,10 @@ class Coordinates:
 
     def __getitem__(self, name: str) -> Positions | None:
         """Where the elements of a value lie; None for what does not depend on the picture."""
-        if self._known and name not in self._known:
-            self._follow(name)
-        return self._known.get(name)
+        with self.lock:
+            if self._known and name not in self._known:
+                self._follow(name)
+            return self._known.get(name)
 
     def kept(self, positions: Positions, make: Callable[[], Any]) -> Any:
         """What is made of some positions, once for all values that have them."""

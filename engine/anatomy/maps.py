@@ -100,9 +100,10 @@ def _view(graph: Graph, name: str) -> View | str:
     if name not in graph.inputs and value.dtype is not None and not is_float(value.dtype):
         return f"holds {value.dtype}"
     followed = coordinates(graph)
-    positions = followed[name]
-    if positions is None:
-        return "does not depend on the picture"
-    if positions.nowhere:
-        return f"has lost its places in the picture at {followed.lost.get(name, 'an input')}"
-    return followed.kept(positions, lambda: seen_as(positions, followed, value.shape or ()))
+    with followed.lock:
+        positions = followed[name]
+        if positions is None:
+            return "does not depend on the picture"
+        if positions.nowhere:
+            return f"has lost its places in the picture at {followed.lost.get(name, 'an input')}"
+        return followed.kept(positions, lambda: seen_as(positions, followed, value.shape or ()))

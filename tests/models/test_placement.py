@@ -1,15 +1,19 @@
 """Where maps lie in a photo: each value in the middle of what it sees, or over all that the model sees."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
+from oracles.networks import parsed
 from oracles.toys import SIDE, UNIT, blob, colours
 
 from onnxlens.engine.errors import BadRequest
 from onnxlens.models.features.responses import responses
 from onnxlens.models.lens import Lens
+from onnxlens.models.maps.attribution import guided_gradcam
 from onnxlens.models.maps.convention import CONVENTIONS
 from onnxlens.models.maps.placement import Placement, whole
 from onnxlens.models.photos.preprocess import Preprocess
@@ -106,6 +110,90 @@ def test_a_response_lies_where_its_layer_does(tmp_path):
     assert point(moved.at_photo(0)) == (16, 32)
     assert moved.box == (0, 0, 64, 64)
     assert moved.overlays([0]).shape == found.overlays([0]).shape
+
+
+# -- through a network ------------------------------------------------------------------------------------
+
+STRIDED = Preprocess(size=(64, 64), fit="crop", scale=1 / 255)
+
+
+def strided(folder, pads) -> Lens:
+    """Three convolutions of 3 x 3 with step 2 that hand on the middle of their windows, and a head."""
+    middle = np.zeros((1, 1, 3, 3), np.float32)
+    middle[0, 0, 1, 1] = 1
+    red = np.pad(middle, ((0, 0), (0, 2), (0, 0), (0, 0)))
+    model = parsed(
+        f"""(float[N,3,64,64] image) => (float[N,2] scores) {{
+            one = Conv <strides=[2,2], pads={pads}> (image, red)
+            two = Conv <strides=[2,2], pads={pads}> (one, middle)
+            three = Conv <strides=[2,2], pads={pads}> (two, middle)
+            mean = GlobalAveragePool (three)
+            flat = Flatten (mean)
+            scores = MatMul (flat, head)
+        }}""",
+        middle=middle,
+        red=red,
+        head=np.array([[1.0, -1.0]]),
+    )
+    onnx.save(model, folder / "strided.onnx")
+    return Lens(folder / "strided.onnx", preset=STRIDED, labels=["red", "none"], provider="cpu", threads=1)
+
+
+def marked(at, scale) -> np.ndarray:
+    """A black photo, `scale` times as large as the input, whose pixel `at` of the input is red."""
+    photo = np.zeros((64 * scale, 64 * scale, 3), np.uint8)
+    y, x = at[0] * scale, at[1] * scale
+    photo[y : y + scale, x : x + scale, 0] = 255
+    return photo
+
+
+# Of padding before and behind: the pixel that is the middle of what the first cell of each layer sees.
+PADDING = {"[1,1,1,1]": 0, "[0,0,1,1]": 7, "[0,0,0,0]": 7}
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+@pytest.mark.parametrize("pads", PADDING)
+def test_a_mark_is_drawn_where_it_is_whatever_the_padding(tmp_path, pads, scale):
+    """By hand: cell i sees a window around pixel 8 i + first; the mark stands in the middle of that."""
+    eye, at = strided(tmp_path, pads), (PADDING[pads] + 8 * 3, PADDING[pads] + 8 * 4)
+    photo = marked(at, scale)
+    heat = eye.gradcam(photo, "red", layer="three")
+    assert point(heat.map) == (3, 4)
+    y, x = point(heat.at_photo())
+    assert (y // scale, x // scale) == at
+    (answer,) = responses(eye, photo, ["three"])
+    assert (answer.place, answer.box) == (heat.place, heat.box)
+    assert point(answer.at_photo(0)) == (y, x)
+    guided = eye.attribute(photo, "guided", ["red"])[0]
+    fine = guided_gradcam(guided, heat)
+    assert point(fine.map) == at
+    assert fine.map[at] == pytest.approx(guided.map[at] * heat.map.max(), rel=1e-5)
+    found = eye.gradcam(photo, "red", layer="three", convention="cells")
+    assert found.place == Placement(whole((64 * scale, 64 * scale)), convention="cells")
+    y, x = (64 * scale * (i + 0.5) / n for i, n in zip((3, 4), heat.map.shape, strict=True))
+    assert np.abs(np.subtract(point(found.at_photo()), (y, x))).max() <= 1
+
+
+def test_what_the_last_cells_do_not_see_is_not_drawn(tmp_path):
+    """Without padding three windows of 3 with step 2 see 15 pixels, and 7 of them with step 8 see 63."""
+    found = strided(tmp_path, "[0,0,0,0]").gradcam(marked((31, 31), 1), "red", layer="three")
+    assert found.box == (0, 0, 63, 63)
+    assert np.isnan(found.at_photo()[63]).all()
+    assert np.isfinite(found.at_photo()[:63, :63]).all()
+
+
+def test_threads_that_ask_at_once_get_the_same_places(tmp_path):
+    names = ["three", "two", "one"] * 3
+    expected = {name: strided(tmp_path, "[1,1,1,1]").placement(name) for name in names}
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            eye = strided(tmp_path, "[1,1,1,1]")
+            with ThreadPoolExecutor(6) as pool:
+                assert list(pool.map(eye.placement, names)) == [expected[name] for name in names]
+    finally:
+        sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
