@@ -23,8 +23,8 @@ Shapes = dict[str, Shape]
 def channel_axes(graph: Graph) -> dict[str, int]:
     """The axis of the channels of each value of rank 3 or 4 where it is known.
 
-    The surest witnesses are heard first: operators that are told apart by it, then dense layers, which
-    mostly read channels, and last the size of the input. Who is heard first is believed.
+    The surest witnesses are heard first: an input with one axis as long as a picture has channels, operators
+    that are told apart by it, then dense layers, which mostly read channels. Who is heard first is believed.
     """
     axes: dict[str, int] = {}
     shapes = {name: graph[name].shape or () for name in graph.value_names()}
@@ -45,6 +45,9 @@ def channel_axes(graph: Graph) -> dict[str, int]:
         for node in graph.nodes:
             _forward(node, axes, shapes, learn)
 
+    for name in graph.inputs:
+        likely = [a for a in (1, 3) if len(shapes[name]) == 4 and shapes[name][a] in (1, 3)]
+        learn(name, likely[0] if len(likely) == 1 else None)
     for node in graph.nodes:
         for name in (*node.input[:1], *node.output[:1]):
             learn(name, _said(node, len(shapes.get(name, ()))))
@@ -56,8 +59,7 @@ def channel_axes(graph: Graph) -> dict[str, int]:
                 learn(name, len(shapes.get(name, ())) - 1)
     sweep()
     for name in graph.inputs:
-        shape = graph[name].shape or ()
-        learn(name, 3 if len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3) else 1)
+        learn(name, 1)
     sweep()
     return axes
 

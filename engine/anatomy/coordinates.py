@@ -26,8 +26,8 @@ from ..graph.nodes import describe, key_of, reads
 from ..graph.sizes import Dim
 from ..operators.traits import traits_of
 from .axes import channel_axes
-from .placing import MAX_ELEMENTS, RULES, At, Found
-from .positions import Positions, nowhere, of_picture
+from .placing import RULES, At, Found
+from .positions import MAX_ELEMENTS, Positions, nowhere, of_picture
 
 _OPEN_BATCH = 2  # images: with two of them it shows which elements belong to which
 _OPEN_SIDE = 224  # pixels of a side that is open
@@ -146,10 +146,6 @@ class Coordinates:
     def known(self, name: str) -> Positions | None:
         """Where a value lies that was followed before; None for what does not depend on the picture."""
         return self._known.get(name)
-
-    def run(self, node: NodeProto, feeds: dict[str, Any]) -> list[np.ndarray | None]:
-        """What a node makes of arrays, by ONNX's reference; None where that cannot."""
-        return _run(node, feeds, self.graph.opsets)
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """The sizes of a value, for the batch that is looked at."""

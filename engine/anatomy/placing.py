@@ -16,9 +16,11 @@ from onnx import NodeProto
 from ..operators.traits import having, traits_of
 from .positions import (
     Positions,
+    elements,
     joined,
     met,
     nowhere,
+    numbered,
     reshaped,
     sampled,
     spread,
@@ -27,8 +29,7 @@ from .positions import (
     together,
     transposed,
 )
-
-MAX_ELEMENTS = 2**22  # of a value whose elements are moved one by one
+from .selecting import SELECTING
 
 Found = Positions | Sequence[Positions | None] | None
 
@@ -46,10 +47,6 @@ class Around(Protocol):
 
     def array(self, name: str) -> np.ndarray | None:
         """What a value holds that does not depend on the picture; None where it does."""
-        ...
-
-    def run(self, node: NodeProto, feeds: dict[str, Any]) -> list[np.ndarray | None]:
-        """What a node makes of arrays; None where that cannot be computed."""
         ...
 
 
@@ -224,24 +221,16 @@ def tile(at: At) -> Found:
     return None if repeats is None else tiled(at[0], [int(r) for r in repeats])
 
 
-def executed(at: At) -> Found:
-    """The operator itself, on the positions of all elements: chosen by a known index, or written by one."""
-    moved_ = (0, 2) if at.node.op_type.startswith("Scatter") else (0,)
-    if at.attrs.get("reduction", "none") != "none":
+def selected(at: At) -> Found:
+    """The operator itself, on numbered elements: chosen by a known index, or written by one."""
+    attrs = {k: v for k, v in at.attrs.items() if k != "reduction"}
+    if at.attrs.get("reduction", "none") != "none" or at.array(1) is None:
         return None
-    parts = {at.node.input[i]: at[i] for i in moved_}
-    rest = {at.node.input[i]: at.array(i) for i in range(len(at)) if at.given(i) and i not in moved_}
-    if any(v is None for v in rest.values()) or sum(prod(p.shape) for p in parts.values()) > MAX_ELEMENTS:
-        return None
-    facts = []
-    for field, count in (("rows", 3), ("columns", 3), ("images", 1)):
-        for k in range(count):
-            feeds = {name: np.broadcast_to(getattr(p, field)[k], p.shape) for name, p in parts.items()}
-            found = at.around.run(at.node, {**feeds, **rest})[0]
-            if found is None:
-                return None
-            facts.append(found)
-    return Positions(facts[0].shape, np.stack(facts[:3]), np.stack(facts[3:6]), np.stack(facts[6:]))
+    parts = [at[i] for i in ((0, 2) if at.given(2) else (0,))]
+    counts = np.cumsum([0, *(elements(p.shape) for p in parts)])
+    numbers = [n + np.arange(prod(p.shape)).reshape(p.shape) for n, p in zip(counts, parts, strict=False)]
+    found = SELECTING[at.node.op_type](numbers[0], at.array(1), *numbers[1:], **attrs)
+    return numbered(parts, found)
 
 
 def pad(at: At) -> Found:
@@ -256,7 +245,9 @@ def pad(at: At) -> Found:
         if before or after:
             n = p.shape[axis]
             places = np.arange(-before, n + after)
-            p = sampled(p, axis, places.astype(float), _mirrored(places, n, mode)[:, None])
+            taps = _mirrored(places, n, mode)
+            at_ = taps if mode == "wrap" else places  # from the other side of the picture, as in a roll
+            p = sampled(p, axis, at_.astype(float), taps[:, None])
     return p
 
 
@@ -612,7 +603,7 @@ RULES: dict[str, Callable[[At], Found]] = {
     **dict.fromkeys(having(lambda t: t.window in ("window", "transposed") and t.weights), conv),
     **dict.fromkeys(having(lambda t: t.mixes == "last" and t.weights), product),
     **dict.fromkeys(having(lambda t: t.attends and not t.mixes), attention),
-    **dict.fromkeys(having(lambda t: t.moves == "selects"), executed),
+    **dict.fromkeys(having(lambda t: t.moves == "selects"), selected),
     "DeformConv": conv,
     "Where": chosen,
     "Reshape": reshape,
@@ -630,7 +621,7 @@ RULES: dict[str, Callable[[At], Found]] = {
     "CenterCropPad": center_crop_pad,
     "SpaceToDepth": space_to_depth,
     "DepthToSpace": depth_to_space,
-    **dict.fromkeys(("ScatterND", "ScatterElements"), executed),
+    **dict.fromkeys(("ScatterND", "ScatterElements"), selected),
     "Resize": resize,
     "MaxUnpool": unpool,
     "GridSample": grid_sample,

@@ -19,6 +19,7 @@ CENTRE, FIRST, END = range(3)
 FINER = (
     2.0  # of values that meet, those count that see less than this times as much as the one that sees least
 )
+MAX_ELEMENTS = 2**22  # of a value whose elements are moved one by one
 _NOTHING = np.array([nan, inf, -inf])  # nowhere, seeing nothing
 
 Shape = tuple[int, ...]
@@ -146,6 +147,31 @@ def taken(p: Positions, axis: int, index: np.ndarray) -> Positions:
         return field.reshape(*field.shape[: 1 + axis], *ones, *field.shape[2 + axis :])
 
     return p.moved(shape, move)._replace(crossed=crossed)
+
+
+def numbered(parts: Sequence[Positions], numbers: np.ndarray) -> Positions:
+    """Any elements of some values, whose elements are numbered one value after the other."""
+
+    def move(fields: Sequence[np.ndarray]) -> np.ndarray:
+        flat = [
+            np.broadcast_to(f, (len(f), *p.shape)).reshape(len(f), -1)
+            for f, p in zip(fields, parts, strict=True)
+        ]
+        return _compact(np.concatenate(flat, 1)[:, numbers], range(numbers.ndim))
+
+    return Positions(
+        numbers.shape,
+        move([p.rows for p in parts]),
+        move([p.columns for p in parts]),
+        move([p.images for p in parts]),
+    )
+
+
+def elements(shape: Sequence[int]) -> int:
+    """How many elements there are. Raises ValueError for more than are moved one by one."""
+    if prod(shape) > MAX_ELEMENTS:
+        raise ValueError(f"{list(shape)} has more than {MAX_ELEMENTS} elements")
+    return prod(shape)
 
 
 def spread(p: Positions, shape: Sequence[int]) -> Positions:
