@@ -89,7 +89,9 @@ def coordinates(graph: Graph) -> Coordinates:
     """The coordinates of a graph, followed once; those of its copies are its own as far as they go."""
     found = graph.anatomy.get("coordinates")
     if found is None or found.graph is not graph:
-        image = next((i for i in graph.inputs if len(graph[i].shape or ()) == 4), None)
+        fed = graph.anatomy.get("image")  # what is computed in the place of an input
+        images = [fed] if fed in graph else graph.inputs
+        image = next((i for i in images if len(graph[i].shape or ()) == 4), None)
         found = graph.anatomy["coordinates"] = Coordinates(graph, image or "", found)
     return found
 

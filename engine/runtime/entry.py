@@ -40,6 +40,7 @@ def fed(graph: Graph, name: str, entry: Callable[[Graph], Tensor], names: Collec
     for node in (*leading, *following):
         other.add(node, draft.types)
     other.outputs = list(graph.outputs)
+    other.anatomy["image"] = inner
     return other
 
 
