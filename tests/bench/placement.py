@@ -1,7 +1,7 @@
 """Where layers lie on the photo, in architectures of timm, torchvision and transformers with random weights.
 
 python tests/bench/architectures/export.py FOLDER       in an environment of its own: see there
-python tests/bench/placement.py FOLDER [--only NAME]... [--page]
+python tests/bench/placement.py FOLDER [--only NAME]... [--kept] [--page]
 
 The list is placement.toml: of each architecture the modules that a person expects to be placed, and where a
 person would look without being asked. It was written before the code that places them.
@@ -10,9 +10,9 @@ What a network of random kernels sees is as wide as the photo, and leans to one 
 become bells first (between channels they stay random), and the middle of what a layer sees is known. A mark,
 a soft spot of colour, is planted into a photo of noise, and the model is run with and without it, at several
 places and on several photos. What changes in a layer, less what changes everywhere (attention and gates mix
-all that they see), has a centre of mass on the photo: as the layer's place says where its cells are. It is
-compared with the middle of the mark, in cells of the layer, along the axis that is further off. A layer that
-has no place is a miss.
+all that they see), has a centre of mass on the photo, around where it is most, as the layer's place says
+where its cells are. It is compared with the middle of the mark, in cells of the layer, along the axis that is
+further off. A layer that has no place is a miss.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -28,9 +28,9 @@ from statistics import median
 from typing import Any
 
 import click
-import cv2
 import numpy as np
-import onnx
+from marks import cell_of, centre, centred, changes, channels_first, channels_last, reach_of
+from page import ROOT, machine
 
 from onnxlens.engine.anatomy.anatomy import checked_layer
 from onnxlens.engine.anatomy.grids import View
@@ -46,14 +46,28 @@ from onnxlens.engine.runtime.network import Network
 from onnxlens.engine.runtime.session import Session
 
 LIST = Path(__file__).with_suffix(".toml")
-PLACES = (0.4, 0.41), (0.37, 0.6), (0.63, 0.38), (0.6, 0.62)  # of height and width: off the cells
-PHOTOS = 2
-NARROWEST = 8  # pixels to each side of a mark
+PAGE = ROOT / "docs" / "architectures.md"
 MOVED = {"Transpose", "Reshape", "Identity", "Slice", "Squeeze", "Unsqueeze"}
-SHARE = 0.25  # of the greatest change: what changes less does not count
 
-Fed = Callable[[np.ndarray], np.ndarray]
-Changes = tuple[tuple[float, float], Mapping[str, Any]]
+INTRODUCTION = """\
+# Architectures
+
+Written by `python tests/bench/placement.py FOLDER --page` on {machine}.
+
+Where a [map lies](placement.md) in {count} architectures with random weights: of torchvision, timm and
+transformers, and some written for this. What a person expects was
+[written down](../tests/bench/placement.toml) before the code that finds it: the modules to be placed, and
+where one would look without being asked.
+
+- {placed} of {layers} layers are placed.
+- A mark planted into a photo is found where the layer's place says: half of {marks} marks within
+  {median:.2f} cells of the layer, 99 of 100 within {most:.2f}, the worst {worst:.2f}.
+- The layer chosen by itself is an expected one in {right} of {count}.
+
+**placed** counts the expected layers. **off** is how far what changes in a layer is from the mark, in cells
+of the layer: the median and the worst of all its layers and places. **default** is the expected layer, the
+first where several would do; what was chosen instead stands in brackets.
+"""
 
 
 @dataclass
@@ -125,95 +139,6 @@ def _hands_on(graph: Graph, module: str, inside: dict[str, list[str]]) -> bool:
         return False
 
 
-def centred(path: Path) -> onnx.ModelProto:
-    """The model of a file, of whose kernels each becomes a bell with the sum that it had.
-
-    So means, and with them what normalisations had learned, stay as they are.
-    """
-    model = onnx.load(path)
-    constants = {t.name: t for t in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type not in ("Conv", "ConvTranspose") or node.input[1] not in constants:
-            continue
-        kernel = onnx.numpy_helper.to_array(constants[node.input[1]])
-        if kernel.ndim == 4 and kernel.shape[2:] != (1, 1):
-            strides = next((list(a.ints) for a in node.attribute if a.name == "strides"), [1, 1])
-            bell = np.outer(*(_bell(k, s) for k, s in zip(kernel.shape[2:], strides, strict=True)))
-            even = (kernel.sum((2, 3), keepdims=True) * bell).astype(kernel.dtype)
-            constants[node.input[1]].CopyFrom(onnx.numpy_helper.from_array(even, node.input[1]))
-    return model
-
-
-def _bell(length: int, stride: int) -> np.ndarray:
-    """Weights that sum up to 1, with a standard deviation of half a stride."""
-    weights = np.exp(-0.5 * np.square((np.arange(length) - (length - 1) / 2) / (stride / 2)))
-    return weights / weights.sum()
-
-
-# -- marks ------------------------------------------------------------------------------------------------
-
-
-def noise(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """A photo (H, W, 3) of noise of all scales, float32."""
-    scales = [rng.standard_normal((max(1, size[0] // s), max(1, size[1] // s), 3)) for s in (1, 4, 16, 64)]
-    sharp = (cv2.resize(x.astype(np.float32), size[::-1]) for x in scales)
-    return np.asarray(np.mean(list(sharp), axis=0), np.float32)
-
-
-def spot(rng: np.random.Generator, size: tuple[int, int], at: tuple[float, float], cell: Any) -> np.ndarray:
-    """A soft mark (H, W, 3) around a place in pixels, `cell` pixels (down, across) to each side."""
-
-    def window(length: int, middle: float, reach: float) -> np.ndarray:
-        far = np.abs(np.arange(length) + 0.5 - middle) / reach
-        return np.where(far < 1, 0.5 + 0.5 * np.cos(np.pi * far), 0)
-
-    soft = np.outer(*(window(*w) for w in zip(size, at, cell, strict=True)))
-    return (soft[..., None] * rng.choice([-1, 1], 3) * rng.uniform(1, 3, 3)).astype(np.float32)
-
-
-def centre(change: np.ndarray, view: View) -> np.ndarray:
-    """The centre of mass of what changes on a map (h, w), in pixels of the input."""
-    assert view.place is not None
-    change = np.maximum(change - np.median(change), 0)
-    weights = np.maximum(change / change.max() - SHARE, 0)
-    y0, x0, y1, x1 = view.place.cells
-    (h, w), mass = change.shape, weights.sum()
-    rows, columns = y0 + (np.arange(h) + 0.5) * (y1 - y0) / h, x0 + (np.arange(w) + 0.5) * (x1 - x0) / w
-    return np.array([(weights.sum(1) @ rows) / mass, (weights.sum(0) @ columns) / mass])
-
-
-def cell_of(view: View, shape: Sequence[int]) -> np.ndarray:
-    """Height and width of a cell in pixels."""
-    assert view.place is not None
-    y0, x0, y1, x1 = view.place.cells
-    return np.array([(y1 - y0) / shape[0], (x1 - x0) / shape[1]])
-
-
-def changes(session: Session, image: str, size: tuple[int, int], reach: Any, fed: Fed) -> Iterator[Changes]:
-    """For each place, how much the elements of the session's outputs change with a mark: squares, by name."""
-    rng = np.random.default_rng(0)
-    photos = [noise(rng, size) for _ in range(PHOTOS)]
-    plain = [session({image: fed(photo)}) for photo in photos]
-    for place in PLACES:
-        at, sums = (place[0] * size[0], place[1] * size[1]), dict.fromkeys(session.outputs, 0.0)
-        for photo, before in zip(photos, plain, strict=True):
-            after = session({image: fed(photo + spot(rng, size, at, reach))})
-            for name in sums:
-                squares = np.square(after[name].astype(np.float64) - before[name])
-                sums[name] = sums[name] + squares / max(squares.max(), np.finfo(float).tiny)
-        yield at, sums
-
-
-def channels_first(photo: np.ndarray) -> np.ndarray:
-    """(H, W, 3) as (1, 3, H, W)."""
-    return np.ascontiguousarray(photo.transpose(2, 0, 1)[None])
-
-
-def channels_last(photo: np.ndarray) -> np.ndarray:
-    """(H, W, 3) as (1, H, W, 3)."""
-    return photo[None]
-
-
 # -- architectures ----------------------------------------------------------------------------------------
 
 
@@ -250,23 +175,17 @@ def mark(graph: Graph, layers: Sequence[Layer], values: dict[str, str]) -> None:
     for layer in layers:
         shape = _grid(graph, values[layer.module], seen[layer.module])
         layer.cells = "x".join(map(str, shape))
-        groups.setdefault(_reach(cell_of(seen[layer.module], shape), size), []).append(layer)
+        groups.setdefault(reach_of(cell_of(seen[layer.module], shape), size), []).append(layer)
     for reach, group in groups.items():
         session = Session(graph, list(dict.fromkeys(values[x.module] for x in group)), "cpu")
         for at, found in changes(session, image, (size[0], size[1]), reach, fed):
             for layer in group:
                 view = seen[layer.module]
                 change = np.sqrt(view.of_array(np.asarray(found[values[layer.module]])).sum((0, 1)))
-                far = np.abs(centre(change, view) - at) / cell_of(view, change.shape)
+                far = np.abs(centre(change, view, reach) - at) / cell_of(view, change.shape)
                 layer.off.append(
                     max(round(float(d), 3) for d, n in zip(far, change.shape, strict=True) if n > 1)
                 )
-
-
-def _reach(cell: np.ndarray, size: Sequence[int]) -> tuple[int, ...]:
-    """Pixels to each side of a mark: a power of two, so that layers share runs, within a quarter."""
-    near = (2 ** round(float(np.log2(max(c, NARROWEST)))) for c in cell)
-    return tuple(min(n, side // 4) for n, side in zip(near, size, strict=True))
 
 
 def _grid(graph: Graph, value: str, view: View) -> tuple[int, ...]:
@@ -306,19 +225,59 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
     yield from (f"    {name} {x.module}: {x.refused[:200]}" for name, x in layers if x.refused)
 
 
+def page(rows: Sequence[Row], entries: Mapping[str, Any]) -> str:
+    """The whole page."""
+    layers = [layer for row in rows for layer in row.layers]
+    off = [d for layer in layers for d in layer.off]
+    head = INTRODUCTION.format(
+        machine=machine(),
+        count=len(rows),
+        placed=sum(not x.refused for x in layers),
+        layers=len(layers),
+        marks=len(off),
+        median=median(off),
+        most=np.quantile(off, 0.99),
+        worst=max(off),
+        right=sum(row.is_expected for row in rows),
+    )
+    table = ["| architecture | package | placed | off | default |", "| --- | --- | --- | --- | --- |"]
+    table += [_cells(row, entries[row.name]) for row in rows]
+    missed = [f"- {row.name}, `{x.module}`: {_why(x)}" for row in rows for x in row.layers if x.refused]
+    return "\n".join([head, *table, "", "## Not placed", "", *(missed or ["Nothing."]), ""])
+
+
+def _cells(row: Row, entry: Mapping[str, Any]) -> str:
+    off = [d for layer in row.layers for d in layer.off]
+    placed = sum(not layer.refused for layer in row.layers)
+    said = f"{median(off):.2f}, {max(off):.2f}" if off else ""
+    wanted = entry["default"].split()[0]
+    default = f"`{wanted}`" if row.is_expected else f"`{wanted}` (`{row.default}`)"
+    return f"| {row.name} | {entry['package']} | {placed} of {len(row.layers)} | {said} | {default} |"
+
+
+def _why(layer: Layer) -> str:
+    """The reason alone, without the nearest names."""
+    return layer.refused.partition("; nearest")[0].partition(": it ")[2] or layer.refused
+
+
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--only", multiple=True, help="These architectures.")
-def main(folder: Path, only: tuple[str, ...]) -> None:
+@click.option("--kept", "is_kept", is_flag=True, help="Measure none: what was measured before.")
+@click.option("--page", "is_page", is_flag=True, help="Write docs/architectures.md.")
+def main(folder: Path, only: tuple[str, ...], is_kept: bool, is_page: bool) -> None:
     """Measure the architectures of placement.toml exported to FOLDER, and keep what came of each there."""
     entries = tomllib.loads(LIST.read_text(encoding="utf-8"))
-    for name in only or entries:
+    for name in () if is_kept else only or entries:
         if (folder / f"{name}.onnx").exists():
             row = looked_at(folder / f"{name}.onnx", entries[name])
             (folder / f"{name}.json").write_text(json.dumps(asdict(row)), encoding="utf-8")
             click.echo(line(row))
-    for text in summary([kept(folder / f"{n}.json") for n in entries if (folder / f"{n}.json").exists()]):
+    rows = [kept(folder / f"{n}.json") for n in entries if (folder / f"{n}.json").exists()]
+    for text in summary(rows):
         click.echo(text)
+    if is_page:
+        PAGE.write_text(page(rows, entries), encoding="utf-8")
 
 
 def kept(path: Path) -> Row:

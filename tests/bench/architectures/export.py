@@ -112,7 +112,7 @@ def revived(model: nn.Module) -> None:
             continue
         with torch.no_grad():
             if weight.ndim == 2 and min(weight.shape) > 1:  # a head
-                nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
+                nn.init.normal_(weight, std=0.02)
             elif name.endswith("bias") or weight.ndim > 2:
                 weight.add_(0.02 * torch.randn_like(weight))
             elif weight.abs().mean() < 0.5:  # a gain, or the scale of a layer
