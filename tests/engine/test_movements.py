@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from oracles.movements import networks
 
+from onnxlens.engine.anatomy.maps import coordinates
 from onnxlens.engine.autodiff.gradient import backpropagate
 from onnxlens.engine.features.receptive import Walk
 from onnxlens.engine.graph.graph import op
@@ -11,6 +12,8 @@ from onnxlens.engine.runtime.session import Session
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 ORDINARY = {"derandomize": True, "deadline": None, "database": None, "suppress_health_check": QUIET}
+# Where elements meet that see unlike much, the extent is that of those that see least.
+MEETING = "attending", "added_to_a_roll", "to_channels", "unfolded"
 
 
 def seen(graph, channels):
@@ -61,3 +64,18 @@ def test_the_receptive_field_is_the_support_of_the_gradient(moved):
     positions = list(zip(*np.unravel_index(some, fields.shape[:-1]), strict=True))
     found = reached(moved.graph, moved.channels, positions, moved.rng)
     np.testing.assert_array_equal([fields[p] for p in positions], found)
+
+
+@settings(max_examples=300, **ORDINARY)
+@given(networks(without=MEETING))
+def test_the_extent_of_what_has_a_place_holds_its_receptive_field(moved):
+    graph, axis = moved.graph, 1 + moved.channels
+    fields = seen(graph, moved.channels)
+    followed = coordinates(graph)["map"]
+    assert followed is not None
+    rows, columns = (np.broadcast_to(f, (3, *followed.shape)) for f in (followed.rows, followed.columns))
+    placed = np.isfinite(rows[0] + columns[0]).all(axis - 1) & (fields[..., 2] > 0)
+    for facts, first in ((rows, 0), (columns, 1)):
+        low, high = facts[1].min(axis - 1), facts[2].max(axis - 1)
+        assert (low <= fields[..., first] + 1e-3)[placed].all()
+        assert (high >= fields[..., first + 2] - 1e-3)[placed].all()

@@ -7,7 +7,7 @@ is not zero at exactly the pixels that it sees.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,12 +31,12 @@ class Moved(NamedTuple):
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> Moved:
-    """An image, one to seven moves, and the layout in which the last value is left."""
+def networks(draw: st.DrawFn, without: Sequence[str] = ()) -> Moved:
+    """An image, one to seven moves, some of them left out, and the layout in which the last value is left."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     graph = Graph({"": 20})
     x = graph.input("image", np.float32, [1, 3, *draw(st.tuples(*[st.integers(8, 16)] * 2))])
-    names = draw(st.lists(st.sampled_from(sorted(MOVES)), min_size=1, max_size=7))
+    names = draw(st.lists(st.sampled_from(sorted(MOVES.keys() - without)), min_size=1, max_size=7))
     for name in names:
         moved = MOVES[name](x, rng)
         if moved is not None and _of_a_size(moved):
@@ -221,15 +221,28 @@ def laid_anew(x: Tensor, rng: Rng) -> Tensor:
 
 
 def windowed(x: Tensor, rng: Rng) -> Tensor | None:
-    """Windows of side 2 to 4, of whose tokens each is mixed with itself, or with all of its window."""
+    """Windows of side 2 to 4 as sequences of tokens, each of which is mixed with itself."""
+    return _in_windows(x, rng, lambda tokens: op.Tanh(tokens @ weight(rng, *tokens.shape[2:] * 2)))
+
+
+def attending(x: Tensor, rng: Rng) -> Tensor | None:
+    """The same, each with all of its window."""
+    return _in_windows(
+        x,
+        rng,
+        lambda t: (
+            op.Softmax(t @ op.Transpose(t, perm=[0, 2, 1]), axis=2) @ (t @ weight(rng, *t.shape[2:] * 2))
+        ),
+    )
+
+
+def _in_windows(x: Tensor, rng: Rng, layer: Callable[[Tensor], Tensor]) -> Tensor | None:
     n, c, h, w = x.shape
     k = int(rng.integers(2, 5))
     if h % k or w % k:
         return None
     cut = op.Transpose(op.Reshape(x, [n, c, h // k, k, w // k, k]), perm=[0, 2, 4, 3, 5, 1])
-    tokens = op.Reshape(cut, [-1, k * k, c]) @ weight(rng, c, c)
-    if rng.random() < 0.5:
-        tokens = op.Softmax(tokens @ op.Transpose(tokens, perm=[0, 2, 1]), axis=2) @ tokens
+    tokens = layer(op.Reshape(cut, [-1, k * k, c]))
     back = op.Transpose(op.Reshape(tokens, [n, h // k, w // k, k, k, c]), perm=[0, 5, 1, 3, 2, 4])
     return op.Reshape(back, [n, c, h, w])
 
@@ -275,8 +288,8 @@ MOVES: dict[str, Callable[[Tensor, Rng], Tensor | None]] = {
     for move in (
         convolved, convolved_same, transposed_convolution, pooled, pooled_beyond, resized, padded, cropped,
         flipped, turned, gathered, rolled, swapped, tiled, overwritten, scattered, unfolded, folded_back,
-        sampled, to_channels, from_channels, laid_anew, windowed, tokens_and_a_class, halves_in_the_batch,
-        with_its_mirror, added_to_a_roll,
+        sampled, to_channels, from_channels, laid_anew, windowed, attending, tokens_and_a_class,
+        halves_in_the_batch, with_its_mirror, added_to_a_roll,
     )
 }  # fmt: skip
 
