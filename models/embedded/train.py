@@ -30,18 +30,25 @@ except ImportError as error:
 
 SIZE = 96
 MEAN, STD = 0.5, 0.25
-# Kernel size, output channels, and whether a 2x2 maximum pool follows: the last features are 12 x 12.
+STRIDE = 8  # pixels from one of the last features, 12 x 12, to the next
+# Kernel size, output channels, and whether height and width are halved.
 LAYERS = [(7, 16, True), (3, 32, True), (3, 64, True), (3, 96, False), (3, 128, False)]
 
 
 class Classifier(nn.Module):
-    """Conv, BatchNorm, ReLU and pool by LAYERS; then the mean over space and one linear layer, `head`."""
+    """Conv, BatchNorm, ReLU and pool by LAYERS; then the mean over space and one linear layer, `head`.
 
-    def __init__(self) -> None:
+    `strided`: the convolutions halve the size and no pool does, as in most networks. Then a value of the last
+    features looks at what is around pixel 8 i, and not around the middle of pixels 8 i to 8 i + 7.
+    """
+
+    def __init__(self, strided: bool = False) -> None:
         super().__init__()
+        self.strided = strided
         convs, norms, channels = [], [], 3
-        for kernel, width, _ in LAYERS:
-            convs.append(nn.Conv2d(channels, width, kernel, padding=kernel // 2, bias=False))
+        for kernel, width, halved in LAYERS:
+            stride = 2 if halved and strided else 1
+            convs.append(nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False))
             norms.append(nn.BatchNorm2d(width))
             channels = width
         self.convs, self.norms = nn.ModuleList(convs), nn.ModuleList(norms)
@@ -53,12 +60,25 @@ class Classifier(nn.Module):
         The head is linear, so that it may as well come before the mean: then its values are what Grad-CAM
         makes of the last features (Zhou et al. 2016; Selvaraju et al. 2017, section 3.1), but for a constant.
         """
-        for conv, norm, (_, _, pool) in zip(self.convs, self.norms, LAYERS, strict=True):
+        for conv, norm, (_, _, halved) in zip(self.convs, self.norms, LAYERS, strict=True):
             x = norm(conv(x)).relu()
-            x = functional.max_pool2d(x, 2) if pool else x
+            x = functional.max_pool2d(x, 2) if halved and not self.strided else x
         # Whole channels go: no class may hang on a single one, and maps cover more of the object.
         x = functional.dropout2d(x, 0.2, self.training)
         return functional.conv2d(x, self.head.weight[:, :, None, None], self.head.bias)
+
+    def covered(self, masks: Tensor) -> Tensor:
+        """Of the pixels around the middle of each cell, the share on the object, by `masks` (n, 96, 96)."""
+        around = (STRIDE - 1, STRIDE, STRIDE // 2 - 1) if self.strided else (STRIDE,)
+        return functional.avg_pool2d(masks, *around)
+
+    def on_pixels(self, maps: Tensor) -> Tensor:
+        """Maps (n, 12, 12) as (n, 96, 96), bilinearly between the middles of their cells."""
+        if not self.strided:
+            return functional.interpolate(maps[:, None], (SIZE, SIZE), mode="bilinear")[:, 0]
+        last = SIZE - STRIDE + 1
+        within = functional.interpolate(maps[:, None], (last, last), mode="bilinear", align_corners=True)
+        return functional.pad(within, (0, STRIDE - 1, 0, STRIDE - 1), mode="replicate")[:, 0]
 
 
 def _draw(seeds: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,7 +109,7 @@ def _augment(x: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     return images.contiguous(memory_format=torch.channels_last), x[:, 3]
 
 
-def _loss(maps: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
+def _loss(maps: Tensor, covered: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of the class, and of the place: the map of the right class is to peak on the object.
 
     Right for the right reasons (Ross et al. 2017). Without the second term the classes come out as well,
@@ -97,15 +117,18 @@ def _loss(maps: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
     """
     classes = functional.cross_entropy(maps.mean((2, 3)), labels, label_smoothing=0.05)
     right = maps[torch.arange(len(maps)), labels].flatten(1).softmax(dim=1)
-    covered = functional.avg_pool2d(masks, SIZE // maps.shape[-1]).flatten(1)
-    return classes - 0.2 * (right * covered).sum(dim=1).clamp(min=1e-3).log().mean()
+    return classes - 0.2 * (right * covered.flatten(1)).sum(dim=1).clamp(min=1e-3).log().mean()
 
 
 def train(
-    images: Tensor, masks: Tensor, labels: Tensor, epochs: int, check: Callable[[Classifier], str]
-) -> Classifier:
+    model: Classifier,
+    images: Tensor,
+    masks: Tensor,
+    labels: Tensor,
+    epochs: int,
+    check: Callable[[Classifier], str],
+) -> None:
     """Fit a classifier; `check(model)` is printed after each epoch."""
-    model = Classifier()
     optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
     batch, steps = 64, len(images) // 64
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=epochs * steps, pct_start=0.2)
@@ -115,14 +138,13 @@ def train(
             x, on_object = _augment(_input(images[chosen]), masks[chosen])
             with torch.autocast("cpu", torch.bfloat16):
                 maps = model(x)
-            loss = _loss(maps.float(), on_object, labels[chosen])
+            loss = _loss(maps.float(), model.covered(on_object), labels[chosen])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
         model.eval()
         print(f"epoch {epoch + 1}: {check(model)}", flush=True)
-    return model
 
 
 @torch.no_grad()
@@ -133,9 +155,7 @@ def figures(model: Classifier, images: Tensor, masks: Tensor, labels: Tensor) ->
         maps = model(_input(some))
         guess = maps.mean((2, 3)).argmax(dim=1)
         right.append(guess == label)
-        shown = functional.interpolate(
-            maps[torch.arange(len(maps)), guess][:, None], (SIZE, SIZE), mode="bilinear"
-        )
+        shown = model.on_pixels(maps[torch.arange(len(maps)), guess])
         on_mask.append(mask.flatten(1).gather(1, shown.flatten(1).argmax(dim=1, keepdim=True)))
     accuracy, pointing = (torch.cat(hits).float().mean().item() for hits in (right, on_mask))
     return f"accuracy {accuracy:.4f}, peak on the object {pointing:.4f}"
@@ -157,11 +177,12 @@ def to_onnx(model: Classifier, made_by: str) -> onnx.ModelProto:
         nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
 
     layers: Any = zip(model.convs, model.norms, LAYERS, strict=True)
-    for i, (conv, norm, (kernel, _, pool)) in enumerate(layers, start=1):
+    for i, (conv, norm, (kernel, _, halved)) in enumerate(layers, start=1):
         folded = nn.utils.fuse_conv_bn_eval(conv, norm)
-        add("Conv", f"conv{i}", folded, kernel_shape=[kernel] * 2, pads=[kernel // 2] * 4)
+        sizes = {"kernel_shape": [kernel] * 2, "pads": [kernel // 2] * 4, "strides": list(conv.stride)}
+        add("Conv", f"conv{i}", folded, **sizes)
         add("Relu", f"relu{i}")
-        if pool:
+        if halved and not model.strided:
             add("MaxPool", f"pool{i}", kernel_shape=[2, 2], strides=[2, 2])
     add("GlobalAveragePool", "mean")
     add("Flatten", "flat", axis=1)
@@ -212,13 +233,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=30_000, help="how many scenes to train on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="another number, slightly other weights")
+    parser.add_argument(
+        "--strided",
+        action="store_true",
+        help="with strides in place of the pools: a model to measure maps with",
+    )
     options = parser.parse_args(arguments)
+    if options.strided and options.out == path():
+        parser.error("--strided makes another model than the package's own; say where with --out")
 
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     scenes = draw(TRAIN_SEEDS[: options.scenes], options.threads)
     validation = draw(VALIDATION_SEEDS[:1200], options.threads)
-    model = train(*scenes, options.epochs, lambda model: figures(model, *validation))
+    model = Classifier(options.strided)
+    train(model, *scenes, options.epochs, lambda model: figures(model, *validation))
     unseen = draw(TEST_SEEDS[:6000], options.threads)
     made_by = (
         f"Made by {__package__}.train: {options.scenes} scenes, {options.epochs} epochs, seed {options.seed}"

@@ -101,13 +101,14 @@ def test_asking_for_the_path_imports_nothing_heavy():
     assert not loaded & {"numpy", "onnx", "onnxruntime", "cv2", "numba", "torch"}
 
 
-def test_the_written_file_computes_what_the_network_computes():
+@pytest.mark.parametrize("strided", [False, True])
+def test_the_written_file_computes_what_the_network_computes(strided):
     """One untrained network through the exporter, BatchNormalization statistics and all, against PyTorch."""
     torch = pytest.importorskip("torch")
     from onnxlens.models.embedded import train
 
     torch.manual_seed(0)
-    network = train.Classifier()
+    network = train.Classifier(strided)
     x = torch.randn(4, 3, 96, 96)
     network(x)  # moves the running statistics away from 0 and 1
     network.eval()
@@ -117,3 +118,18 @@ def test_the_written_file_computes_what_the_network_computes():
     with torch.no_grad():
         expected = network(x).mean((2, 3)).softmax(dim=1).numpy()
     np.testing.assert_allclose(session.run(None, {"image": x.numpy()})[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_strided_copy_looks_at_other_pixels_and_does_not_replace_the_model(capsys):
+    torch = pytest.importorskip("torch")
+    from onnxlens.models.embedded import train
+
+    network = train.Classifier(strided=True)
+    masks = torch.zeros(1, 96, 96)
+    masks[0, 45:52, 69:76] = 1  # around pixels 48 = 8 x 6 and 72 = 8 x 9
+    covered = network.covered(masks)[0]
+    assert (covered == 1).nonzero().tolist() == [[6, 9]]
+    assert (network.on_pixels(covered[None])[0] == 1).nonzero().tolist() == [[48, 72]]
+    with pytest.raises(SystemExit):
+        train.main(["--strided"])
+    assert "--out" in capsys.readouterr().err
