@@ -62,13 +62,14 @@ class Explainer(Compiled):
         output: str | None = None,
     ):
         self._record = method_named(method, ("cam",))
-        graph = network.graph.copy()
+        graph = network.graph
         self.network, self.method, self.images = network, method, image_of(graph.inputs)
         read = readout(graph, output)
-        scores = inside(graph, read.scores)
-        self.score = scores.name
+        self.score = inside(graph, read.scores).name
         named = [layer] if layer is None or isinstance(layer, str) else layer
         self.layers: list[str] = [checked_layer(graph, name, self.score) for name in named]
+        graph = graph.copy()  # which knows where the layers lie, as the network does from now on
+        scores = graph[self.score]
         self.classes = read.count
         self.target = graph.unused("target")
         wish = graph.input(self.target, np.int64, (scores.shape or ())[:1])
