@@ -47,6 +47,11 @@ class Axis:
         self.first += self.step * (dilation * (kernel - 1) / 2 - begin)
         self.step *= stride
 
+    def spread(self, kernel, stride, begin):
+        """Element o stands at (o + begin - the middle of the kernel) / stride: transposed convolutions."""
+        self.step /= stride
+        self.first += self.step * (begin - (kernel - 1) / 2)
+
     def resized(self, scale, half_pixel):
         self.first += self.step * (0.5 / scale - 0.5 if half_pixel else 0)
         self.step /= scale
@@ -79,6 +84,14 @@ def convolved_same(x, axes, draw):
         axis.windows(k, s, missing // 2 if upper else missing - missing // 2, 1)
     auto = "SAME_UPPER" if upper else "SAME_LOWER"
     return op.Conv(x, weight(x, *kernel), strides=[*stride], auto_pad=auto)
+
+
+def transposed_convolution(x, axes, draw):
+    stride, more, begin = draw(st.integers(2, 3)), draw(st.integers(0, 2)), draw(st.integers(0, 1))
+    for axis in axes:
+        axis.spread(stride + more, stride, begin)
+    sizes = {"strides": [stride] * 2, "pads": [begin] * 4}
+    return op.ConvTranspose(x, weight(x, *[stride + more] * 2).swapaxes(0, 1), **sizes)
 
 
 def pooled(x, axes, draw):
@@ -129,7 +142,17 @@ def resized(x, axes, draw):
     return op.Resize(even, None, scales, mode="linear", coordinate_transformation_mode=how)
 
 
-STAGES = [convolved, convolved, convolved_same, pooled, padded, cropped, folded, resized]
+STAGES = [
+    convolved,
+    convolved,
+    convolved_same,
+    transposed_convolution,
+    pooled,
+    padded,
+    cropped,
+    folded,
+    resized,
+]
 
 
 @st.composite
