@@ -119,6 +119,16 @@ def test_each_value_stands_where_its_cell_has_its_middle():
     np.testing.assert_array_equal(out[0, 192:, 192:], maps[0, -1, -1])
 
 
+@settings(max_examples=60, deadline=None)
+@given(*[st.floats(-60, 60)] * 2, *[st.floats(0.3, 40)] * 2, st.integers(2, 9), st.integers(2, 9))
+def test_a_ramp_over_the_middles_of_the_cells_is_the_same_ramp_between_them(y0, x0, down, across, h, w):
+    ys, xs = y0 + (np.arange(h) + 0.5) * down, x0 + (np.arange(w) + 0.5) * across
+    maps = (2 * ys[:, None] - 3 * xs).astype(np.float32)[None]
+    out = upsample(maps, 50, 70, cells=(y0, x0, y0 + h * down, x0 + w * across))[0]
+    rows, columns = np.clip(np.arange(50) + 0.5, ys[0], ys[-1]), np.clip(np.arange(70) + 0.5, xs[0], xs[-1])
+    np.testing.assert_allclose(out, 2 * rows[:, None] - 3 * columns, rtol=1e-4, atol=2e-3)
+
+
 def test_one_box_with_other_cells_is_not_taken_for_the_same():
     maps = random_maps(1, 4, 4)
     first, again = (upsample(maps, 9, 9, (0, 0, 9, 9), 0, (c, c, c + 9, c + 9)) for c in (0, 2))

@@ -1,22 +1,29 @@
 """Where maps lie in a photo: each value in the middle of what it sees, or over all that the model sees."""
 
+import base64
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 from oracles.networks import parsed
-from oracles.toys import SIDE, UNIT, blob, colours
+from oracles.toys import SIDE, UNIT, blob, colours, metadata_of
 
+from onnxlens.engine.attribution.methods import METHODS
 from onnxlens.engine.errors import BadRequest
 from onnxlens.models.features.responses import responses
 from onnxlens.models.lens import Lens
 from onnxlens.models.maps.attribution import guided_gradcam
 from onnxlens.models.maps.convention import CONVENTIONS
 from onnxlens.models.maps.placement import Placement, whole
+from onnxlens.models.photos.photo import read_photo
 from onnxlens.models.photos.preprocess import Preprocess
+from onnxlens.models.report.report import report
+from onnxlens.models.runs.run import run
 
 # PyTorch's padding at stride 8 on 32 pixels: the middle of cell i is at 8 i + 1/2.
 PADDED = Placement((0.0, 0.0, 32.0, 32.0), (-3.5, -3.5, 28.5, 28.5))
@@ -135,8 +142,9 @@ def strided(folder, pads) -> Lens:
         red=red,
         head=np.array([[1.0, -1.0]]),
     )
+    helper.set_model_props(model, metadata_of(STRIDED, ["red", "none"]))
     onnx.save(model, folder / "strided.onnx")
-    return Lens(folder / "strided.onnx", preset=STRIDED, labels=["red", "none"], provider="cpu", threads=1)
+    return Lens(folder / "strided.onnx", provider="cpu", threads=1)
 
 
 def marked(at, scale) -> np.ndarray:
@@ -172,6 +180,32 @@ def test_a_mark_is_drawn_where_it_is_whatever_the_padding(tmp_path, pads, scale)
     assert found.place == Placement(whole((64 * scale, 64 * scale)), convention="cells")
     y, x = (64 * scale * (i + 0.5) / n for i, n in zip((3, 4), heat.map.shape, strict=True))
     assert np.abs(np.subtract(point(found.at_photo()), (y, x))).max() <= 1
+
+
+@pytest.mark.parametrize("method", [m.name for m in METHODS.values() if m.on_layer])
+def test_every_method_of_layers_draws_a_mark_where_it_is(tmp_path, method):
+    (found,) = strided(tmp_path, "[1,1,1,1]").attribute(marked((24, 32), 1), method, ["red"], layer="three")
+    assert point(found.at_photo()) == (24, 32)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_a_run_its_rows_and_its_report_place_maps_as_python_does(tmp_path, convention):
+    eye, photo = strided(tmp_path, "[1,1,1,1]"), marked((24, 32), 2)
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos/1.png"), photo[..., ::-1])
+    out = str(tmp_path / "out")
+    done = run(
+        eye.path, tmp_path / "photos", out, "gradcam", layer="three", convention=convention, pictures="png"
+    )
+    (row,) = done.read()
+    heat = eye.gradcam(photo, layer="three", convention=convention)
+    drawn = point(heat.at_photo())
+    assert np.abs(np.subtract((row["map_peak_y"], row["map_peak_x"]), drawn)).max() <= 1
+    np.testing.assert_array_equal(read_photo(f"{out}/{row['picture']}"), heat.overlay())
+    (image,) = report(out).data["images"]
+    data = base64.b64decode(image["maps"][0]["heat"].partition(",")[2])
+    shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert np.abs(shown - 255 * heat.at_photo() / heat.at_photo().max()).max() < 12
 
 
 def test_what_the_last_cells_do_not_see_is_not_drawn(tmp_path):
