@@ -126,6 +126,7 @@ class Coordinates:
         if rule is not None:
             try:
                 found = rule(At(self, node, self.graph.attributes(node)))
+                self._check(node, found)
             except (ValueError, IndexError, KeyError, TypeError) as error:
                 if self.batch == _OPEN_BATCH and not isinstance(
                     (self.graph[self.image].shape or (None,))[0], int
@@ -140,6 +141,17 @@ class Coordinates:
             if p.nowhere:
                 self.lost[name] = next((self.lost[i] for i in _reads(node) if i in self.lost), describe(node))
             self._known[name] = p
+
+    def _check(self, node: NodeProto, found: Found) -> None:
+        """Raise ValueError where what was found has other sizes than the graph says."""
+        results = [] if found is None else [found] if isinstance(found, Positions) else found
+        for name, p in zip(node.output, results, strict=False):
+            said = self.graph[name].shape if name and p is not None else None
+            if said is not None and (
+                len(said) != len(p.shape)
+                or any(isinstance(d, int) and d != n for d, n in zip(said, p.shape, strict=True))
+            ):
+                raise ValueError(f"{name!r} has the sizes {list(said)}, not {list(p.shape)}")
 
     # -- what is known of values ----------------------------------------------------------------------
 

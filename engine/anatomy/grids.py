@@ -333,7 +333,8 @@ def _on_grid(
     if lines[0] is None or lines[1] is None:
         return "has positions that fall into no even grid"
     count = prod(p.shape[a] for a in cells)
-    index = None if np.array_equal(order, np.arange(count)) else tuple(order.tolist())
+    laid_out = np.array_equal(order, np.arange(count)) and (len(perm) != 4 or len(cells) == 2)
+    index = None if laid_out else tuple(order.tolist())
     own = channels if shape is None else -1
     return View(own, perm, (h, w), shape, index, _place((lines[0], lines[1]), facts, size))
 

@@ -185,8 +185,10 @@ def spread(p: Positions, shape: Sequence[int]) -> Positions:
 
 
 def joined(parts: Sequence[Positions], axis: int) -> Positions:
-    """One behind the other along an axis (Concat)."""
+    """One behind the other along an axis (Concat). Raises ValueError where their other sizes differ."""
     shape = list(parts[0].shape)
+    if any([*p.shape[:axis], *p.shape[axis + 1 :]] != [*shape[:axis], *shape[axis + 1 :]] for p in parts):
+        raise ValueError("parts of other sizes are not joined")
     shape[axis] = sum(p.shape[axis] for p in parts)
 
     def join(fields: Sequence[np.ndarray]) -> np.ndarray:
@@ -239,8 +241,10 @@ def sampled(p: Positions, axis: int, at: np.ndarray, taps: np.ndarray) -> Positi
     """What new elements along an axis see, each the old ones `taps` (m, k) around the place `at` (m,).
 
     Places count old elements, in fractions and beyond the ends too, where centres go on evenly; taps that lie
-    beyond see nothing.
+    beyond see nothing. Raises ValueError along an axis of images.
     """
+    if p.images.shape[1 + axis] > 1:
+        raise ValueError("images are not sampled")
     n, m = p.shape[axis], len(at)
     shape = (*p.shape[:axis], m, *p.shape[axis + 1 :])
     low = np.clip(np.floor(at).astype(int), 0, max(n - 2, 0))
@@ -252,8 +256,6 @@ def sampled(p: Positions, axis: int, at: np.ndarray, taps: np.ndarray) -> Positi
     def move(field: np.ndarray) -> np.ndarray:
         if field.shape[1 + axis] == 1:
             return field
-        if len(field) == 1:
-            return field.take(np.clip(np.rint(at).astype(int), 0, n - 1), 1 + axis)
         before, behind = (field[:1].take(i, 1 + axis) for i in (low, np.minimum(low + 1, n - 1)))
         with np.errstate(invalid="ignore"):
             centre = before + (behind - before) * weight

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onnxlens.engine.anatomy.maps import coordinates
+from onnxlens.engine.anatomy.maps import coordinates, view_of, why_not
 from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.graph.graph import Graph, op
 from onnxlens.engine.runtime.session import Session
@@ -275,3 +275,39 @@ def test_what_is_moved_lies_where_its_pixel_does(case):
         assert (seen == known).all(), made
     images = np.broadcast_to(p.images[0], p.shape)
     assert (np.isnan(images) | np.isnan(expected[2]) | (images == expected[2])).all(), made
+
+
+def seen(graph, view, batch):
+    """The rows, columns and images of a value `y` as feature maps, by the graph: (3, N, K, h, w)."""
+    graph = graph.copy()
+    graph.output(op.Identity(view(graph["y"])), "seen")
+    shape = [batch, *graph["image"].shape[1:]]
+    n, _, rows, columns = np.indices(shape).astype(np.float32)
+    session = Session(graph, ["seen", "y"], "cpu", 1)
+    found = [session({"image": v}) for v in (rows + 0.5, columns + 0.5, n)]
+    for f in found:
+        np.testing.assert_array_equal(view.of_array(f["y"]), f["seen"])
+    return np.stack([f["seen"] for f in found])
+
+
+@settings(max_examples=400, **ORDINARY)
+@given(moved())
+def test_a_view_lays_each_element_in_the_cell_where_its_pixel_is(case):
+    made, graph = case
+    if why_not(graph, "y"):
+        return
+    view = view_of(graph, "y")
+    for batch in [1, 3] if graph["image"].shape[0] == "N" else graph["image"].shape[:1]:
+        rows, columns, images = seen(graph, view, batch)
+        assert len(rows) == batch, made
+        np.testing.assert_array_equal(images, np.broadcast_to(np.arange(batch)[:, None, None, None], images.shape))
+        if {"bordered", "from_blocks"} & set(made):
+            continue
+        assert view.grid == rows.shape[2:], made
+        y0, x0, y1, x1 = view.place.cells
+        (h, w), (di, dj) = view.grid, ((y1 - y0) / view.grid[0], (x1 - x0) / view.grid[1])
+        near = [np.ptp(v, 1).max() for v in (rows, columns)]  # channels that lie within a cell
+        down = y0 + (np.arange(h)[:, None] + 0.5) * di
+        across = x0 + (np.arange(w) + 0.5) * dj
+        assert np.abs(rows - down).max() <= 0.51 * di + near[0], made
+        assert np.abs(columns - across).max() <= 0.51 * dj + near[1], made
