@@ -93,6 +93,8 @@ def seen_as(p: Positions, followed: Coordinates, dims: Sequence[Dim]) -> View | 
     if p.crossed:
         return "holds what positions are to each other (attention)"
     batch = _batch_axis(p, followed.batch)
+    if p.images.size == followed.batch > 1 and not np.array_equal(p.images.ravel(), np.arange(p.images.size)):
+        return "has the images in another order"
     if (found := _together(p, batch, followed, dims)) is not None:
         return found
     found = _separable(p, batch, followed, dims)
@@ -251,6 +253,8 @@ def _gathered(p: Positions, batch: int | None, followed: Coordinates) -> View | 
         shape = (1, *p.shape)
         p = reshaped(p, shape)
         batch, rank = 0, rank + 1
+    if p.varies(batch):
+        return "lies elsewhere in each image"
     cells = [a for a in range(rank) if a != batch and p.varies(a)]
     free = [a for a in range(rank) if a not in (batch, *cells)]
     many = [a for a in free if p.shape[a] > 1]
@@ -313,8 +317,7 @@ def _on_grid(
     full = [p.shape[a] if a in cells else 1 for a in range(len(p.shape))]
 
     def flat(field: np.ndarray) -> np.ndarray:
-        one = field.take([0], 1 + batch) if field.shape[1 + batch] > 1 else field
-        return np.broadcast_to(one, (3, *full)).reshape(3, -1)
+        return np.broadcast_to(field, (3, *full)).reshape(3, -1)
 
     rows, columns = flat(p.rows), flat(p.columns)
     placed = np.flatnonzero(~np.isnan(rows[CENTRE]) & ~np.isnan(columns[CENTRE]))
@@ -333,7 +336,9 @@ def _on_grid(
     if lines[0] is None or lines[1] is None:
         return "has positions that fall into no even grid"
     count = prod(p.shape[a] for a in cells)
-    laid_out = np.array_equal(order, np.arange(count)) and (len(perm) != 4 or len(cells) == 2)
+    laid_out = np.array_equal(order, np.arange(count)) and (
+        len(perm) != 4 or [p.shape[a] for a in cells] == [h, w]
+    )
     index = None if laid_out else tuple(order.tolist())
     own = channels if shape is None else -1
     return View(own, perm, (h, w), shape, index, _place((lines[0], lines[1]), facts, size))

@@ -300,10 +300,11 @@ def test_a_view_lays_each_element_in_the_cell_where_its_pixel_is(case):
     for batch in [1, 3] if graph["image"].shape[0] == "N" else graph["image"].shape[:1]:
         rows, columns, images = seen(graph, view, batch)
         assert len(rows) == batch, made
-        np.testing.assert_array_equal(images, np.broadcast_to(np.arange(batch)[:, None, None, None], images.shape))
-        if {"bordered", "from_blocks"} & set(made):
-            continue
+        own = np.arange(batch)[:, None, None, None]
+        assert ((images == own) | np.isnan(images)).all(), made
         assert view.grid == rows.shape[2:], made
+        if {"bordered", "from_blocks"} & set(made):  # whose centres go on evenly
+            continue
         y0, x0, y1, x1 = view.place.cells
         (h, w), (di, dj) = view.grid, ((y1 - y0) / view.grid[0], (x1 - x0) / view.grid[1])
         near = [np.ptp(v, 1).max() for v in (rows, columns)]  # channels that lie within a cell
