@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from onnx import ModelProto
 
-from ..anatomy.anatomy import checked_layer
+from ..anatomy.layers import checked_layer
 from ..anatomy.readouts import readout
 from ..autodiff.gradient import inside
 from ..errors import BadRequest

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto
 
-from ..anatomy.anatomy import default_input, last_features
+from ..anatomy.anatomy import default_input
+from ..anatomy.layers import last_features
 from ..anatomy.readouts import score_name
 from ..canonical.canonical import canonical
 from ..errors import BadRequest, NoRule, OnnxlensError

@@ -71,6 +71,7 @@ class Traits:
     per_channel: bool = False  # inputs 1 and more hold a number for each channel
     quantises: Literal["", "to", "from"] = ""  # to integers that stand for reals, or from them
     squashes: Literal["", "classes", "labels"] = ""  # scores to (logarithms of) probabilities
+    recurs: bool = False  # goes through a sequence step by step, each reading those before it
     attends: bool = False  # attention, or the softmax in the middle of one that is written out
     finds: Literal["", "things", "ranks"] = ""  # an entry for each thing that is found, or for each rank
     weights: Slots | None = None  # of a layer with weights
@@ -182,8 +183,8 @@ _LAYERS = {
     **_rows(f"{MS}MatMulBnb4", mixes="last", weights=Slots(1, 2, packed=True), made_of="MatMul"),
     **_rows("Einsum", mixes="any", linear="product"),
     **_rows("CausalConvWithState LinearAttention", smooth=("past_state",)),
-    **_rows("RNN GRU", smooth=("initial_h",)),
-    **_rows("LSTM", smooth=("initial_h", "initial_c")),
+    **_rows("RNN GRU", recurs=True, smooth=("initial_h",)),
+    **_rows("LSTM", recurs=True, smooth=("initial_h", "initial_c")),
 }
 
 _POOLS = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...engine import picture
-from ...engine.anatomy.anatomy import matching
+from ...engine.anatomy.layers import matching
 from ...engine.anatomy.maps import views
 from ...engine.anatomy.readouts import score_name
 from ...engine.errors import BadRequest, NoMap

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...engine.anatomy.anatomy import checked_layer, matching
+from ...engine.anatomy.layers import checked_layer, matching
 from ...engine.anatomy.readouts import score_name
 from ...engine.errors import BadRequest
 from ...engine.features.peaks import Peaks

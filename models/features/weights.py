@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from ...engine import picture
-from ...engine.anatomy.anatomy import globbed
+from ...engine.anatomy.layers import globbed
 from ...engine.anatomy.scopes import members
 from ...engine.errors import BadRequest
 from ...engine.features import redundancy as odd

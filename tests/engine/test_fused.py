@@ -8,7 +8,7 @@ from oracles.differences import assert_slopes, float_names
 from oracles.fused import CASES, CONV, IN, KERNEL, MS, OUT, PAST, PICTURE, K, Q, V, X, alone, drawn, ones
 from oracles.networks import parsed, run
 
-from onnxlens.engine.anatomy.anatomy import last_features
+from onnxlens.engine.anatomy.layers import last_features
 from onnxlens.engine.autodiff.doctor import examine
 from onnxlens.engine.autodiff.gradient import gradient
 from onnxlens.engine.canonical.canonical import canonical

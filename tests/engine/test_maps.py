@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper, parser
 
-from onnxlens.engine.anatomy.anatomy import last_features, matching
+from onnxlens.engine.anatomy.layers import last_features, matching
 from onnxlens.engine.anatomy.maps import feature_map, is_map, map_names, views
 from onnxlens.engine.anatomy.readouts import score_name
 from onnxlens.engine.attribution.explainer import Explainer

@@ -6,7 +6,7 @@ import pytest
 from onnx import ModelProto, numpy_helper, parser
 from oracles.networks import NO_KERNEL, run
 
-from onnxlens.engine.anatomy.anatomy import last_features
+from onnxlens.engine.anatomy.layers import last_features
 from onnxlens.engine.anatomy.readouts import score_name
 from onnxlens.engine.autodiff.doctor import examine
 from onnxlens.engine.autodiff.gradient import gradient

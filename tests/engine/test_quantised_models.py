@@ -13,7 +13,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from onnxlens.cli import main
-from onnxlens.engine.anatomy.anatomy import last_features
+from onnxlens.engine.anatomy.layers import last_features
 from onnxlens.engine.anatomy.readouts import score_name
 from onnxlens.engine.attribution.explainer import Explainer
 from onnxlens.engine.attribution.projector import Projector

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from oracles.networks import parsed
 
-from onnxlens.engine.anatomy.anatomy import bottlenecks, matching
+from onnxlens.engine.anatomy.anatomy import bottlenecks
+from onnxlens.engine.anatomy.layers import matching
 from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.features import responses
 from onnxlens.engine.features.responses import dead, order, read, stages, statistics, strengths

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from oracles.networks import parsed
 
-from onnxlens.engine.anatomy.anatomy import checked_layer, matching
+from onnxlens.engine.anatomy.layers import checked_layer, matching
 from onnxlens.engine.anatomy.maps import layer_named, module_names
 from onnxlens.engine.anatomy.scopes import KEY, members, modules_around
 from onnxlens.engine.attribution.projector import Projector

@@ -29,7 +29,7 @@ def command(model: str, output: str | None, as_json: bool) -> None:
     onnxlens layers model.onnx
     onnxlens layers scenes --json
     """
-    from ....engine.anatomy.anatomy import last_features
+    from ....engine.anatomy.layers import last_features
     from ....engine.anatomy.readouts import known, score_name
     from ....engine.canonical.canonical import canonical
     from ....models.network.zoo import resolve

@@ -57,7 +57,7 @@ class Request:
 
     def attributors(self, lens: Lens, how: Method, own: dict[str, Any]) -> list[Attributor]:
         """What finds that in a photo, by a method with its `own` options, each said once or several times."""
-        from ....engine.anatomy.anatomy import matching
+        from ....engine.anatomy.layers import matching
         from ....models.attribution.attribute import Attributor
         from ....models.features.top import looked_at
 

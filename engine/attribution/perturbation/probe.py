@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ...anatomy.anatomy import checked_layer
+from ...anatomy.layers import checked_layer
 from ...anatomy.maps import feature_map
 from ...anatomy.readouts import readout
 from ...autodiff.gradient import inside

@@ -1,0 +1,178 @@
+"""Which layer is meant: by its name, by a pattern, or by default the last features before the head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from onnx import NodeProto
+
+from ..errors import BadRequest, nearest
+from ..graph.graph import Graph
+from ..graph.nodes import reads
+from ..graph.sizes import Dim
+from ..operators.traits import traits_of
+from .anatomy import bottlenecks, is_pooling, seeing
+from .embeddings import is_embedding
+from .maps import View, coordinates, layer_named, map_names, module_names, view_of, views
+
+
+def checked_layer(graph: Graph, layer: str | None, score: str) -> str:
+    """The layer to look at: the named one, or the last features before the head.
+
+    Raises BadRequest where it is not there, with the nearest names, or is no feature map.
+    """
+    if layer is None:
+        return last_features(graph, score)
+    view_of(graph, layer)
+    return layer_named(graph, layer)
+
+
+def matching(graph: Graph, patterns: Iterable[str]) -> list[str]:
+    """The feature maps that any pattern names, once each, in the order of the network.
+
+    A pattern is a name, or a glob as in a shell ("fire?/concat", "layer4*"), of values or of modules of the
+    framework where no value is meant (scopes.py), which stand for what they hand on; a name is taken as it
+    stands even where it holds a `*`. Raises BadRequest for a pattern that matches none, with the nearest
+    names, and for a name that is no feature map.
+    """
+    names, modules = map_names(graph), module_names(graph)
+    found: set[str] = set()
+    for pattern in patterns:
+        if pattern in graph or pattern in modules:
+            found.add(checked_layer(graph, pattern, ""))
+        else:
+            among = names if any(fnmatchcase(n, pattern) for n in names) else [*names, *modules]
+            found.update(layer_named(graph, name) for name in globbed(pattern, among))
+    return [name for name in graph.value_names() if name in found]
+
+
+def globbed(pattern: str, names: Iterable[str]) -> list[str]:
+    """The names that a shell's glob matches. Raises BadRequest where it matches none, with the nearest."""
+    hits = [name for name in names if fnmatchcase(name, pattern)]
+    if not hits:
+        raise BadRequest(f"no layer matches {pattern!r}{nearest(pattern, names)}")
+    return hits
+
+
+def last_features(graph: Graph, score: str) -> str:
+    """The last feature maps before the head: the layer that Grad-CAM looks at by itself.
+
+    The head is the last operator with weights on the way to the score and all that follows it, and begins at
+    recurrent layers where there are any. Before it stands the last feature map that all of the photo passes
+    through: a block's output, not its inside. A pooling in between is stepped over, for the finer map.
+
+        conv -> relu -> [pool] -> flatten -> gemm -> softmax        conv -> relu -> gap -> conv 1x1
+                ^^^^                                                        ^^^^
+
+    Where the head reads the class token alone, patches matter for the last time in the attention that
+    fills this token: the layer is what that attention reads.
+
+        tokens -> norm -> attention -> + -> mlp -> + -> norm -> tokens[0] -> gemm
+                  ^^^^
+
+    Raises BadRequest when there is none.
+    """
+    seen, depending = views(graph), seeing(graph)
+    passed = bottlenecks(graph, score, scales=False)
+    end = _before_head(graph, score, {*passed, score}, depending)
+    maps = [n.output[0] for n in graph.ancestors([end]) if n.output and n.output[0] in seen]
+    if not maps:  # all of it is a head
+        maps = [n.output[0] for n in graph.ancestors([score]) if n.output and n.output[0] in seen]
+    if not maps:
+        raise BadRequest(
+            "this model has no feature map (N, C, H, W), (N, H, W, C) or (N, patches, C) before its head; "
+            "`onnxlens layers MODEL` lists what it has"
+        )
+    through = [name for name in passed if name in maps]
+    name = through[-1] if through and _is_deep(graph, through[-1], end) else maps[-1]
+    while (before := _stepped_over(graph, name, seen)) is not None:
+        name = before
+    return _attended(graph, name, seen, through) if _only_extra_read(graph, end, name) else name
+
+
+def _before_head(graph: Graph, score: str, passed: set[str], depending: set[str]) -> str:
+    """What the head reads: the first recurrent layer, or else the last one with weights.
+
+    A network that ends in features, its last weights inside a block or before a normalisation, has none.
+    """
+    way = [n for n in graph.ancestors([score]) if not depending.isdisjoint(reads(n)) and n.output]
+    weighted = [n for n in way if traits_of(n).weights]
+    recurrent = [n for n in way if traits_of(n).recurs and not passed.isdisjoint(n.output)]
+    if recurrent:
+        return recurrent[0].input[0]
+    if not weighted or weighted[-1].output[0] not in passed:
+        return score
+    behind = way[way.index(weighted[-1]) + 1 :]
+    normalised = any(traits_of(n).normalises for n in behind) and is_embedding(graph, score, depending)
+    return score if normalised else weighted[-1].input[0]
+
+
+def _is_deep(graph: Graph, name: str, end: str) -> bool:
+    """Whether half of the layers on the way stand before a value: branches may meet nowhere but early."""
+    count = lambda value: sum(bool(traits_of(n).weights) for n in graph.ancestors([value]))
+    return 2 * count(name) >= count(end)
+
+
+def _stepped_over(graph: Graph, name: str, seen: dict[str, View]) -> str | None:
+    """The map that another one shows once more: coarser, in another shape, its contrast normalised."""
+    node = _maker(graph, name)
+    if node is None or not node.input or node.input[0] not in seen:
+        return None
+    again = is_pooling(node) or traits_of(node).reshapes or node.op_type == "LRN"
+    if traits_of(node).moves == "selects":  # some tokens: all that lie on the grid, and others left out
+        again = _width(graph, name, seen) == _width(graph, node.input[0], seen)
+    return node.input[0] if again else None
+
+
+def _only_extra_read(graph: Graph, end: str, name: str) -> bool:
+    """True where the head takes tokens that lie nowhere in the photo, and none of the patches."""
+    places = coordinates(graph)
+
+    def takes_extra(node: NodeProto) -> bool:
+        found = [p for o in node.output if o and (p := places[o]) is not None]
+        return bool(traits_of(node).moves) and all(p.nowhere for p in found)
+
+    readers = [n for n in graph.ancestors([end]) if name in reads(n)]
+    return bool(readers) and all(map(takes_extra, readers))
+
+
+def _attended(graph: Graph, name: str, seen: dict[str, View], through: Sequence[str]) -> str:
+    """Where patches still reach the other tokens of a value: what the last attention before it reads.
+
+    Where there is no attention, the last of the maps that everything goes `through` before tokens meet.
+    """
+    attentions = [n for n in graph.ancestors([name]) if traits_of(n).attends]
+    if attentions:
+        (output,) = attentions[-1].output[:1]
+        alike = [
+            n
+            for n in bottlenecks(graph, output)
+            if n != output and n in seen and _width(graph, n, seen) == _width(graph, name, seen)
+        ]
+        return alike[-1] if alike else name
+    mixed: set[str] = set()  # what reaches other tokens, at once or later
+    for node in reversed(graph.ancestors([name])):
+        if not _is_token_wise(node) or not mixed.isdisjoint(node.output):
+            mixed.update(reads(node))
+    before = [n for n in through if n in mixed and _width(graph, n, seen) == _width(graph, name, seen)]
+    return before[-1] if before else name
+
+
+def _is_token_wise(node: NodeProto) -> bool:
+    traits = traits_of(node)
+    return bool(traits.elementwise or traits.channels == -1 or (traits.mixes == "last" and traits.weights))
+
+
+def _width(graph: Graph, name: str, seen: dict[str, View]) -> tuple[Dim, tuple[Dim, ...]]:
+    """How many channels a map has, and its grid."""
+    view, shape = seen[name], graph[name].shape or ()
+    return shape[view.channels], view.grid or tuple(shape[a] for a in view.perm[2:])
+
+
+def _maker(graph: Graph, name: str) -> NodeProto | None:
+    """The node that computes a value, before it was quantised or dequantised."""
+    node = graph.producer(name)
+    while node is not None and traits_of(node).quantises and (before := graph.producer(node.input[0])):
+        node = before
+    return node
