@@ -32,8 +32,8 @@ import numpy as np
 from marks import cell_of, centre, centred, changes, channels_first, channels_last, reach_of
 from page import ROOT, machine
 
-from onnxlens.engine.anatomy.anatomy import checked_layer
 from onnxlens.engine.anatomy.grids import View
+from onnxlens.engine.anatomy.layers import checked_layer
 from onnxlens.engine.anatomy.maps import view_of, views
 from onnxlens.engine.anatomy.readouts import score_name
 from onnxlens.engine.anatomy.scopes import members
