@@ -24,14 +24,13 @@ from onnx.reference import ReferenceEvaluator
 from ..graph.graph import Graph
 from ..graph.nodes import describe, key_of, reads
 from ..graph.sizes import Dim
+from ..operators.places.placing import RULES, At, Found
+from ..operators.places.positions import MAX_ELEMENTS, Positions, nowhere, of_picture
 from ..operators.traits import traits_of
 from .axes import channel_axes
-from .placing import RULES, At, Found
-from .positions import MAX_ELEMENTS, Positions, nowhere, of_picture
 
 _OPEN_BATCH = 2  # images: with two of them it shows which elements belong to which
 _OPEN_SIDE = 224  # pixels of a side that is open
-_WITH_BODIES = ("If", "Loop", "Scan")
 
 
 class Coordinates:
@@ -112,12 +111,12 @@ class Coordinates:
             elif id(node) not in self._seen:
                 self._seen[id(node)] = node
                 stack.append((node, True))
-                stack += [(self.graph.producer(i), False) for i in reversed(_reads(node))]
+                stack += [(self.graph.producer(i), False) for i in reversed(reads(node))]
         return [node for node, _ in found]
 
     def _through(self, nodes: Sequence[NodeProto]) -> None:
         for node in nodes:
-            if any(i in self._known for i in _reads(node)) and not traits_of(node).reads_sizes:
+            if any(i in self._known for i in reads(node)) and not traits_of(node).reads_sizes:
                 self._found(node)
 
     def _found(self, node: NodeProto) -> None:
@@ -139,7 +138,7 @@ class Coordinates:
             if p is None:
                 p = nowhere(self.shape(name) or ())
             if p.nowhere:
-                self.lost[name] = next((self.lost[i] for i in _reads(node) if i in self.lost), describe(node))
+                self.lost[name] = next((self.lost[i] for i in reads(node) if i in self.lost), describe(node))
             self._known[name] = p
 
     def _check(self, node: NodeProto, found: Found) -> None:
@@ -201,7 +200,7 @@ class Coordinates:
                 return
             feeds = {node.input[0]: np.broadcast_to(np.float32(0), shape)}
         else:
-            feeds = {i: self.array(i) for i in _reads(node)}
+            feeds = {i: self.array(i) for i in reads(node)}
         if any(v is None for v in feeds.values()):
             return
         if (
@@ -211,11 +210,6 @@ class Coordinates:
             return
         values = _run(node, feeds, self.graph.opsets)
         self._arrays.update(zip(node.output, values, strict=False))
-
-
-def _reads(node: NodeProto) -> list[str]:
-    """What nodes.reads gives, faster for those that have no graph inside."""
-    return reads(node) if node.op_type in _WITH_BODIES else [i for i in node.input if i]
 
 
 class _Batch(Exception):

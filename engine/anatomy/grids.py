@@ -15,8 +15,8 @@ import numpy as np
 
 from ..graph.graph import Tensor, op
 from ..graph.sizes import Dim
+from ..operators.places.positions import CENTRE, END, FIRST, Positions, reshaped
 from .coordinates import Coordinates
-from .positions import CENTRE, END, FIRST, Positions, reshaped
 
 TOLERANCE = 0.5  # of a cell: how far a place may be from that of an even grid
 _SAME = 1e-3  # of a pixel: places this near are one

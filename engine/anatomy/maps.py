@@ -42,7 +42,7 @@ def view_of(graph: Graph, name: str) -> View:
         raise BadRequest(f"the model has no layer {name!r}{nearest(name, names)}")
     value = graph[twin if name not in graph else name]
     raise BadRequest(
-        f"layer {name!r} of shape {list(value.shape or ())} is no feature map: it {why_not(graph, name)}"
+        f"layer {name!r} of shape {list(value.shape or ())} is no feature map: it {why_not(graph, twin)}"
         f"{nearest(name, names)}"
     )
 

@@ -286,7 +286,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "AffineGrid": whole,  # a grid is made of all of theta
     "CastLike": lambda y, values, seen: seen[0],
     "Col2Im": col2im,
-    **{name: partial(scattered, name) for name in ("ScatterElements", "ScatterND")},
+    "ScatterElements": partial(scattered, "ScatterElements"),
+    "ScatterND": partial(scattered, "ScatterND"),
     "Trilu": alone,
     "Conv": conv,
     "ConvTranspose": partial(conv, transposed=True),

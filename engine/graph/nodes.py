@@ -44,7 +44,13 @@ def attributes(node: NodeProto, opset: int | None = None) -> dict[str, Any]:
 
 def bodies(node: NodeProto) -> list[GraphProto]:
     """The graphs inside a node: the branches of an If, what a Loop or a Scan repeats."""
-    return [g for a in node.attribute for g in ([a.g] if a.type == AttributeProto.GRAPH else a.graphs)]
+    found: list[GraphProto] = []
+    for a in node.attribute:
+        if a.type == AttributeProto.GRAPH:
+            found.append(a.g)
+        elif a.type == AttributeProto.GRAPHS:
+            found.extend(a.graphs)
+    return found
 
 
 def every_node(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from onnx import NodeProto
 
-from ..operators.traits import having, traits_of
+from ..traits import having, traits_of
 from .positions import (
     Positions,
     elements,

@@ -1,0 +1,1 @@
+"""Where each operator puts what its inputs hold: positions in the picture, and a rule for each operator."""
