@@ -304,13 +304,29 @@ def depth_to_space(at: At) -> Found:
 
 def conv(at: At) -> Found:
     """The window over the maps, in all channels of a group."""
-    p = at[0]
     kernel = at.shape(_slots(at))
     windows = at.attrs.get("kernel_shape") or kernel[2:]
     group = at.attrs.get("group", 1)
     transposed_ = traits_of(at.node).window == "transposed"
     channels = kernel[1] * group if transposed_ else kernel[0]
-    return _window(at, _channels(p, group, channels), windows, transposed_)
+    p = _channels(_channels_second(at, at[0]), group, channels)
+    return _as_given(at, _window(at, p, windows, transposed_))
+
+
+def _is_last(at: At) -> bool:
+    """Whether the channels stand last, as ONNX Runtime's own operators of integers can have them."""
+    return traits_of(at.node).channels == -1 or bool(at.attrs.get("channels_last"))
+
+
+def _channels_second(at: At, p: Positions) -> Positions:
+    rank = len(p.shape)
+    return transposed(p, [0, rank - 1, *range(1, rank - 1)]) if _is_last(at) else p
+
+
+def _as_given(at: At, p: Found) -> Found:
+    if not isinstance(p, Positions) or not _is_last(at):
+        return p
+    return transposed(p, [0, *range(2, len(p.shape)), 1])
 
 
 def _slots(at: At) -> int:
@@ -332,7 +348,7 @@ def _channels(p: Positions, group: int, channels: int) -> Positions:
 
 def pool(at: At) -> Found:
     """The window over the map."""
-    return _window(at, at[0], at.attrs["kernel_shape"])
+    return _as_given(at, _window(at, _channels_second(at, at[0]), at.attrs["kernel_shape"]))
 
 
 def _window(at: At, p: Positions, kernel: Sequence[int], transposed_: bool = False) -> Found:
@@ -340,7 +356,7 @@ def _window(at: At, p: Positions, kernel: Sequence[int], transposed_: bool = Fal
     strides = attrs.get("strides") or [1] * count
     dilations = attrs.get("dilations") or [1] * count
     pads = attrs.get("pads") or [0] * 2 * count
-    sizes = (at.declared() or ())[-count:]
+    sizes = (at.declared() or ())[1:-1] if _is_last(at) else (at.declared() or ())[-count:]
     if attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         return None  # of an open size
     for i, (k, s, d) in enumerate(zip(kernel, strides, dilations, strict=True)):
@@ -443,7 +459,7 @@ def reduced(at: At) -> Found:
 
 def over_map(at: At) -> Found:
     """All of a map."""
-    return met(at[0], range(2, len(at.shape(0))))
+    return _as_given(at, met(_channels_second(at, at[0]), range(2, len(at.shape(0)))))
 
 
 def product(at: At) -> Found:
