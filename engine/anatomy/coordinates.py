@@ -59,17 +59,19 @@ class Coordinates:
             self._start()
 
     def _start(self) -> None:
-        axes = channel_axes(self.graph)
         dims = self.graph[self.image].shape or ()
-        if len(dims) != 4 or self.image not in axes:
+        if len(dims) == 3:  # one picture as decoders give it, (H, W, C)
+            channels, self.batch = 2, 1
+        elif self.image not in (axes := channel_axes(self.graph)):
             return
-        channels = axes[self.image]
-        first = dims[0]
-        self.batch = first if isinstance(first, int) else self.batch
+        else:
+            channels = axes[self.image]
+            self.batch = dims[0] if isinstance(dims[0], int) else self.batch
         sizes = [d if isinstance(d, int) else _OPEN_SIDE if a != channels else 3 for a, d in enumerate(dims)]
-        down, across = (a for a in (1, 2, 3) if a != channels)
+        sizes = sizes if len(dims) == 3 else [self.batch, *sizes[1:]]
+        down, across = (a for a in range(len(dims) - 3, len(dims)) if a != channels)
         self.size = sizes[down], sizes[across]
-        self._known[self.image] = of_picture([self.batch, *sizes[1:]], down, across)
+        self._known[self.image] = of_picture(sizes, down, across)
 
     def __getitem__(self, name: str) -> Positions | None:
         """Where the elements of a value lie; None for what does not depend on the picture."""
@@ -174,7 +176,7 @@ class Coordinates:
 
     def _bound(self, dims: Sequence[Dim]) -> tuple[int, ...] | None:
         own = self.graph[self.image].shape or ()
-        symbols = dict(zip(own, (self.batch, *self._known[self.image].shape[1:]), strict=True))
+        symbols = dict(zip(own, self._known[self.image].shape, strict=True))
         sizes = [d if isinstance(d, int) else symbols.get(d) if d is not None else None for d in dims]
         return tuple(d for d in sizes if d is not None) if None not in sizes else None
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from ..errors import BadRequest, nearest
 from ..graph.graph import Graph, Tensor
 from ..graph.nodes import OURS
+from ..graph.sizes import Dim
 from ..graph.types import is_float
 from .coordinates import Coordinates
 from .grids import Place, View, seen_as
@@ -53,6 +54,13 @@ def why_not(graph: Graph, name: str) -> str:
     return "" if isinstance(found, View) else found
 
 
+def grid_of(graph: Graph, name: str) -> list[Dim]:
+    """The rows and columns of a feature map; what is open is not known."""
+    twin = layer_named(graph, name)
+    view, shape = view_of(graph, twin), graph[twin].shape or ()
+    return list(view.grid or (shape[a] for a in view.perm[2:]))
+
+
 def layer_named(graph: Graph, name: str) -> str:
     """The value that a name means: of this name, or what a module of the framework hands on.
 
@@ -91,7 +99,11 @@ def coordinates(graph: Graph) -> Coordinates:
     if found is None or found.graph is not graph:
         fed = graph.anatomy.get("image")  # what is computed in the place of an input
         images = [fed] if fed in graph else graph.inputs
-        image = next((i for i in images if len(graph[i].shape or ()) == 4), None)
+        ranks = {i: len(graph[i].shape or ()) for i in images}
+        image = next((i for i in images if ranks[i] == 4), None)
+        if image is None:  # one picture as decoders give it
+            single = (i for i in images if ranks[i] == 3 and (graph[i].shape or ())[2] in (1, 3, 4))
+            image = next(single, None)
         found = graph.anatomy["coordinates"] = Coordinates(graph, image or "", found)
     return found
 

@@ -11,7 +11,6 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from .graph import Graph
 from .nodes import attributes, every_node, ours, reads, understood
 
 DECODED = "onnxlens.decoded"  # in the metadata: the colours of the pixels, rgb, bgr or grey
@@ -67,21 +66,6 @@ def obstacle(model: ModelProto) -> NodeProto | None:
     nodes = lacking_nodes(model)
     _, _, decoded = _decoded(model.graph, nodes)
     return next((n for n in nodes if decoded.isdisjoint(n.output)), next(iter(nodes), None))
-
-
-def cuts(graph: Graph) -> NodeProto | None:
-    """The first node that cuts a decoded picture or adds a border, before the network makes a batch of it."""
-    follow = set(graph.inputs)
-    for node in graph.nodes:
-        if follow.isdisjoint(node.input[:1]):
-            continue
-        # Said here: the table of traits lies above this room, which reads files.
-        if node.op_type in ("Slice", "CenterCropPad", "Pad"):
-            before, after = graph[node.input[0]].shape, graph[node.output[0]].shape
-            if len(before or ()) == 3 and after != before:
-                return node
-        follow.update(filter(None, node.output))
-    return None
 
 
 def _is_lacking(node: NodeProto, own: Collection[tuple[str, str]]) -> bool:

@@ -153,7 +153,7 @@ class Attributor:
             predictions=best,
             layer=found.layer,
             unit=Unit(found.target, found.position or (0, 0)) if self._of_units else None,
-            problem=found.problem or ("" if found.at == lens.input else lens.unplaced),
+            problem=found.problem,
             note=self.compiled.note,
             extras=found.extras,
         )

@@ -11,7 +11,7 @@ from ...engine import picture
 from ...engine.anatomy.layers import matching
 from ...engine.anatomy.maps import views
 from ...engine.anatomy.readouts import score_name
-from ...engine.errors import BadRequest, NoMap
+from ...engine.errors import BadRequest
 from ...engine.features import responses as engine
 from ...engine.features.responses import Statistics
 from ...kernels.photos.normalise import normalise
@@ -33,9 +33,8 @@ BRIGHT = 0.995  # the share of a map's pixels that is not as bright as can be
 class Response(Shown):
     """The feature maps of one layer for one photo.
 
-    `maps` (K, h, w) float32 are the layer's values; they lie in the photo (H, W, 3) where `place` says;
-    `unplaced` says why that is not known, and is empty where it is. `strength` (K,) is each channel's largest
-    value.
+    `maps` (K, h, w) float32 are the layer's values; they lie in the photo (H, W, 3) where `place` says.
+    `strength` (K,) is each channel's largest value.
     """
 
     photo: np.ndarray
@@ -44,7 +43,6 @@ class Response(Shown):
     place: Placement
     strength: np.ndarray
     statistics: Statistics
-    unplaced: str = ""
 
     @property
     def box(self) -> Box:
@@ -71,12 +69,7 @@ class Response(Shown):
         return picture.titled(picture.grid(tiles, across, captions=captions), self._title(len(channels)))
 
     def at_photo(self, channel: int) -> np.ndarray:
-        """A channel's map on the pixels of the photo, (H, W) float32; NaN where the model did not look.
-
-        Raises NoMap, with the reason, where its place on the photo is not known.
-        """
-        if self.unplaced:
-            raise NoMap(self.unplaced)
+        """A channel's map on the pixels of the photo, (H, W) float32; NaN where the model did not look."""
         return self.place.spread(self.maps[channel][None], self.photo.shape[:2])[0]
 
     def overlay(self, channel: int) -> np.ndarray:
@@ -170,7 +163,6 @@ def responses(
             lens.placement(name, box, convention),
             engine.strengths(maps),
             engine.statistics(maps),
-            lens.unplaced,
         )
         for name, (maps, *_) in engine.read(lens.network, feeds, names)
     )

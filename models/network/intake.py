@@ -10,8 +10,7 @@ from onnx import ModelProto
 
 from ...engine.canonical.given import given_sizes
 from ...engine.errors import BadModel, BadRequest
-from ...engine.graph.decoders import cuts, obstacle
-from ...engine.graph.graph import Graph
+from ...engine.graph.decoders import obstacle
 from ...engine.graph.nodes import describe, reads
 from ...engine.graph.types import dtype_of, is_float, shape_of
 from ..photos.layout import infer_layout
@@ -65,14 +64,6 @@ def _lacking(model: ModelProto) -> str:
         f"every answer of the model needs its {describe(node)}, which ONNX Runtime lacks without its "
         "extensions, and onnxlens does not load them; cut the model with onnx.utils.extract_model"
     )
-
-
-def cut_inside(graph: Graph) -> str:
-    """Why nobody knows where layers lie on the photo: the model cuts or pads it. Empty where it does not."""
-    node = cuts(graph)
-    if node is None:
-        return ""
-    return f"{describe(node)} cuts or pads the picture inside: where layers lie on the photo is not known"
 
 
 def check_whole(preprocess: Preprocess, dtype: np.dtype) -> None:

@@ -23,7 +23,7 @@ from ..maps.prediction import Prediction, ranked
 from ..photos.preprocess import Box, Preprocess
 from ..photos.presets import Said
 from . import zoo
-from .intake import PIXELS, bound, check_whole, cut_inside, image_input, preprocess_for
+from .intake import PIXELS, bound, check_whole, image_input, preprocess_for
 from .labels import class_named, read_labels
 from .sidecar import Sidecar, find
 
@@ -68,9 +68,7 @@ class VisionModel:
         self.batch = self._fixed or 1  # a fixed batch is filled with copies
         self._unread: BadRequest | None = None
         self.labels, named = self._named(labels, beside, metadata, record, output, readout)
-        # Why a map of a layer has no place on the photo; empty where it has one.
-        self.unplaced = cut_inside(self.network.graph) if beside.decoded else ""
-        self.source = "; ".join(filter(None, (source, self.unplaced, named)))
+        self.source = "; ".join(filter(None, (source, named)))
         self._places: dict[str, Place | None] = {}
 
     def _named(

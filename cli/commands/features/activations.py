@@ -143,18 +143,14 @@ def _layer(folder: Folder, stem: str, response: Response, show: Shown) -> dict[s
     shown = response.order(show.channels, show.sort)[: show.top]
     strongest = response.order(show.channels)[:LAID_OVER]
     name = folder.unique(f"{stem}-{response.layer}")
-    photo, place = {}, {}
-    if not response.unplaced:
-        photo["photo"] = folder.write(f"{name}-photo.png", encode_png(response.overlays(strongest)))
-        place = response.place.record()
     return {
         "layer": response.layer,
-        **place,
+        **response.place.record(),
         "statistics": response.statistics.to_dict(),
         "strongest": [{"channel": c, "strength": finite(response.strength[c])} for c in strongest],
         "files": {
             "grid": folder.write(f"{name}.png", encode_png(response.grid(shown))),
-            **photo,
+            "photo": folder.write(f"{name}-photo.png", encode_png(response.overlays(strongest))),
             "values": folder.write_array(f"{name}.npy", response.maps),
         },
     }

@@ -23,6 +23,7 @@ def command(model: str, output: str | None, as_json: bool) -> None:
 
     In order: name, module of the framework where the file says it, operator, shape, weights. Each name can
     be given as --layer, --of or --wrt; a module as --layer stands for the last feature map that it computes.
+    What is a picture of the photo has its rows and columns there, all else why it is none and no --layer.
     Marked are the layer that Grad-CAM looks at by itself and the scores that it explains.
 
     \b
@@ -53,7 +54,7 @@ def command(model: str, output: str | None, as_json: bool) -> None:
         for row in rows:
             emit(row)
         return
-    lines = [("value", "module", "operator", "shape", "weights", ""), *map(_cells, rows)]
+    lines = [("value", "module", "operator", "shape", "weights", "map", ""), *map(_cells, rows)]
     if not any("module" in row for row in rows):
         lines = [(name, *rest) for name, _, *rest in lines]
     table(lines[0], lines[1:])
@@ -61,6 +62,7 @@ def command(model: str, output: str | None, as_json: bool) -> None:
 
 def _rows(graph: Graph, marks: dict[str | None, str]) -> list[dict[str, Any]]:
     """Inputs and values in the order of the network, without those that are made up; some have a mark."""
+    from ....engine.anatomy.maps import grid_of, why_not
     from ....engine.anatomy.scopes import modules_around
     from ....engine.graph.nodes import OURS, reads
 
@@ -75,8 +77,10 @@ def _rows(graph: Graph, marks: dict[str | None, str]) -> list[dict[str, Any]]:
         for name in node.output:
             if name and not name.startswith(OURS):
                 row = {"name": name, "operator": node.op_type, "shape": _shape(graph[name].shape)}
+                why = why_not(graph, name)
+                seen = {"no_map": why} if why else {"map": grid_of(graph, name)}
                 mark = {"mark": marks[name]} if name in marks else {}
-                rows.append({**row, "weights": weights, **module, **mark})
+                rows.append({**row, "weights": weights, **module, **seen, **mark})
     return rows
 
 
@@ -88,6 +92,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["operator"],
         _shown(row["shape"]),
         weights,
+        _shown(row["map"]) if "map" in row else row.get("no_map", ""),
         row.get("mark", ""),
     )
 

@@ -51,7 +51,7 @@ def responses(view: View) -> Panel:
     found = list(way.responses(view.lens, view.photo, None, view.convention))
     last = next(iter(way.responses(view.lens, view.photo, [view.layer], view.convention)))
     strongest, title = last.order()[:4], f"The strongest channels of {last.layer}, on the photo"
-    on_photo = [] if last.unplaced else [Figure(last.overlays(strongest), title, wide=True)]
+    on_photo = [Figure(last.overlays(strongest), title, wide=True)]
     return Panel(
         "responses",
         "Responses",
@@ -71,7 +71,6 @@ def responses(view: View) -> Panel:
             ),
             *on_photo,
         ],
-        last.unplaced,
     )
 
 

@@ -55,13 +55,14 @@ class Positions(NamedTuple):
 
 
 def of_picture(shape: Sequence[int], down: int, across: int) -> Positions:
-    """The positions of the pixels of a picture, whose batch is the first axis."""
+    """The positions of the pixels of pictures (N, ...), or of one of three axes."""
 
     def pixels(axis: int) -> np.ndarray:
         first = np.arange(shape[axis], dtype=float)
         return _along(np.stack([first + 0.5, first, first + 1]), axis, len(shape))
 
-    images = _along(np.arange(shape[0], dtype=float)[None], 0, len(shape))
+    batch = np.arange(shape[0] if len(shape) > 3 else 1, dtype=float)
+    images = _along(batch[None], 0, len(shape))
     return Positions(tuple(shape), pixels(down), pixels(across), images)
 
 
