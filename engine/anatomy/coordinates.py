@@ -49,6 +49,7 @@ class Coordinates:
         self._arrays: dict[str, np.ndarray | None] = {}
         self._shapes: dict[str, tuple[int, ...] | None] = {}
         self.batch, self.size = _OPEN_BATCH, (0, 0)
+        self.is_open = False  # whether the size of the picture is
         self.lock = RLock()
         if before is not None and before.image == image:  # of the graph that this one is a copy of
             with before.lock:
@@ -69,8 +70,11 @@ class Coordinates:
             self.batch = dims[0] if isinstance(dims[0], int) else self.batch
         sizes = [d if isinstance(d, int) else _OPEN_SIDE if a != channels else 3 for a, d in enumerate(dims)]
         sizes = sizes if len(dims) == 3 else [self.batch, *sizes[1:]]
+        if max(sizes) > MAX_ELEMENTS:
+            return
         down, across = (a for a in range(len(dims) - 3, len(dims)) if a != channels)
         self.size = sizes[down], sizes[across]
+        self.is_open = not all(isinstance(dims[a], int) for a in (down, across))
         self._known[self.image] = of_picture(sizes, down, across)
 
     def __getitem__(self, name: str) -> Positions | None:
@@ -128,7 +132,7 @@ class Coordinates:
             try:
                 found = rule(At(self, node, self.graph.attributes(node)))
                 self._check(node, found)
-            except (ValueError, IndexError, KeyError, TypeError) as error:
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
                 if self.batch == _OPEN_BATCH and not isinstance(
                     (self.graph[self.image].shape or (None,))[0], int
                 ):

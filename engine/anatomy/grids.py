@@ -15,7 +15,7 @@ import numpy as np
 
 from ..graph.graph import Tensor, op
 from ..graph.sizes import Dim
-from ..operators.places.positions import CENTRE, END, FIRST, Positions, reshaped
+from ..operators.places.positions import CENTRE, END, FIRST, MAX_ELEMENTS, Positions, reshaped
 from .coordinates import Coordinates
 
 TOLERANCE = 0.5  # of a cell: how far a place may be from that of an even grid
@@ -98,7 +98,11 @@ def seen_as(p: Positions, followed: Coordinates, dims: Sequence[Dim]) -> View | 
     if (found := _together(p, batch, followed, dims)) is not None:
         return found
     found = _separable(p, batch, followed, dims)
-    return found if found is not None else _gathered(p, batch, followed)
+    if found is not None:
+        return found
+    if followed.is_open and any(isinstance(d, str) for d in dims[1:]):
+        return _OPEN
+    return _gathered(p, batch, followed)
 
 
 def _together(
@@ -178,18 +182,18 @@ def _separable(
     lines = _line(rows, h, followed.size[0]), _line(columns, w, followed.size[1])
     if lines[0] is None or lines[1] is None:
         return "has positions that fall into no even grid"
-    known = all(isinstance(dims[a], int) for a in (y, x))
-    cells = (orders[0][:, None] * w + orders[1]).ravel() if down and across else None
-    if cells is None:  # one row, or one column
-        cells = orders[0] if down else orders[1]
-    moved = not np.array_equal(cells, np.arange(h * w))
+    known = not followed.is_open or all(isinstance(d, int) for d in dims)
+    moved = any((order[1:] < order[:-1]).any() for order in orders)
     if moved and not known:
-        return "is a picture turned round whose size is open: say --size HEIGHTxWIDTH"
+        return _OPEN
+    if moved and h * w > MAX_ELEMENTS:
+        return f"is a picture turned round of more than {MAX_ELEMENTS} pixels"
     place = _place((lines[0], lines[1]), (rows, columns), followed.size) if known else None
-    index = tuple(cells.tolist()) if moved else None
+    index = tuple((orders[0][:, None] * w + orders[1]).ravel().tolist()) if moved else None
     return View(channels, (batch, channels, y, x), (h, w) if known else None, None, index, place)
 
 
+_OPEN = "is laid out by the size of the input, which is open: say --size HEIGHTxWIDTH"
 Line = tuple[float, float, int]  # the centre of the first cell, the step to the next, and how many
 
 
@@ -315,6 +319,8 @@ def _on_grid(
     """The view of a value of which some axes hold the cells of a grid, and others of length 1 nothing."""
     perm = (batch, channels, *cells, *ones)
     full = [p.shape[a] if a in cells else 1 for a in range(len(p.shape))]
+    if prod(full) > MAX_ELEMENTS:
+        return f"has more than {MAX_ELEMENTS} positions"
 
     def flat(field: np.ndarray) -> np.ndarray:
         return np.broadcast_to(field, (3, *full)).reshape(3, -1)

@@ -169,7 +169,7 @@ def slice_(at: At) -> Found:
     for start, end, axis, step in zip(
         *(v.ravel().tolist() for v in (starts, ends, axes, steps)), strict=True
     ):
-        n, axis = p.shape[axis], axis % len(p.shape)
+        n, axis = elements([p.shape[axis]]), axis % len(p.shape)
         # A negative end beyond the first element means all before it, which Python would count from behind.
         stop = None if step < 0 and end < -n else end
         p = taken(p, axis, np.arange(n)[start:stop:step])
@@ -187,6 +187,7 @@ def split(at: At) -> Found:
             return None
         part = -(-p.shape[axis] // count)
         sizes = np.minimum(part, p.shape[axis] - part * np.arange(count))
+    elements([p.shape[axis]])
     ends = np.cumsum(sizes)
     return [taken(p, axis, np.arange(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
 
@@ -198,6 +199,7 @@ def gather(at: At) -> Found:
         return None
     axis = at.attrs.get("axis", 0) % len(p.shape)
     if index is None:
+        elements(at.shape(1))
         return taken(p, axis, np.zeros(at.shape(1), int)) if not p.varies(axis) else None
     return taken(p, axis, index.astype(int))
 
@@ -244,6 +246,7 @@ def pad(at: At) -> Found:
     for axis, before, after in zip(which, pads[:half].tolist(), pads[half:].tolist(), strict=True):
         if before or after:
             n = p.shape[axis]
+            elements([n + before + after])
             places = np.arange(-before, n + after)
             taps = _mirrored(places, n, mode)
             at_ = taps if mode == "wrap" else places  # from the other side of the picture, as in a roll
@@ -272,7 +275,7 @@ def center_crop_pad(at: At) -> Found:
     for axis, size in zip((a % len(p.shape) for a in axes), wish.tolist(), strict=True):
         n = p.shape[axis]
         start = (n - size) // 2 if size < n else -((size - n) // 2)
-        places = np.arange(size) + start
+        places = np.arange(elements([size])) + start
         p = sampled(p, axis, places.astype(float), places[:, None])
     return p
 
@@ -297,7 +300,7 @@ def depth_to_space(at: At) -> Found:
         return reshaped(transposed(reshaped(p, split_), order), [n, c // b**2, h * b, w * b])
     p = p._replace(shape=(n, c // b**2, h, w))
     for axis in (2, 3):
-        new = np.arange(p.shape[axis] * b)
+        new = np.arange(elements([p.shape[axis], b]))
         p = sampled(p, axis, (new - (b - 1) / 2) / b, (new // b)[:, None])
     return p
 
@@ -369,6 +372,7 @@ def _window(at: At, p: Positions, kernel: Sequence[int], transposed_: bool = Fal
         else:
             room = n + pads[i] + pads[count + i] - (k - 1) * d - 1
             m = (-(-room // s) if attrs.get("ceil_mode") else room // s) + 1
+        elements([m, k])
         new = np.arange(m)
         if transposed_:  # output o = input s + tap d - pad
             reach = new[:, None] + pads[i] - np.arange(k) * d
@@ -406,6 +410,7 @@ def resize(at: At) -> Found:
         n, m = p.shape[axis], new[axis]
         scale = float(scales[i]) if scales is not None and scales.size else m / n
         if n != m or scale != 1:
+            elements([m, max(n, m) // min(n, m)])  # of a smaller picture each sees many
             p = sampled(p, axis, *_resized(n, m, scale, mode, how, attrs))
     return p
 
@@ -583,10 +588,12 @@ def grid_sample(at: At) -> Found:
     p, grid = at[0], at.array(1)
     if grid is None or len(p.shape) != 4 or not at.depends(0):
         return None
+    if not np.isfinite(grid).all():
+        return None
     n, c, height, width = p.shape
     (h, w), places = grid.shape[1:3], []
     for xy, size in ((1, height), (0, width)):
-        unit = (grid[0, ..., xy].ravel() + 1) / 2
+        unit = (np.clip(grid[0, ..., xy].ravel(), -3, 3) + 1) / 2  # what is further out sees nothing either
         places.append(unit * (size - 1) if at.attrs.get("align_corners") else unit * size - 0.5)
     taps = [np.floor(place).astype(int)[:, None] + np.arange(2) for place in places]
     rows = sampled(p, 2, places[0], taps[0])  # (n, c, h w, width)

@@ -19,7 +19,7 @@ CENTRE, FIRST, END = range(3)
 FINER = (
     2.0  # of values that meet, those count that see less than this times as much as the one that sees least
 )
-MAX_ELEMENTS = 2**22  # of a value whose elements are moved one by one
+MAX_ELEMENTS = 2**24  # facts that are moved one by one, three for each element
 _NOTHING = np.array([nan, inf, -inf])  # nowhere, seeing nothing
 
 Shape = tuple[int, ...]
@@ -95,6 +95,7 @@ def reshaped(p: Positions, shape: Sequence[int]) -> Positions:
             else:
                 full += [1] * len(before)
                 dims += [1] * len(after)
+        elements(dims)
         return _compact(np.broadcast_to(field, full).reshape(dims), split)
 
     return p.moved(shape, move)._replace(crossed=crossed)
@@ -144,6 +145,7 @@ def taken(p: Positions, axis: int, index: np.ndarray) -> Positions:
 
     def move(field: np.ndarray) -> np.ndarray:
         if field.shape[1 + axis] > 1:
+            elements([*field.shape[: 1 + axis], index.size, *field.shape[2 + axis :]])
             return field.take(index, 1 + axis)
         return field.reshape(*field.shape[: 1 + axis], *ones, *field.shape[2 + axis :])
 
@@ -169,7 +171,7 @@ def numbered(parts: Sequence[Positions], numbers: np.ndarray) -> Positions:
 
 
 def elements(shape: Sequence[int]) -> int:
-    """How many elements there are. Raises ValueError for more than are moved one by one."""
+    """How many there are in a shape. Raises ValueError for more than are moved one by one."""
     if prod(shape) > MAX_ELEMENTS:
         raise ValueError(f"{list(shape)} has more than {MAX_ELEMENTS} elements")
     return prod(shape)
@@ -204,6 +206,7 @@ def joined(parts: Sequence[Positions], axis: int) -> Positions:
         dims = np.broadcast_shapes(
             *(tuple(1 if a == 1 + axis else d for a, d in enumerate(f.shape)) for f in fields)
         )
+        elements([*dims[: 1 + axis], shape[axis], *dims[2 + axis :]])
         full = [
             np.broadcast_to(f, (*dims[: 1 + axis], p.shape[axis], *dims[2 + axis :]))
             for f, p in zip(fields, parts, strict=True)
@@ -228,9 +231,9 @@ def tiled(p: Positions, repeats: Sequence[int]) -> Positions:
     shape = [d * r for d, r in zip(p.shape, repeats, strict=True)]
 
     def move(field: np.ndarray) -> np.ndarray:
-        return np.tile(
-            field, (1, *(r if d > 1 else 1 for d, r in zip(field.shape[1:], repeats, strict=True)))
-        )
+        changing = [r if d > 1 else 1 for d, r in zip(field.shape[1:], repeats, strict=True)]
+        elements([*field.shape, *changing])
+        return np.tile(field, (1, *changing))
 
     return p.moved(shape, move)
 
@@ -257,6 +260,7 @@ def sampled(p: Positions, axis: int, at: np.ndarray, taps: np.ndarray) -> Positi
     def move(field: np.ndarray) -> np.ndarray:
         if field.shape[1 + axis] == 1:
             return field
+        elements([*field.shape[: 1 + axis], taps.size, *field.shape[2 + axis :]])
         before, behind = (field[:1].take(i, 1 + axis) for i in (low, np.minimum(low + 1, n - 1)))
         with np.errstate(invalid="ignore"):
             centre = before + (behind - before) * weight
@@ -287,6 +291,7 @@ def together(parts: Sequence[Positions], shape: Sequence[int]) -> Positions:
 def _meet(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if _same(a, b):
         return a
+    elements(np.broadcast_shapes(a.shape, b.shape))
     if len(a) == 1:
         return np.where(np.isnan(a), b, a)
     both = np.stack(np.broadcast_arrays(a, b), 1)
