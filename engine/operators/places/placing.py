@@ -374,13 +374,39 @@ def _window(at: At, p: Positions, kernel: Sequence[int], transposed_: bool = Fal
             m = (-(-room // s) if attrs.get("ceil_mode") else room // s) + 1
         elements([m, k])
         new = np.arange(m)
-        if transposed_:  # output o = input s + tap d - pad
-            reach = new[:, None] + pads[i] - np.arange(k) * d
-            taps = np.where(reach % s == 0, reach // s, -1)
-            p = sampled(p, axis, (new + pads[i] - (k - 1) * d / 2) / s, taps)
+        if transposed_:
+            p = _reached(p, axis, m, k, s, d, pads[i])
         else:
             first = new * s - pads[i]
             p = sampled(p, axis, first + (k - 1) * d / 2, first[:, None] + np.arange(k) * d)
+    return p
+
+
+def _reached(p: Positions, axis: int, m: int, k: int, s: int, d: int, pad: int) -> Positions:
+    """What m new elements along an axis are reached by: element o by i where o = i s + tap d - pad."""
+    new = np.arange(elements([m]))
+    reach = new[:, None] + pad - np.arange(k) * d
+    taps = np.where(reach % s == 0, reach // s, -1)
+    return sampled(p, axis, (new + pad - (k - 1) * d / 2) / s, taps)
+
+
+def col2im(at: At) -> Found:
+    """Columns of channels laid out as blocks, side by side or over each other, around the place of each."""
+    p, image, block = at[0], at.array(1), at.array(2)
+    if image is None or block is None or p.varies(1):
+        return None
+    sides, kernel = image.tolist(), block.tolist()
+    rank = len(sides)
+    strides, pads, dilations = (
+        at.attrs.get(name) or [default] * count
+        for name, default, count in (("strides", 1, rank), ("pads", 0, 2 * rank), ("dilations", 1, rank))
+    )
+    windows = list(zip(sides, kernel, strides, dilations, pads, pads[rank:], strict=False))
+    counts = [(side + a + b - (k - 1) * d - 1) // s + 1 for side, k, s, d, a, b in windows]
+    p = reshaped(p, [*p.shape[:2], *counts])
+    p = p._replace(shape=(p.shape[0], p.shape[1] // prod(kernel), *counts))
+    for i, (side, k, s, d, before, _) in enumerate(windows):
+        p = _reached(p, 2 + i, side, elements([k]), s, d, before)
     return p
 
 
@@ -646,6 +672,7 @@ RULES: dict[str, Callable[[At], Found]] = {
     "DepthToSpace": depth_to_space,
     **dict.fromkeys(("ScatterND", "ScatterElements"), selected),
     "Resize": resize,
+    "Col2Im": col2im,
     "MaxUnpool": unpool,
     "GridSample": grid_sample,
     "Gemm": gemm,

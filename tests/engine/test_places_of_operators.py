@@ -1,0 +1,113 @@
+"""What operators do to places: worked by hand, complete, and bounded whatever a file asks for."""
+
+import numpy as np
+import pytest
+
+from onnxlens.engine.anatomy.maps import coordinates, view_of, views, why_not
+from onnxlens.engine.canonical.canonical import canonical
+from onnxlens.engine.graph.graph import Graph, op
+from onnxlens.engine.operators.places.placing import RULES
+from onnxlens.engine.operators.traits import having
+
+HUGE = 2**40
+NO_RULE = {
+    "OneHot": "what it makes stands for classes",
+    "Shape": "sizes are no pixels",
+    "Upsample": "the canonical form has Resize in its place",
+}
+
+
+def test_every_operator_that_moves_or_mixes_elements_has_a_rule_or_a_reason():
+    facts = ("elementwise", "window", "moves", "mixes", "weights", "attends", "normalises")
+    known = having(lambda t: any(getattr(t, fact) for fact in facts))
+    assert set(known) - set(RULES) == set(NO_RULE)
+
+
+def made(build, shape=(1, 3, 8, 8)):
+    graph = Graph({"": 20})
+    graph.output(op.Identity(build(graph.input("image", np.float32, list(shape)))), "y")
+    return canonical(graph.to_model())
+
+
+def rows(build, shape=(1, 3, 8, 8)):
+    """The centre, the first and the end of what the rows of `y` see."""
+    return coordinates(made(build, shape))["y"].rows.reshape(3, -1).tolist()
+
+
+KERNEL, TALL = np.ones((4, 3, 3, 1)), np.ones((4, 3, 4, 1))
+
+
+@pytest.mark.parametrize(
+    ("build", "centres"),
+    [
+        (lambda x: op.Conv(x, KERNEL, strides=[2, 1], pads=[1, 0, 1, 0]), [0.5, 2.5, 4.5, 6.5]),
+        (lambda x: op.Conv(x, KERNEL, strides=[2, 1], auto_pad="SAME_UPPER"), [1.5, 3.5, 5.5, 7.5]),
+        (lambda x: op.Conv(x, KERNEL, strides=[2, 1], auto_pad="SAME_LOWER"), [0.5, 2.5, 4.5, 6.5]),
+        (lambda x: op.Conv(x, KERNEL, dilations=[2, 1]), [2.5, 3.5, 4.5, 5.5]),
+        (lambda x: op.AveragePool(x, kernel_shape=[4, 1], strides=[4, 1]), [2, 6]),
+        (lambda x: op.MaxPool(x, kernel_shape=[3, 1], strides=[3, 1], ceil_mode=1), [1.5, 4.5, 7.5]),
+        (lambda x: op.Resize(x, None, None, [1, 3, 4, 8], mode="linear"), [1, 3, 5, 7]),
+        (
+            lambda x: op.Resize(
+                x, None, None, [1, 3, 3, 8], mode="linear", coordinate_transformation_mode="align_corners"
+            ),
+            [0.5, 4, 7.5],
+        ),
+        (
+            lambda x: op.DepthToSpace(op.Conv(x, TALL, strides=[4, 1]), blocksize=2),
+            [1, 3, 5, 7],
+        ),
+        (
+            lambda x: op.ConvTranspose(
+                op.MaxPool(x, kernel_shape=[4, 1], strides=[4, 1]), np.ones((3, 2, 2, 1)), strides=[2, 1]
+            ),
+            [1, 3, 5, 7],
+        ),
+        (
+            lambda x: op.Col2Im(
+                op.Reshape(op.Conv(x, TALL, strides=[4, 1]), [1, 4, 16]),
+                [4, 16],
+                [2, 2],
+                strides=[2, 2],
+            ),
+            [1, 3, 5, 7],
+        ),
+    ],
+)
+def test_centres_worked_by_hand(build, centres):
+    assert rows(build)[0] == pytest.approx(centres)
+
+
+HOSTILE = {
+    "expanded": lambda x: op.Flatten(op.Expand(op.Unsqueeze(x, [1]), [1, 2**31, 1, 1, 1])),
+    "tiled": lambda x: op.Tile(x, [1, 1, 2**20, 2**20]),
+    "resized": lambda x: op.Resize(x, None, np.float32([1, 1, 1e8, 1e8])),
+    "with a border": lambda x: op.Pad(x, [0, 0, HUGE, 0, 0, 0, HUGE, 0]),
+    "by a window": lambda x: op.MaxPool(x, kernel_shape=[2**30, 2**30], pads=[2**29] * 4),
+    "in a wide frame": lambda x: op.CenterCropPad(x, [HUGE], axes=[2]),
+    "in blocks": lambda x: op.DepthToSpace(op.Expand(x.mean([1]), [1, HUGE, 1, 1]), blocksize=2**20),
+    "each with each": lambda x: op.Reshape(x, [-1, 1]) + op.Reshape(x, [1, -1]),
+    "by an index beyond": lambda x: op.Gather(x, 99, axis=2),
+    "at no place": lambda x: op.GridSample(x, np.full((1, 4, 4, 2), np.nan, np.float32)),
+    "in many axes": lambda x: op.Transpose(op.Reshape(x, [1] * 40 + [1, 3, 8, 8])),
+    "off the edge": lambda x: op.Pad(x, [0, 0, -20, 0, 0, 0, 0, 0]),
+    "reversed beyond": lambda x: op.ReverseSequence(x, [99], batch_axis=0, time_axis=1),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), ("N", 3, 8, 8), (1, 3, 4096, 4096)])
+@pytest.mark.filterwarnings("error")
+def test_what_a_file_asks_for_is_bounded(name, shape):
+    graph = made(HOSTILE[name], shape)
+    views(graph)
+    assert isinstance(why_not(graph, "y"), str)
+
+
+def test_thousands_of_nodes_in_a_row_are_followed():
+    graph = Graph({"": 20})
+    y = graph.input("image", np.float32, [1, 3, 8, 8])
+    for _ in range(1500):
+        y = op.Sigmoid(op.Transpose(y, perm=[0, 1, 3, 2])) + 0.5
+    graph.output(y, "y")
+    assert view_of(canonical(graph.to_model()), "y").grid == (8, 8)
