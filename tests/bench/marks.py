@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,11 @@ import onnx
 from onnxlens.engine.anatomy.grids import View
 from onnxlens.engine.runtime.session import Session
 
-PLACES = (0.4, 0.41), (0.37, 0.6), (0.63, 0.39)  # of height and width: off the cells
+PLACES = (0.4, 0.41), (0.37, 0.6), (0.63, 0.38), (0.6, 0.62)  # of height and width: off the cells
 PHOTOS = 3
 NARROWEST = 8  # pixels to each side of a mark
 SHARE = 0.25  # of the greatest change: what changes less does not count
-Fed = Callable[[np.ndarray], np.ndarray]
-Changes = tuple[tuple[float, float], Mapping[str, Any]]
+SHIFTS = 10
 
 
 def centred(path: Path) -> onnx.ModelProto:
@@ -53,33 +53,31 @@ def noise(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(np.mean(list(sharp), axis=0), np.float32)
 
 
-def spot(rng: np.random.Generator, size: tuple[int, int], at: tuple[float, float], cell: Any) -> np.ndarray:
-    """A soft mark (H, W, 3) around a place in pixels, `cell` pixels (down, across) to each side."""
+def spot(size: tuple[int, int], at: tuple[float, float], reach: Sequence[int]) -> np.ndarray:
+    """How strong a soft mark is in each pixel (H, W, 1), `reach` pixels (down, across) around a place."""
 
     def window(length: int, middle: float, reach: float) -> np.ndarray:
         far = np.abs(np.arange(length) + 0.5 - middle) / reach
         return np.where(far < 1, 0.5 + 0.5 * np.cos(np.pi * far), 0)
 
-    soft = np.outer(*(window(*w) for w in zip(size, at, cell, strict=True)))
-    return (soft[..., None] * rng.choice([-1, 1], 3) * rng.uniform(1, 3, 3)).astype(np.float32)
+    return np.outer(*(window(*w) for w in zip(size, at, reach, strict=True)))[..., None]
 
 
 def centre(change: np.ndarray, view: View, reach: Sequence[int]) -> np.ndarray:
-    """The centre of mass of what changes on a map (h, w), in pixels of the input.
+    """The middle of what changes on a map (h, w), in pixels of the input.
 
-    Only as far as twice the reach of the mark from where it changes most: windows of attention change too.
+    From where it is most, a centre of mass is shifted to where it is that of all within twice the reach of
+    the mark (Fukunaga and Hostetler 1975).
     """
-    change = np.maximum(change - np.median(change), 0)
-    places = [np.arange(n) for n in change.shape]
-    peak = np.unravel_index(cv2.blur(change, (3, 3), borderType=cv2.BORDER_REFLECT).argmax(), change.shape)
-    cell = cell_of(view, change.shape)
-    far = (np.abs(p - at) * c / r for p, at, c, r in zip(places, peak, cell, reach, strict=True))
-    near = (f <= 2 for f in far)
-    change = change * np.outer(*near)
-    weights = np.maximum(change / change.max() - SHARE, 0)
-    middle = [weights.sum(1 - a) @ (places[a] + 0.5) / weights.sum() for a in (0, 1)]
+    change = np.maximum(change / change.max() - SHARE, 0)
+    cell, places = cell_of(view, change.shape), [np.arange(n) for n in change.shape]
+    middle = np.array(np.unravel_index(change.argmax(), change.shape), float)
+    for _ in range(SHIFTS):
+        far = (np.abs(p - m) * c / r for p, m, c, r in zip(places, middle, cell, reach, strict=True))
+        near = change * np.outer(*(f <= 2 for f in far))
+        middle = np.array([near.sum(1 - a) @ places[a] for a in (0, 1)]) / near.sum()
     assert view.place is not None
-    return view.place.cells[:2] + np.array(middle) * cell
+    return view.place.cells[:2] + (middle + 0.5) * cell
 
 
 def cell_of(view: View, shape: Sequence[int]) -> np.ndarray:
@@ -89,29 +87,45 @@ def cell_of(view: View, shape: Sequence[int]) -> np.ndarray:
     return np.array([(y1 - y0) / shape[0], (x1 - x0) / shape[1]])
 
 
-def changes(session: Session, image: str, size: tuple[int, int], reach: Any, fed: Fed) -> Iterator[Changes]:
-    """For each place, how much the elements of the session's outputs change with a mark: squares, by name."""
+def changes(
+    session: Session, photo: Photo, reach: Sequence[int], views: Mapping[str, View]
+) -> list[dict[str, Any]]:
+    """For each of PLACES, how much cells of the session's outputs change with a mark: squares, by name.
+
+    Against the most alike of the photo with the same mark elsewhere: attention and gates bring to all cells
+    what one sees, wherever that is.
+    """
     rng = np.random.default_rng(0)
-    photos = [noise(rng, size) for _ in range(PHOTOS)]
-    plain = [session({image: fed(photo)}) for photo in photos]
-    for place in PLACES:
-        at, sums = (place[0] * size[0], place[1] * size[1]), dict.fromkeys(session.outputs, 0.0)
-        for photo, before in zip(photos, plain, strict=True):
-            after = session({image: fed(photo + spot(rng, size, at, reach))})
-            for name in sums:
-                squares = np.square(after[name].astype(np.float64) - before[name])
-                sums[name] = sums[name] + squares / max(squares.max(), np.finfo(float).tiny)
-        yield at, sums
+    sums: list[dict[str, Any]] = [dict.fromkeys(session.outputs, 0.0) for _ in PLACES]
+    for _ in range(PHOTOS):
+        plain, colour = noise(rng, photo.size), rng.choice([-1, 1], 3) * rng.uniform(1, 3, 3)
+        marked = [plain + colour * spot(photo.size, at, reach) for at in photo.places]
+        found = [session({photo.name: photo.fed(x)}) for x in marked]
+        for name, view in views.items():
+            seen = np.stack([view.of_array(f[name])[0] for f in found]).astype(np.float64)
+            for i, total in enumerate(sums):
+                apart = np.min([np.square(seen[i] - x).sum(0) for j, x in enumerate(seen) if j != i], 0)
+                total[name] = total[name] + apart / max(apart.max(), np.finfo(float).tiny)
+    return sums
 
 
-def channels_first(photo: np.ndarray) -> np.ndarray:
-    """(H, W, 3) as (1, 3, H, W)."""
-    return np.ascontiguousarray(photo.transpose(2, 0, 1)[None])
+@dataclass(frozen=True)
+class Photo:
+    """The input of a model that takes photos: its name, height and width, and whether channels are last."""
 
+    name: str
+    size: tuple[int, int]
+    is_last: bool
 
-def channels_last(photo: np.ndarray) -> np.ndarray:
-    """(H, W, 3) as (1, H, W, 3)."""
-    return photo[None]
+    @property
+    def places(self) -> list[tuple[float, float]]:
+        """Where marks are planted, in pixels."""
+        return [(y * self.size[0], x * self.size[1]) for y, x in PLACES]
+
+    def fed(self, photo: np.ndarray) -> np.ndarray:
+        """(H, W, 3) as the model takes it."""
+        ordered = photo if self.is_last else photo.transpose(2, 0, 1)
+        return np.ascontiguousarray(ordered[None], np.float32)
 
 
 def reach_of(cell: np.ndarray, size: Sequence[int]) -> tuple[int, ...]:

@@ -8,9 +8,8 @@ person would look without being asked. It was written before the code that place
 
 What a network of random kernels sees is as wide as the photo, and leans to one side in each: so kernels
 become bells first (between channels they stay random), and the middle of what a layer sees is known. A mark,
-a soft spot of colour, is planted into a photo of noise, and the model is run with and without it, at several
-places and on several photos. What changes in a layer, less what changes everywhere (attention and gates mix
-all that they see), has a centre of mass on the photo, around where it is most, as the layer's place says
+a soft spot of colour, is planted into a photo of noise at several places, and the model is run with each.
+What changes in a layer with one and not with another has a middle on the photo, as the layer's place says
 where its cells are. It is compared with the middle of the mark, in cells of the layer, along the axis that is
 further off. A layer that has no place is a miss.
 """
@@ -29,7 +28,7 @@ from typing import Any
 
 import click
 import numpy as np
-from marks import cell_of, centre, centred, changes, channels_first, channels_last, reach_of
+from marks import Photo, cell_of, centre, centred, changes, reach_of
 from page import ROOT, machine
 
 from onnxlens.engine.anatomy.grids import View
@@ -167,25 +166,27 @@ def looked_at(path: Path, entry: dict[str, Any]) -> Row:
 
 def mark(graph: Graph, layers: Sequence[Layer], values: dict[str, str]) -> None:
     """Plant marks as wide as each layer's cells need, and measure."""
-    image = graph.inputs[0]
-    _, *sides = (d if isinstance(d, int) else 1 for d in graph[image].shape or ())
-    fed, size = (channels_last, sides[:2]) if sides[2] == 3 else (channels_first, sides[1:])
+    _, *sides = (d if isinstance(d, int) else 1 for d in graph[graph.inputs[0]].shape or ())
+    is_last = sides[2] == 3
+    photo = Photo(graph.inputs[0], (sides[0], sides[1]) if is_last else (sides[1], sides[2]), is_last)
     seen = {x.module: view_of(graph, values[x.module]) for x in layers}
     groups: dict[tuple[int, ...], list[Layer]] = {}
     for layer in layers:
         shape = _grid(graph, values[layer.module], seen[layer.module])
         layer.cells = "x".join(map(str, shape))
-        groups.setdefault(reach_of(cell_of(seen[layer.module], shape), size), []).append(layer)
+        groups.setdefault(reach_of(cell_of(seen[layer.module], shape), photo.size), []).append(layer)
     for reach, group in groups.items():
-        session = Session(graph, list(dict.fromkeys(values[x.module] for x in group)), "cpu")
-        for at, found in changes(session, image, (size[0], size[1]), reach, fed):
-            for layer in group:
-                view = seen[layer.module]
-                change = np.sqrt(view.of_array(np.asarray(found[values[layer.module]])).sum((0, 1)))
-                far = np.abs(centre(change, view, reach) - at) / cell_of(view, change.shape)
-                layer.off.append(
-                    max(round(float(d), 3) for d, n in zip(far, change.shape, strict=True) if n > 1)
-                )
+        kinds = {values[x.module]: seen[x.module] for x in group}
+        found = changes(Session(graph, list(kinds), "cpu"), photo, reach, kinds)
+        for layer in group:
+            view, value = seen[layer.module], values[layer.module]
+            layer.off = [_off(by[value], view, reach, at) for by, at in zip(found, photo.places, strict=True)]
+
+
+def _off(change: np.ndarray, view: View, reach: Sequence[int], at: tuple[float, float]) -> float:
+    """How far what changes is from the mark, in cells; along an axis of one cell nothing is."""
+    far = np.abs(centre(change, view, reach) - at) / cell_of(view, change.shape)
+    return round(float(max(d for d, n in zip(far, change.shape, strict=True) if n > 1)), 3)
 
 
 def _grid(graph: Graph, value: str, view: View) -> tuple[int, ...]:
