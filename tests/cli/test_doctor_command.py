@@ -245,3 +245,103 @@ def test_a_name_that_is_not_there(place, run):
     done = run("doctor", "model.onnx", "--of", "scors")
     assert (done.code, done.out) == (2, "")
     assert "nearest: scores" in done.err
+
+
+@pytest.fixture
+def strided(place):
+    """A grey, channels-last model of a fixed batch: padded strides, what does not answer, a vector."""
+    rng = np.random.default_rng(0)
+    model = parsed(
+        """(uint8[2,48,48,1] x) => (float[2,4] scores) {
+            f = Cast <to = 1> (x) t = Transpose <perm = [0, 3, 1, 2]> (f)
+            c = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (t, a) r = Relu (c)
+            layer = Conv <strides = [2, 2], pads = [1, 1, 1, 1]> (r, b)
+            low = Add (layer, deep) dead = Relu (low) both = Add (layer, dead)
+            g = GlobalAveragePool (both) scores = Flatten (g)
+        }""",
+        a=rng.standard_normal((16, 1, 3, 3)),
+        b=rng.standard_normal((4, 16, 3, 3)),
+        deep=np.full((4, 1, 1), -1e6),
+    )
+    onnx.save(model, "strided.onnx")
+    return place
+
+
+def test_the_probe_of_the_embedded_model(run):
+    done = run("doctor", "scenes", "--probe")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert lines[0].split()[:3] == ["layer", "grid", "cell"]
+    assert {"relu5", "relu1"} < {line.split()[0] for line in lines[1:]}
+    assert lines[-1] == "every layer answers where it is said to lie"
+
+
+def test_the_probe_as_json(strided, run):
+    done = run("doctor", "strided.onnx", "--probe", "--layer", "layer", "--layer", "dead", "--json")
+    (record,) = done.records
+    assert done.code == 0
+    assert (record["schema"], record["verdict"], record["model"]) == (2, "right", "strided.onnx")
+    right, dead = record["probes"]
+    assert (right["layer"], right["grid"], right["cell"]) == ("layer", [12, 12], [4, 4])
+    assert (right["marks"], right["answered"]) == (9, 9)
+    assert 0 <= right["median"]["cells"] <= right["largest"]["cells"] < 0.5
+    assert right["largest"]["pixels"] == pytest.approx(4 * right["largest"]["cells"], abs=0.01)
+    assert len(right["offset"]) == 2
+    assert dead == {"layer": "dead", "problem": "answers to no mark"}
+
+
+def test_the_probe_of_a_model_that_leaves_its_size_open(place, run):
+    onnx.save(colours(("h", "w")), "open.onnx")
+    for size in ([], ["--size", "40x56"], ["--preset", "imagenet", "--size", "64"]):
+        done = run("doctor", "open.onnx", "--probe", "--layer", "re*", *size)
+        assert done.code == 0, done.err
+        assert "relu" in done.out
+
+
+def test_what_has_no_place_is_said_and_a_failure_where_nothing_else_is(strided, run):
+    done = run("doctor", "strided.onnx", "--probe", "--layer", "scores", "--layer", "dead")
+    assert done.code == 1
+    first, second, last = done.out.splitlines()
+    assert first.startswith("scores: sees the whole picture")
+    assert second == "dead: answers to no mark"
+    assert last == "no layer can be compared"
+
+
+def test_a_layer_that_answers_elsewhere_is_a_failure(place, run):
+    """Its kernels are zero but for a corner, so what matters to it is not around the middle."""
+    model = parsed(
+        """(float[1,3,32,32] x) => (float[1,8,16,16] layer) {
+            layer = Conv <strides = [2, 2], pads = [5, 5, 0, 0]> (x, a)
+        }""",
+        a=np.pad(np.random.default_rng(0).standard_normal((8, 3, 1, 1)), ((0, 0), (0, 0), (0, 6), (0, 6))),
+    )
+    onnx.save(model, "leaning.onnx")
+    done = run("doctor", "leaning.onnx", "--probe", "--json")
+    (record,) = done.records
+    assert done.code == 1
+    assert record["verdict"] == "wrong"
+    assert record["probes"][0]["largest"]["cells"] > 1
+    assert run("doctor", "leaning.onnx", "--probe").out.splitlines()[-1].endswith(": layer")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--probe", "--layer", "laier"], "no layer matches 'laier'; nearest"),
+        (["--probe", "--layer", "z*"], "no layer matches 'z*'"),
+        (["--probe", "--of", "layer"], "leave 'layer' away"),
+        (["--probe", "red.png"], "leave 'red.png' away"),
+        (["--layer", "layer"], "say --probe too"),
+    ],
+)
+def test_what_the_probe_does_not_take(strided, run, words, said):
+    done = run("doctor", "strided.onnx", *words)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+
+
+def test_the_probe_needs_a_picture(place, run):
+    onnx.save(parsed("(float[N,4] x) => (float[N,4] y) { y = Relu (x) }"), "vector.onnx")
+    done = run("doctor", "vector.onnx", "--probe")
+    assert done.code == 2
+    assert "takes no picture" in done.err

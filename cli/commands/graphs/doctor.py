@@ -1,4 +1,4 @@
-"""`onnxlens doctor`: can a model be differentiated, and what stands in the way."""
+"""`onnxlens doctor`: can a model be differentiated, and what stands in the way; where its layers answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ....engine.errors import NoMap
+from ....engine.errors import BadRequest, NoMap
 from ....models.maps.numbers import finite
 from ... import options
 from ...console import download, emit, note, say, table
@@ -38,6 +38,14 @@ SAID = {
 @click.option(
     "--wrt", multiple=True, help="Input, weight or value to differentiate by.  [default: the image]"
 )
+@click.option("--probe", is_flag=True, help="Plant marks, and look where layers answer to them, instead.")
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    help="Name or glob of layers to probe; may be said several times.  "
+    "[default: the one of Grad-CAM, and some stages]",
+)
 @options.photos
 @options.as_json
 @options.debug
@@ -46,6 +54,8 @@ def command(
     images: tuple[str, ...],
     of: tuple[str, ...],
     wrt: tuple[str, ...],
+    probe: bool,
+    layers: tuple[str, ...],
     as_json: bool,
     **settings: Any,
 ) -> int:
@@ -57,11 +67,20 @@ def command(
     which outputs are saturated and which values are not finite; that needs no classes. Ends with 0 where
     gradients lead to each --wrt, on all ways or some, else with 1.
 
+    With --probe it says instead whether layers lie where maps of them are drawn: marks are planted in
+    pictures of noise, and what changes in a layer must have its middle where the mark is. Ends with 1 where
+    that is more than a cell of the layer away, or where no layer can be compared.
+
     \b
     onnxlens doctor model.onnx
     onnxlens doctor model.onnx --of boxes --json
     onnxlens doctor model.onnx cat.jpg --preset imagenet
+    onnxlens doctor model.onnx --probe --layer relu4
     """
+    if probe:
+        return _probed(model, layers, as_json, beside=(*images, *of, *wrt), **settings)
+    if layers:
+        raise BadRequest("--layer says what is probed: say --probe too")
     from ....engine.autodiff.doctor import examine, tried
     from ....models.network.opened import open_network
 
@@ -85,6 +104,26 @@ def command(
         if looked:
             _show_looked(looked)
     return 0 if finding.verdict in ("open", "partial") else 1
+
+
+def _probed(
+    model: str, layers: tuple[str, ...], as_json: bool, beside: tuple[str, ...], **settings: Any
+) -> int:
+    """Plant marks, and say where layers answer to them; `beside` is what does not go with that."""
+    from ....models.features.probe import probes
+    from ....models.network.opened import open_network
+    from .probing import told
+
+    if beside:
+        raise BadRequest(
+            f"--probe makes its own pictures and asks for no gradients: leave {beside[0]!r} away"
+        )
+    output = settings.pop("output")
+    del settings["labels"], settings["readout"]
+    with download(model) as progress:
+        opened = open_network(model, progress=progress, **settings)
+    note(f"{opened.path.name}: {opened.source}")
+    return told(model, list(probes(opened, layers, output)), as_json)
 
 
 def _commands(model: str, finding: Finding, wrt: tuple[str, ...]) -> list[str]:
