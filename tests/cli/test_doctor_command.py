@@ -327,7 +327,7 @@ def test_a_layer_that_answers_elsewhere_is_a_failure(place, run):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--probe", "--layer", "laier"], "no layer matches 'laier'; nearest"),
+        (["--probe", "--layer", "laier"], "no layer matches 'laier'; "),
         (["--probe", "--layer", "z*"], "no layer matches 'z*'"),
         (["--probe", "--of", "layer"], "leave 'layer' away"),
         (["--probe", "red.png"], "leave 'red.png' away"),
