@@ -189,10 +189,10 @@ class _Asked:
         self.network, self.layer, self.view, self.low, self.high = network, layer, view, low, high
         self.input, self.size = followed.image, followed.size
         self.axis = channel_axes(network.graph)[self.input]
-        batch, channels = (followed[self.input].shape[a] for a in (0, self.axis))
-        self.channels = channels
-        is_open = not isinstance((network.graph[self.input].shape or ())[0], int) and batch > 1
-        self.fixed = None if is_open else batch
+        dims = network.graph[self.input].shape or (None,) * 4
+        self.channels = c if isinstance(c := dims[self.axis], int) else 3
+        is_open = not isinstance(dims[0], int) and followed.batch > 1  # it may be written inside
+        self.fixed = None if is_open else followed.batch
         self.together = self.fixed or max(1, min(MAX_TOGETHER, MAX_PIXELS // prod(self.size)))
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...engine.anatomy.anatomy import checked_layer, matching
+from ...engine.anatomy.layers import checked_layer, matching
 from ...engine.anatomy.maps import layer_named, view_of, why_not
 from ...engine.anatomy.readouts import score_name
 from ...engine.errors import BadRequest

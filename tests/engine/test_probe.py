@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from oracles.networks import parsed
 
-from onnxlens.engine.anatomy.anatomy import checked_layer
 from onnxlens.engine.anatomy.grids import Place, View
+from onnxlens.engine.anatomy.layers import checked_layer
 from onnxlens.engine.anatomy.maps import view_of
 from onnxlens.engine.anatomy.readouts import score_name
 from onnxlens.engine.features.probe import centre_of_mass, probe, spots
@@ -115,6 +115,7 @@ def test_layers_answer_where_they_lie(name):
 def test_a_shifted_place_is_noticed(name, cells):
     network = made(name)
     view = view_of(network.graph, "layer")
+    assert view.place is not None
     away = 4 * np.array([*cells, *cells])
     found = planted(
         network, replace(view, place=Place(*(tuple(box + away) for box in map(np.array, view.place))))
