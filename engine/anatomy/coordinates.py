@@ -27,7 +27,7 @@ from ..graph.sizes import Dim
 from ..operators.places.placing import RULES, At, Found
 from ..operators.places.positions import MAX_ELEMENTS, Positions, nowhere, of_picture
 from ..operators.traits import traits_of
-from .axes import channel_axes
+from .axes import channel_axis
 
 _OPEN_BATCH = 2  # images: with two of them it shows which elements belong to which
 _OPEN_SIDE = 224  # pixels of a side that is open
@@ -63,10 +63,8 @@ class Coordinates:
         dims = self.graph[self.image].shape or ()
         if len(dims) == 3:  # one picture as decoders give it, (H, W, C)
             channels, self.batch = 2, 1
-        elif self.image not in (axes := channel_axes(self.graph)):
-            return
         else:
-            channels = axes[self.image]
+            channels = channel_axis(self.graph, self.image)
             self.batch = dims[0] if isinstance(dims[0], int) else self.batch
         sizes = [d if isinstance(d, int) else _OPEN_SIDE if a != channels else 3 for a, d in enumerate(dims)]
         sizes = sizes if len(dims) == 3 else [self.batch, *sizes[1:]]

@@ -14,7 +14,7 @@ from ..graph.sizes import Dim
 from ..operators.traits import traits_of
 from .anatomy import bottlenecks, is_pooling, seeing
 from .embeddings import is_embedding
-from .maps import View, coordinates, layer_named, map_names, module_names, view_of, views
+from .maps import coordinates, is_map, layer_named, map_names, module_names, view_of
 
 
 def checked_layer(graph: Graph, layer: str | None, score: str) -> str:
@@ -73,22 +73,28 @@ def last_features(graph: Graph, score: str) -> str:
 
     Raises BadRequest when there is none.
     """
-    seen, depending = views(graph), seeing(graph)
-    passed = bottlenecks(graph, score, scales=False)
+    depending, passed = seeing(graph), bottlenecks(graph, score, scales=False)
     end = _before_head(graph, score, {*passed, score}, depending)
-    maps = [n.output[0] for n in graph.ancestors([end]) if n.output and n.output[0] in seen]
-    if not maps:  # all of it is a head
-        maps = [n.output[0] for n in graph.ancestors([score]) if n.output and n.output[0] in seen]
-    if not maps:
-        raise BadRequest(
-            "this model has no feature map (N, C, H, W), (N, H, W, C) or (N, patches, C) before its head; "
-            "`onnxlens layers MODEL` lists what it has"
-        )
-    through = [name for name in passed if name in maps]
-    name = through[-1] if through and _is_deep(graph, through[-1], end) else maps[-1]
-    while (before := _stepped_over(graph, name, seen)) is not None:
+    way = {o for n in graph.ancestors([end]) for o in n.output[:1]}
+    through = (name for name in reversed(passed) if name in way and is_map(graph, name))
+    name = next(through, None)
+    if name is None or not _is_deep(graph, name, end):
+        name = _last_map(graph, end, score)
+    while (before := _stepped_over(graph, name)) is not None:
         name = before
-    return _attended(graph, name, seen, through) if _only_extra_read(graph, end, name) else name
+    return _attended(graph, name, passed) if _only_extra_read(graph, end, name) else name
+
+
+def _last_map(graph: Graph, *ends: str) -> str:
+    """The last feature map before the first of some values that has one before it. Raises BadRequest."""
+    for end in ends:
+        for node in reversed(graph.ancestors([end])):
+            if node.output and is_map(graph, node.output[0]):
+                return node.output[0]
+    raise BadRequest(
+        "this model has no feature map (N, C, H, W), (N, H, W, C) or (N, patches, C) before its head; "
+        "`onnxlens layers MODEL` lists what it has"
+    )
 
 
 def _before_head(graph: Graph, score: str, passed: set[str], depending: set[str]) -> str:
@@ -114,14 +120,14 @@ def _is_deep(graph: Graph, name: str, end: str) -> bool:
     return 2 * count(name) >= count(end)
 
 
-def _stepped_over(graph: Graph, name: str, seen: dict[str, View]) -> str | None:
+def _stepped_over(graph: Graph, name: str) -> str | None:
     """The map that another one shows once more: coarser, in another shape, its contrast normalised."""
     node = _maker(graph, name)
-    if node is None or not node.input or node.input[0] not in seen:
+    if node is None or not node.input or not is_map(graph, node.input[0]):
         return None
     again = is_pooling(node) or traits_of(node).reshapes or node.op_type == "LRN"
     if traits_of(node).moves == "selects":  # some tokens: all that lie on the grid, and others left out
-        again = _width(graph, name, seen) == _width(graph, node.input[0], seen)
+        again = _width(graph, name) == _width(graph, node.input[0])
     return node.input[0] if again else None
 
 
@@ -137,26 +143,40 @@ def _only_extra_read(graph: Graph, end: str, name: str) -> bool:
     return bool(readers) and all(map(takes_extra, readers))
 
 
-def _attended(graph: Graph, name: str, seen: dict[str, View], through: Sequence[str]) -> str:
+def _attended(graph: Graph, name: str, passed: Sequence[str]) -> str:
     """Where patches still reach the other tokens of a value: what the last attention before it reads.
 
-    Where there is no attention, the last of the maps that everything goes `through` before tokens meet.
+    Where there is no attention, the last map like it that everything has `passed` before tokens meet.
     """
     attentions = [n for n in graph.ancestors([name]) if traits_of(n).attends]
     if attentions:
         (output,) = attentions[-1].output[:1]
-        alike = [
-            n
-            for n in bottlenecks(graph, output)
-            if n != output and n in seen and _width(graph, n, seen) == _width(graph, name, seen)
-        ]
-        return alike[-1] if alike else name
+        before = [n for n in bottlenecks(graph, output) if n != output and is_map(graph, n)]
+        alike = [n for n in before if _width(graph, n) == _width(graph, name)]
+        tokens = [n for n in before if not _is_of_pairs(graph, n)]  # of another branch, where none is alike
+        name = [name, *tokens, *alike][-1]
+        while (node := graph.producer(name)) is not None and traits_of(node).moves in ("axes", "order"):
+            if not is_map(graph, node.input[0]):
+                break
+            name = node.input[0]
+        return name
     mixed: set[str] = set()  # what reaches other tokens, at once or later
     for node in reversed(graph.ancestors([name])):
         if not _is_token_wise(node) or not mixed.isdisjoint(node.output):
             mixed.update(reads(node))
-    before = [n for n in through if n in mixed and _width(graph, n, seen) == _width(graph, name, seen)]
-    return before[-1] if before else name
+    before = (n for n in reversed(passed) if n in mixed and is_map(graph, n))
+    return next((n for n in before if _width(graph, n) == _width(graph, name)), name)
+
+
+def _is_of_pairs(graph: Graph, name: str) -> bool:
+    """Whether a value comes, scaled at most, of a product of two others: what queries are to keys."""
+    node = graph.producer(name)
+    while node is not None and traits_of(node).elementwise:
+        node = graph.producer(node.input[0])
+    if node is None or traits_of(node).linear != "product":
+        return False
+    places = coordinates(graph)
+    return sum(places[i] is not None for i in node.input) > 1
 
 
 def _is_token_wise(node: NodeProto) -> bool:
@@ -164,9 +184,9 @@ def _is_token_wise(node: NodeProto) -> bool:
     return bool(traits.elementwise or traits.channels == -1 or (traits.mixes == "last" and traits.weights))
 
 
-def _width(graph: Graph, name: str, seen: dict[str, View]) -> tuple[Dim, tuple[Dim, ...]]:
+def _width(graph: Graph, name: str) -> tuple[Dim, tuple[Dim, ...]]:
     """How many channels a map has, and its grid."""
-    view, shape = seen[name], graph[name].shape or ()
+    view, shape = view_of(graph, name), graph[name].shape or ()
     return shape[view.channels], view.grid or tuple(shape[a] for a in view.perm[2:])
 
 

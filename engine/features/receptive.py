@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from onnx import NodeProto, helper
 
-from ..anatomy.axes import channel_axes
 from ..anatomy.maps import coordinates, feature_map, view_of
 from ..autodiff.expansion import node_inputs, own_body, specified_body, specified_function
 from ..errors import BadModel
@@ -68,9 +67,10 @@ def receptive_fields(graph: Graph, names: Sequence[str]) -> dict[str, np.ndarray
 
 def _as_map(graph: Graph, name: str) -> Tensor:
     """A value as feature maps; one whose places move with the input (spatial transformers) as it is."""
-    axes, places = channel_axes(graph), coordinates(graph)[name] if name in graph else None
-    if places is not None and places.nowhere and name in axes and len(graph[name].shape or ()) == 4:
-        return op.Transpose(graph[name], perm=[0, axes[name], *(a for a in (1, 2, 3) if a != axes[name])])
+    places = coordinates(graph)[name] if name in graph else None
+    if places is not None and places.nowhere and len(graph[name].shape or ()) == 4:
+        channels = view_of(graph, graph.inputs[0]).channels
+        return op.Transpose(graph[name], perm=[0, channels, *(a for a in (1, 2, 3) if a != channels)])
     return feature_map(graph, name)
 
 

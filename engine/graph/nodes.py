@@ -63,7 +63,21 @@ def every_node(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
 
 def reads(node: NodeProto) -> list[str]:
     """Every value that a node is computed from: its inputs, and what the graphs inside it capture."""
-    return list(dict.fromkeys([*filter(None, node.input), *captured(node)]))
+    inputs = [name for name in node.input if name]
+    if not _may_hold_graphs(node.op_type, node.domain):
+        return list(dict.fromkeys(inputs))
+    return list(dict.fromkeys([*inputs, *captured(node)]))
+
+
+@lru_cache(maxsize=4096)
+def _may_hold_graphs(op_type: str, domain: str) -> bool:
+    """Whether an operator has attributes that are graphs, as far as its specification tells."""
+    try:
+        schema = defs.get_schema(op_type, domain=domain)
+    except defs.SchemaError:
+        return True
+    kinds = {attribute.type for attribute in schema.attributes.values()}
+    return not kinds.isdisjoint({defs.OpSchema.AttrType.GRAPH, defs.OpSchema.AttrType.GRAPHS})
 
 
 def captured(node: NodeProto) -> list[str]:

@@ -7,7 +7,7 @@ from oracles.differences import assert_slopes
 from oracles.networks import parsed, run
 
 from onnxlens.engine.anatomy.anatomy import between, bottlenecks
-from onnxlens.engine.anatomy.axes import channel_axes
+from onnxlens.engine.anatomy.axes import channel_axis
 from onnxlens.engine.attribution.perturbation import plans
 from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers
 from onnxlens.engine.attribution.perturbation.places import places
@@ -352,7 +352,7 @@ def test_a_receptive_field_behind_a_body():
     fields = receptive_fields(canonical(model), ["c", "t"])
     assert fields["c"][4, 4].tolist() == [7, 7, 10, 10]
     assert (fields["t"] == [0, 0, 16, 16]).all()
-    assert channel_axes(canonical(model))["c"] == 1
+    assert channel_axis(canonical(model), "x") == 1
 
 
 def test_the_stages_of_a_network_whose_body_reads_the_image():
