@@ -94,16 +94,12 @@ class Row:
 # -- layers -----------------------------------------------------------------------------------------------
 
 
-def handed_on(graph: Graph, module: str, inside: dict[str, list[str]]) -> str:
-    """The last value of a module that is read outside of it, of three axes or more. KeyError: none is."""
-    values = inside[module]
+def handed_on(graph: Graph, module: str, inside: dict[str, list[str]]) -> list[str]:
+    """The values of a module that are read outside of it, of three axes at least: more where it is reused."""
+    values = inside.get(module, [])
     own = {id(graph.producer(v)) for v in values}
     outside = {i for n in graph.nodes if id(n) not in own for i in reads(n)} | {*graph.outputs}
-    real = (v for v in values if is_real(graph, v) and len(graph[v].shape or ()) > 2)
-    found = [v for v in real if v in outside]
-    if not found:
-        raise KeyError(module)
-    return found[-1]
+    return [v for v in values if v in outside and is_real(graph, v) and len(graph[v].shape or ()) > 2]
 
 
 def is_real(graph: Graph, value: str) -> bool:
@@ -115,7 +111,7 @@ def is_real(graph: Graph, value: str) -> bool:
 def is_default(graph: Graph, value: str, patterns: Sequence[str], inside: dict[str, list[str]]) -> bool:
     """Whether a value is what one of the expected modules hands on, or an activation behind that."""
     wanted = [m for m in inside if any(fnmatchcase(m, p) for p in patterns)]
-    handed = {_moved(graph, handed_on(graph, m, inside)) for m in wanted if _hands_on(graph, m, inside)}
+    handed = {_moved(graph, v) for m in wanted for v in handed_on(graph, m, inside)}
     while (value := _moved(graph, value)) not in handed:
         node = graph.producer(value)
         if node is None or traits_of(node).elementwise != "alone":
@@ -129,13 +125,6 @@ def _moved(graph: Graph, value: str) -> str:
     while (node := graph.producer(value)) is not None and node.op_type in MOVED:
         value = node.input[0]
     return value
-
-
-def _hands_on(graph: Graph, module: str, inside: dict[str, list[str]]) -> bool:
-    try:
-        return bool(handed_on(graph, module, inside))
-    except KeyError:
-        return False
 
 
 # -- architectures ----------------------------------------------------------------------------------------
@@ -152,11 +141,13 @@ def looked_at(path: Path, entry: dict[str, Any]) -> Row:
     inside = members(graph)
     layers, values = [Layer(module) for module in entry["layers"].split()], {}
     for layer in layers:
-        try:
-            values[layer.module] = handed_on(graph, layer.module, inside)
-            view_of(graph, values[layer.module])
-        except KeyError:
+        found = handed_on(graph, layer.module, inside)
+        if not found:
             layer.refused = "no such module in the file"
+            continue
+        values[layer.module] = found[-1]
+        try:
+            view_of(graph, found[-1])
         except BadRequest as error:
             layer.refused = str(error)
     mark(graph, [x for x in layers if not x.refused], values)

@@ -105,7 +105,10 @@ class Detector(nn.Module):
 
 
 def revived(model: nn.Module) -> None:
-    """No weight at zero, no scale near it."""
+    """No weight at zero, no scale near it, no kernel so small that its answers are lost beside an epsilon."""
+    for kernel in (w for w in model.parameters() if w.ndim == 4):
+        if kernel.std() < 0.25 * kernel[0].numel() ** -0.5:
+            nn.init.kaiming_normal_(kernel)
     for name, weight in model.named_parameters():
         spread = weight.std().item() if weight.numel() > 1 else abs(weight.item())
         if spread > 1e-3 or weight.numel() == 0:
