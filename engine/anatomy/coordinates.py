@@ -149,11 +149,11 @@ class Coordinates:
         """Raise ValueError where what was found has other sizes than the graph says."""
         results = [] if found is None else [found] if isinstance(found, Positions) else found
         for name, p in zip(node.output, results, strict=False):
-            said = self.graph[name].shape if name and p is not None else None
-            if said is not None and (
-                len(said) != len(p.shape)
-                or any(isinstance(d, int) and d != n for d, n in zip(said, p.shape, strict=True))
-            ):
+            said = self.graph[name].shape if name else None
+            if p is None or said is None:
+                continue
+            fits = [not isinstance(d, int) or d == n for d, n in zip(said, p.shape, strict=False)]
+            if len(said) != len(p.shape) or not all(fits):
                 raise ValueError(f"{name!r} has the sizes {list(said)}, not {list(p.shape)}")
 
     # -- what is known of values ----------------------------------------------------------------------

@@ -12,9 +12,9 @@ from ..graph.graph import Graph
 from ..graph.nodes import reads
 from ..graph.sizes import Dim
 from ..operators.traits import traits_of
-from .anatomy import bottlenecks, is_pooling, seeing
+from .anatomy import bottlenecks, seeing
 from .embeddings import is_embedding
-from .maps import coordinates, is_map, layer_named, map_names, module_names, view_of
+from .maps import coordinates, is_map, layer_named, map_names, module_names, view_of, why_not
 
 
 def checked_layer(graph: Graph, layer: str | None, score: str) -> str:
@@ -75,26 +75,44 @@ def last_features(graph: Graph, score: str) -> str:
     """
     depending, passed = seeing(graph), bottlenecks(graph, score, scales=False)
     end = _before_head(graph, score, {*passed, score}, depending)
-    way = {o for n in graph.ancestors([end]) for o in n.output[:1]}
+    found = _found_by_layers(graph, end, depending)
+    way = {o for n in graph.ancestors([end]) for o in n.output[:1] if o in found}
     through = (name for name in reversed(passed) if name in way and is_map(graph, name))
     name = next(through, None)
     if name is None or not _is_deep(graph, name, end):
-        name = _last_map(graph, end, score)
+        name = _last_map(graph, found, end, score)
     while (before := _stepped_over(graph, name)) is not None:
         name = before
     return _attended(graph, name, passed) if _only_extra_read(graph, end, name) else name
 
 
-def _last_map(graph: Graph, *ends: str) -> str:
+def _last_map(graph: Graph, among: set[str], *ends: str) -> str:
     """The last feature map before the first of some values that has one before it. Raises BadRequest."""
     for end in ends:
         for node in reversed(graph.ancestors([end])):
-            if node.output and is_map(graph, node.output[0]):
+            if node.output and node.output[0] in among and is_map(graph, node.output[0]):
                 return node.output[0]
+    layers = [n.output[0] for n in graph.ancestors([ends[0]]) if traits_of(n).weights]
+    reason = f": {layers[-1]!r} {why_not(graph, layers[-1])}" if layers else ""
     raise BadRequest(
-        "this model has no feature map (N, C, H, W), (N, H, W, C) or (N, patches, C) before its head; "
-        "`onnxlens layers MODEL` lists what it has"
+        "this model has no feature map (N, C, H, W), (N, H, W, C) or (N, patches, C) before its head"
+        f"{reason}; `onnxlens layers MODEL` lists what it has"
     )
+
+
+def _found_by_layers(graph: Graph, end: str, depending: set[str]) -> set[str]:
+    """What layers with weights make of the photo: before them it is the photo itself, cut or turned at most.
+
+    All that depends on the photo where no such layer stands before the head.
+    """
+    weighted = [n for n in graph.ancestors([end]) if traits_of(n).weights]
+    found = {o for n in weighted if not depending.isdisjoint(reads(n)) for o in n.output}
+    if not found:
+        return depending
+    for node in graph.nodes:
+        if not found.isdisjoint(reads(node)):
+            found.update(node.output)
+    return found
 
 
 def _before_head(graph: Graph, score: str, passed: set[str], depending: set[str]) -> str:
@@ -125,7 +143,7 @@ def _stepped_over(graph: Graph, name: str) -> str | None:
     node = _maker(graph, name)
     if node is None or not node.input or not is_map(graph, node.input[0]):
         return None
-    again = is_pooling(node) or traits_of(node).reshapes or node.op_type == "LRN"
+    again = traits_of(node).pools or traits_of(node).reshapes or node.op_type == "LRN"
     if traits_of(node).moves == "selects":  # some tokens: all that lie on the grid, and others left out
         again = _width(graph, name) == _width(graph, node.input[0])
     return node.input[0] if again else None

@@ -201,3 +201,66 @@ def test_integers_between_operators_are_named_for_what_they_are():
     graph = canonical(proto)
     with pytest.raises(BadRequest, match=r"layer 'c' of shape .* is no feature map: it holds int32"):
         feature_map(graph, "c")
+
+
+def views_of_the_photo(second):
+    """Several views of the photo as a batch, through a convolution, their scores averaged."""
+    return model(
+        f"""net (float[1,3,8,8] x) => (float[1,5] s) {{
+            {second}
+            views = Concat <axis = 0> (a, b)
+            c = Conv <strides = [2,2]> (views, w)
+            r = Relu (c)
+            g = ReduceMean <keepdims = 0> (r, maps)
+            m = ReduceMean <keepdims = 1> (g, zero)
+            s = MatMul (m, h)
+        }}""",
+        w=RNG.standard_normal((4, 3, 2, 2)),
+        h=HEAD,
+        maps=np.array([2, 3]),
+        zero=np.array([0]),
+        halves=np.array([4, 4]),
+        one=np.array([1]),
+        last=np.array([-1]),
+        end=np.array([-100]),
+        width=np.array([3]),
+    )
+
+
+def test_halves_in_the_batch_are_one_picture_and_the_pooling_of_each_is_stepped_over():
+    graph = canonical(views_of_the_photo("a, b = Split <axis = 3> (x, halves)"))
+    view = views(graph)["r"]
+    assert view.grid == (4, 4)
+    assert view.place.cells == (0, 0, 8, 8)
+    assert last_features(graph, "s") == "r"
+
+
+def test_views_over_each_other_are_no_picture_and_the_photo_itself_is_no_layer():
+    graph = canonical(views_of_the_photo("a = Identity (x) b = Slice (x, last, end, width, last)"))
+    with pytest.raises(BadRequest, match="before its head: 'c' has 32 positions that fall into no grid"):
+        last_features(graph, "s")
+
+
+def test_heads_and_steps_of_one_axis_are_laid_out_as_the_grid():
+    """(N, T, heads, C) has the rank of a picture, and its tokens along one axis."""
+    proto = model(
+        """net (float[1,3,8,8] x) => (float[1,5] s) {
+            c = Conv <strides = [2,2]> (x, w)
+            flat = Reshape (c, rows)
+            tokens = Transpose <perm = [0,2,1]> (flat)
+            heads = Reshape (tokens, sizes)
+            r = Relu (heads)
+            g = ReduceMean <keepdims = 0> (r, axes)
+            s = MatMul (g, h)
+        }""",
+        w=RNG.standard_normal((4, 3, 2, 2)),
+        rows=np.array([0, 0, -1]),
+        sizes=np.array([1, 16, 1, 4]),
+        axes=np.array([1, 2]),
+        h=HEAD,
+    )
+    network = Network(proto, "cpu")
+    graph = network.graph.copy()
+    shown = feature_map(graph, "r").name
+    found = network.compile(graph, [shown, "c"])({"x": IMAGE[:1, :, :8, :8]})
+    np.testing.assert_array_equal(found[shown], np.maximum(found["c"], 0))
