@@ -77,7 +77,7 @@ def last_features(graph: Graph, score: str) -> str:
     end = _before_head(graph, score, {*passed, score}, depending)
     found = _found_by_layers(graph, end, depending)
     way = {o for n in graph.ancestors([end]) for o in n.output[:1] if o in found}
-    through = (name for name in reversed(passed) if name in way and is_map(graph, name))
+    through = (name for name in reversed(passed) if name in way and _shows(graph, name))
     name = next(through, None)
     if name is None or not _is_deep(graph, name, end):
         name = _last_map(graph, found, end, score)
@@ -86,11 +86,16 @@ def last_features(graph: Graph, score: str) -> str:
     return _attended(graph, name, passed) if _only_extra_read(graph, end, name) else name
 
 
+def _shows(graph: Graph, name: str) -> bool:
+    """Whether a value is itself a feature map, and not the integers that stand for one."""
+    return name not in graph.twins and is_map(graph, name)
+
+
 def _last_map(graph: Graph, among: set[str], *ends: str) -> str:
     """The last feature map before the first of some values that has one before it. Raises BadRequest."""
     for end in ends:
         for node in reversed(graph.ancestors([end])):
-            if node.output and node.output[0] in among and is_map(graph, node.output[0]):
+            if node.output and node.output[0] in among and _shows(graph, node.output[0]):
                 return node.output[0]
     layers = [n.output[0] for n in graph.ancestors([ends[0]]) if traits_of(n).weights]
     reason = f": {layers[-1]!r} {why_not(graph, layers[-1])}" if layers else ""
@@ -141,7 +146,7 @@ def _is_deep(graph: Graph, name: str, end: str) -> bool:
 def _stepped_over(graph: Graph, name: str) -> str | None:
     """The map that another one shows once more: coarser, in another shape, its contrast normalised."""
     node = _maker(graph, name)
-    if node is None or not node.input or not is_map(graph, node.input[0]):
+    if node is None or not node.input or not _shows(graph, node.input[0]):
         return None
     again = traits_of(node).pools or traits_of(node).reshapes or node.op_type == "LRN"
     if traits_of(node).moves == "selects":  # some tokens: all that lie on the grid, and others left out
@@ -169,12 +174,12 @@ def _attended(graph: Graph, name: str, passed: Sequence[str]) -> str:
     attentions = [n for n in graph.ancestors([name]) if traits_of(n).attends]
     if attentions:
         (output,) = attentions[-1].output[:1]
-        before = [n for n in bottlenecks(graph, output) if n != output and is_map(graph, n)]
+        before = [n for n in bottlenecks(graph, output) if n != output and _shows(graph, n)]
         alike = [n for n in before if _width(graph, n) == _width(graph, name)]
         tokens = [n for n in before if not _is_of_pairs(graph, n)]  # of another branch, where none is alike
         name = [name, *tokens, *alike][-1]
         while (node := graph.producer(name)) is not None and traits_of(node).moves in ("axes", "order"):
-            if not is_map(graph, node.input[0]):
+            if not _shows(graph, node.input[0]):
                 break
             name = node.input[0]
         return name
@@ -182,7 +187,7 @@ def _attended(graph: Graph, name: str, passed: Sequence[str]) -> str:
     for node in reversed(graph.ancestors([name])):
         if not _is_token_wise(node) or not mixed.isdisjoint(node.output):
             mixed.update(reads(node))
-    before = (n for n in reversed(passed) if n in mixed and is_map(graph, n))
+    before = (n for n in reversed(passed) if n in mixed and _shows(graph, n))
     return next((n for n in before if _width(graph, n) == _width(graph, name)), name)
 
 
