@@ -29,8 +29,8 @@ def channel_axis(graph: Graph, image: str) -> int:
         elif traits_of(node).mixes or not all(len(graph[o].shape or ()) == 4 for o in node.output if o):
             continue
         own.update((o, order) for o in node.output if o)
-    shape = graph[image].shape or ()
-    return 3 if shape[1] not in (1, 3) and shape[3] in (1, 3) else 1
+    _, second, _, last = graph[image].shape or (None,) * 4
+    return 3 if second not in (1, 3) and last in (1, 3) else 1
 
 
 def _said(node: NodeProto, rank: int) -> int | None:

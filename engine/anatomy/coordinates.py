@@ -65,7 +65,8 @@ class Coordinates:
             channels, self.batch = 2, 1
         else:
             channels = channel_axis(self.graph, self.image)
-            self.batch = dims[0] if isinstance(dims[0], int) else self.batch
+            first = next(iter(dims), None)
+            self.batch = first if isinstance(first, int) else self.batch
         sizes = [d if isinstance(d, int) else _OPEN_SIDE if a != channels else 3 for a, d in enumerate(dims)]
         sizes = sizes if len(dims) == 3 else [self.batch, *sizes[1:]]
         if max(sizes) > MAX_ELEMENTS:

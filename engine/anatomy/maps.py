@@ -98,11 +98,11 @@ def coordinates(graph: Graph) -> Coordinates:
     found = graph.anatomy.get("coordinates")
     if found is None or found.graph is not graph:
         fed = graph.anatomy.get("image")  # what is computed in the place of an input
-        images = [fed] if fed in graph else graph.inputs
+        images = [fed] if fed is not None and fed in graph else graph.inputs
         ranks = {i: len(graph[i].shape or ()) for i in images}
         image = next((i for i in images if ranks[i] == 4), None)
         if image is None:  # one picture as decoders give it
-            single = (i for i in images if ranks[i] == 3 and (graph[i].shape or ())[2] in (1, 3, 4))
+            single = (i for i in images if ranks[i] == 3 and (graph[i].shape or (0,))[-1] in (1, 3, 4))
             image = next(single, None)
         found = graph.anatomy["coordinates"] = Coordinates(graph, image or "", found)
     return found

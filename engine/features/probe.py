@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..anatomy.axes import channel_axes
+from ..anatomy.axes import channel_axis
 from ..anatomy.grids import Place, View
 from ..anatomy.maps import coordinates
 from ..graph.types import is_float
@@ -188,7 +188,7 @@ class _Asked:
         followed = coordinates(network.graph)
         self.network, self.layer, self.view, self.low, self.high = network, layer, view, low, high
         self.input, self.size = followed.image, followed.size
-        self.axis = channel_axes(network.graph)[self.input]
+        self.axis = channel_axis(network.graph, self.input)
         dims = network.graph[self.input].shape or (None,) * 4
         self.channels = c if isinstance(c := dims[self.axis], int) else 3
         is_open = not isinstance(dims[0], int) and followed.batch > 1  # it may be written inside

@@ -69,8 +69,9 @@ class Classifier(nn.Module):
 
     def covered(self, masks: Tensor) -> Tensor:
         """Of the pixels around the middle of each cell, the share on the object, by `masks` (n, 96, 96)."""
-        around = (STRIDE - 1, STRIDE, STRIDE // 2 - 1) if self.strided else (STRIDE,)
-        return functional.avg_pool2d(masks, *around)
+        if self.strided:
+            return functional.avg_pool2d(masks, STRIDE - 1, STRIDE, STRIDE // 2 - 1)
+        return functional.avg_pool2d(masks, STRIDE)
 
     def on_pixels(self, maps: Tensor) -> Tensor:
         """Maps (n, 12, 12) as (n, 96, 96), bilinearly between the middles of their cells."""
