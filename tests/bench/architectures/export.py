@@ -6,7 +6,7 @@ python tests/bench/architectures/export.py FOLDER [NAME]...
 In an environment of its own, since onnxlens needs none of it. A file that is there is left alone.
 
 Random weights as packages set them leave much of a network dead: residual branches and layer scales start at
-zero or near it. So these start at one, heads and biases at small numbers, and the statistics of each
+zero or near it. So these start at 0.3, heads and biases at small numbers, and the statistics of each
 BatchNormalization are those of a batch of noise: every layer answers to what the photo shows.
 """
 
@@ -119,7 +119,7 @@ def revived(model: nn.Module) -> None:
             elif name.endswith("bias") or weight.ndim > 2:
                 weight.add_(0.02 * torch.randn_like(weight))
             elif weight.abs().mean() < 0.5:  # a gain, or the scale of a layer
-                weight.fill_(1.0)
+                weight.fill_(0.3)
 
 
 def answering(model: nn.Module, outputs: list[str]) -> None:
