@@ -45,18 +45,17 @@ from onnxlens.engine.runtime.network import Network
 from onnxlens.engine.runtime.session import Session
 
 LIST = Path(__file__).with_suffix(".toml")
-PAGE = ROOT / "docs" / "architectures.md"
+PAGE = ROOT / "docs" / "placement.md"
+HEADING = "## In many architectures\n"  # the last part of the page, made here
 MOVED = {"Transpose", "Reshape", "Identity", "Slice", "Squeeze", "Unsqueeze"}
 
 INTRODUCTION = """\
-# Architectures
 
 Written by `python tests/bench/placement.py FOLDER --page` on {machine}.
 
-Where a [map lies](placement.md) in {count} architectures with random weights: of torchvision, timm and
-transformers, and some written for this. What a person expects was
-[written down](../tests/bench/placement.toml) before the code that finds it: the modules to be placed, and
-where one would look without being asked.
+{count} architectures with random weights: of torchvision, timm and transformers, and some written for this.
+What a person expects was [written down](../tests/bench/placement.toml) before the code that finds it: the
+modules to be placed, and where one would look without being asked.
 
 - {placed} of {layers} layers are placed.
 - A mark planted into a photo is found where the layer's place says: half of {marks} marks within
@@ -66,6 +65,13 @@ where one would look without being asked.
 **placed** counts the expected layers. **off** is how far what changes in a layer is from the mark, in cells
 of the layer: the median and the worst of all its layers and places. **default** is the expected layer, the
 first where several would do; what was chosen instead stands in brackets.
+"""
+
+FAR = """\
+### Further off than one cell
+
+Most of these layers answer everywhere to a mark anywhere, with random weights: attention and pools on a few
+cells. Where a coarse map was enlarged into a fine one, the coarse cell that answers is many fine ones wide.
 """
 
 
@@ -207,7 +213,7 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
     placed = sum(not layer.refused for _, layer in layers)
     yield f"{len(rows)} architectures, {placed} of {len(layers)} layers placed ({placed / len(layers):.1%})"
     if off:
-        beyond = [(n, x) for n, x in layers if x.off and max(x.off) > 1]
+        beyond = [(n, x) for n, x in layers if _is_far(x)]
         yield f"{len(off)} marks: median {median(off):.2f} cells, most {max(off):.2f}"
         yield f"beyond one cell in {len(beyond)} layers"
         yield from (f"    {name} {x.module} ({x.cells}): {x.off}" for name, x in beyond)
@@ -218,7 +224,7 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def page(rows: Sequence[Row], entries: Mapping[str, Any]) -> str:
-    """The whole page."""
+    """The last part of docs/placement.md."""
     layers = [layer for row in rows for layer in row.layers]
     off = [d for layer in layers for d in layer.off]
     head = INTRODUCTION.format(
@@ -235,7 +241,15 @@ def page(rows: Sequence[Row], entries: Mapping[str, Any]) -> str:
     table = ["| architecture | package | placed | off | default |", "| --- | --- | --- | --- | --- |"]
     table += [_cells(row, entries[row.name]) for row in rows]
     missed = [f"- {row.name}, `{x.module}`: {_why(x)}" for row in rows for x in row.layers if x.refused]
-    return "\n".join([head, *table, "", "## Not placed", "", *(missed or ["Nothing."]), ""])
+    far = [
+        f"- {row.name}, `{x.module}` ({x.cells}): {x.off}" for row in rows for x in row.layers if _is_far(x)
+    ]
+    parts = [head, *table, "", "### Not placed", "", *(missed or ["Nothing."]), "", FAR, *far, ""]
+    return "\n".join(parts)
+
+
+def _is_far(layer: Layer) -> bool:
+    return max(layer.off, default=0) > 1
 
 
 def _cells(row: Row, entry: Mapping[str, Any]) -> str:
@@ -256,7 +270,7 @@ def _why(layer: Layer) -> str:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--only", multiple=True, help="These architectures.")
 @click.option("--kept", "is_kept", is_flag=True, help="Measure none: what was measured before.")
-@click.option("--page", "is_page", is_flag=True, help="Write docs/architectures.md.")
+@click.option("--page", "is_page", is_flag=True, help="Write the last part of docs/placement.md.")
 def main(folder: Path, only: tuple[str, ...], is_kept: bool, is_page: bool) -> None:
     """Measure the architectures of placement.toml exported to FOLDER, and keep what came of each there."""
     entries = tomllib.loads(LIST.read_text(encoding="utf-8"))
@@ -269,7 +283,8 @@ def main(folder: Path, only: tuple[str, ...], is_kept: bool, is_page: bool) -> N
     for text in summary(rows):
         click.echo(text)
     if is_page:
-        PAGE.write_text(page(rows, entries), encoding="utf-8")
+        before = PAGE.read_text(encoding="utf-8").partition(HEADING)[0].rstrip()
+        PAGE.write_text(f"{before}\n\n{HEADING}{page(rows, entries)}", encoding="utf-8")
 
 
 def kept(path: Path) -> Row:
