@@ -24,7 +24,8 @@ from onnx.reference import ReferenceEvaluator
 from ..graph.graph import Graph
 from ..graph.nodes import describe, key_of, reads
 from ..graph.sizes import Dim
-from ..operators.places.placing import RULES, At, Found
+from ..operators.places.at import At, Found
+from ..operators.places.placing import RULES
 from ..operators.places.positions import MAX_ELEMENTS, Positions, nowhere, of_picture
 from ..operators.traits import traits_of
 from .axes import channel_axis
