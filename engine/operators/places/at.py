@@ -9,10 +9,7 @@ import numpy as np
 from onnx import NodeProto
 
 from ..traits import traits_of
-from .positions import (
-    Positions,
-    nowhere,
-)
+from .positions import Positions, nowhere, transposed
 
 Found = Positions | Sequence[Positions | None] | None  # None where places are lost
 

@@ -8,8 +8,10 @@ import numpy as np
 
 from .at import At, Found
 from .positions import (
+    Positions,
     elements,
     joined,
+    nowhere,
     numbered,
     reshaped,
     sampled,
@@ -161,8 +163,18 @@ def pad(at: At) -> Found:
             places = np.arange(-before, n + after)
             taps = _mirrored(places, n, mode)
             at_ = taps if mode == "wrap" else places  # from the other side of the picture, as in a roll
+            is_of_tokens = p.rows.shape[1 + axis] > 1 and p.columns.shape[1 + axis] > 1
             p = sampled(p, axis, at_.astype(float), taps[:, None])
+            if is_of_tokens and mode == "constant" and min(before, after) >= 0:  # beyond tokens is no picture
+                p = _within(p, axis, before, n)
     return p
+
+
+def _within(p: Positions, axis: int, before: int, n: int) -> Positions:
+    """With all that stands before and behind n elements of an axis nowhere."""
+    inside = taken(p, axis, np.arange(before, before + n))
+    empty = lambda size: nowhere([*p.shape[:axis], size, *p.shape[axis + 1 :]])
+    return joined([empty(before), inside, empty(p.shape[axis] - before - n)], axis)
 
 
 def _mirrored(places: np.ndarray, n: int, mode: str) -> np.ndarray:

@@ -344,14 +344,19 @@ def _spans_most(centres: np.ndarray, axes: Sequence[int]) -> bool:
 def _finest(field: np.ndarray, axis: int) -> np.ndarray:
     """Of what meets along an axis, those that see least: the mean of their centres, and all that they see.
 
-    What sees much more is a gate, a mean of the whole picture, or a coarser map. What lies nowhere counts
-    only where nothing else is.
+    What sees much more is a gate, a mean of the whole picture, or a coarser map: as a whole, since near the
+    border all see less. What lies nowhere counts only where nothing else is.
     """
     centre, first, end = field
     extent = np.where(np.isnan(centre) | (end <= first), inf, end - first)
     axis -= 1
-    least = extent.min(axis, keepdims=True)
-    counted = (extent < FINER * least) | np.isinf(least)
+    others = tuple(a for a in range(extent.ndim) if a != axis)
+    is_placed = np.isfinite(extent)
+    most = np.where(is_placed, extent, 0).max(others, keepdims=True)
+    most = np.where(most > 0, most, inf)
+    counted = is_placed & (most < FINER * most.min())
+    for less in (is_placed, np.True_):  # where none of the finest is
+        counted = counted | (less & ~counted.any(axis, keepdims=True))
     number = counted.sum(axis, keepdims=True)
     return np.stack(
         [
