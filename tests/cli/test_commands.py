@@ -286,7 +286,7 @@ def test_layers_are_the_values_in_order(place, run):
     assert [r["weights"] for r in records if r["weights"]] == [3 * 3 * 9 + 3, 15]
     text = run("layers", "model.onnx").out.splitlines()
     assert len(text) == 1 + len(records)
-    assert text[3].split() == ["relu", "Relu", "Nx3x32x32", "Grad-CAM", "layer"]
+    assert text[3].split() == ["relu", "Relu", "Nx3x32x32", "32x32", "Grad-CAM", "layer"]
 
 
 def test_layers_of_what_has_no_feature_map(place, run):

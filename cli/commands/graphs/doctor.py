@@ -75,7 +75,7 @@ def command(
     onnxlens doctor model.onnx
     onnxlens doctor model.onnx --of boxes --json
     onnxlens doctor model.onnx cat.jpg --preset imagenet
-    onnxlens doctor model.onnx --probe --layer relu4
+    onnxlens doctor model.onnx --probe --layer conv4
     """
     if probe:
         return _probed(model, layers, as_json, beside=(*images, *of, *wrt), **settings)
