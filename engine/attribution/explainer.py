@@ -10,7 +10,7 @@ from onnx import ModelProto
 from ..anatomy.layers import checked_layer
 from ..anatomy.readouts import readout
 from ..autodiff.gradient import inside
-from ..errors import BadRequest
+from ..errors import BadModel, BadRequest
 from ..graph.graph import Tensor, op
 from ..runtime.network import Network
 from .compiled import PREDICTED, Compiled, Explanation, image_of
@@ -106,6 +106,9 @@ class Explainer(Compiled):
             raise BadRequest(f"there is no class {target}: the model has classes 0 to {self.classes - 1}")
         values = self._session({**feeds, self.target: wish})
         *maps, classes, scores, outputs = (values[name] for name in self.names)
+        for layer, of_layer in zip(self.layers, maps, strict=True):
+            if len(of_layer) != count:
+                raise BadModel(f"layer {layer!r} has {len(of_layer)} maps for {count} images")
         shown = [sound(of_layer) for of_layer in maps]
         classes, scores = classes.tolist(), scores.tolist()
         return [

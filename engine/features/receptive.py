@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from onnx import NodeProto, helper
 
-from ..anatomy.maps import coordinates, feature_map, view_of
+from ..anatomy.maps import coordinates, feature_map, is_map, view_of
 from ..autodiff.expansion import node_inputs, own_body, specified_body, specified_function
 from ..errors import BadModel
 from ..graph.graph import Graph, Tensor, op
@@ -66,9 +66,10 @@ def receptive_fields(graph: Graph, names: Sequence[str]) -> dict[str, np.ndarray
 
 
 def _as_map(graph: Graph, name: str) -> Tensor:
-    """A value as feature maps; one whose places move with the input (spatial transformers) as it is."""
-    places = coordinates(graph)[name] if name in graph else None
-    if places is not None and places.nowhere and len(graph[name].shape or ()) == 4:
+    """A value as feature maps; one of four axes that lies on no grid (spatial transformers) as it is."""
+    if name in graph and coordinates(graph)[name] is not None and len(graph[name].shape or ()) == 4:
+        if is_map(graph, name):
+            return feature_map(graph, name)
         channels = view_of(graph, graph.inputs[0]).channels
         return op.Transpose(graph[name], perm=[0, channels, *(a for a in (1, 2, 3) if a != channels)])
     return feature_map(graph, name)

@@ -383,7 +383,7 @@ def test_a_file_that_is_mostly_a_hole_is_not_read(tmp_path):
     (image,) = report(run).data["images"]
     assert (image["maps"][0]["heat"], image["maps"][0]["picture"]) == (None, None)
     os.truncate(run / "manifest.json", 2**40)
-    with pytest.raises(BadRequest, match="files of a run end at"):
+    with pytest.raises(OnnxlensError, match="files of a run end at"):
         report(run)
 
 
