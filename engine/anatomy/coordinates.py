@@ -18,11 +18,12 @@ from threading import RLock
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import GraphProto, NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from ..errors import BadModel
 from ..graph.graph import Graph
-from ..graph.nodes import describe, key_of, reads
+from ..graph.nodes import around, describe, key_of, reads
 from ..graph.sizes import Dim
 from ..operators.places.at import At, Found
 from ..operators.places.placing import RULES
@@ -31,6 +32,7 @@ from ..operators.traits import traits_of
 from .axes import channel_axis
 
 _OPEN_BATCH = 2  # images: with two of them it shows which elements belong to which
+MAX_DEPTH = 4  # of graphs inside others, each of which may be followed twice
 _OPEN_SIDE = 224  # pixels of a side that is open
 
 
@@ -50,7 +52,9 @@ class Coordinates:
         self._arrays: dict[str, np.ndarray | None] = {}
         self._shapes: dict[str, tuple[int, ...] | None] = {}
         self.batch, self.size = _OPEN_BATCH, (0, 0)
-        self.is_open = False  # whether the size of the picture is
+        self.sides: dict[Dim, int] = {}  # of the sizes of the picture that are open, which are looked at
+        self.depth = 0  # in how many graphs this one is
+        self.is_open = self.has_open_batch = False  # the size of the picture, and how many
         self.lock = RLock()
         if before is not None and before.image == image:  # of the graph that this one is a copy of
             with before.lock:
@@ -67,11 +71,13 @@ class Coordinates:
         else:
             channels = channel_axis(self.graph, self.image)
             first = next(iter(dims), None)
+            self.has_open_batch = not isinstance(first, int)
             self.batch = first if isinstance(first, int) else self.batch
         sizes = [d if isinstance(d, int) else _OPEN_SIDE if a != channels else 3 for a, d in enumerate(dims)]
         sizes = sizes if len(dims) == 3 else [self.batch, *sizes[1:]]
         if max(sizes) > MAX_ELEMENTS:
             return
+        self.sides = dict(zip(dims, sizes, strict=True))
         down, across = (a for a in range(len(dims) - 3, len(dims)) if a != channels)
         self.size = sizes[down], sizes[across]
         self.is_open = not all(isinstance(dims[a], int) for a in (down, across))
@@ -132,10 +138,8 @@ class Coordinates:
             try:
                 found = rule(At(self, node, self.graph.attributes(node)))
                 self._check(node, found)
-            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-                if self.batch == _OPEN_BATCH and not isinstance(
-                    (self.graph[self.image].shape or (None,))[0], int
-                ):
+            except (ArithmeticError, BadModel, LookupError, TypeError, ValueError) as error:
+                if self.batch == _OPEN_BATCH and self.has_open_batch:
                     raise _Batch from error
         results = [found] if found is None or isinstance(found, Positions) else found
         for name, p in zip(node.output, [*results, *[None] * len(node.output)], strict=False):
@@ -179,9 +183,7 @@ class Coordinates:
         return found
 
     def _bound(self, dims: Sequence[Dim]) -> tuple[int, ...] | None:
-        own = self.graph[self.image].shape or ()
-        symbols = dict(zip(own, self._known[self.image].shape, strict=True))
-        sizes = [d if isinstance(d, int) else symbols.get(d) if d is not None else None for d in dims]
+        sizes = [d if isinstance(d, int) else self.sides.get(d) if d is not None else None for d in dims]
         return tuple(d for d in sizes if d is not None) if None not in sizes else None
 
     def array(self, name: str) -> np.ndarray | None:
@@ -194,6 +196,32 @@ class Coordinates:
             self._arrays[name] = None
             self._evaluate(name)
         return self._arrays[name]
+
+    def inside(self, body: GraphProto, given: Sequence[Positions | None]) -> list[Positions | None]:
+        """Where the outputs of a graph inside a node lie, by where its inputs do (at.py)."""
+        if self.depth == MAX_DEPTH:
+            raise ValueError(f"graphs are followed through no more than {MAX_DEPTH} others around them")
+        captured = around(body)
+        graph = self.graph.part(captured)
+        for value, p in zip(body.input, given, strict=True):
+            elem = value.type.tensor_type.elem_type
+            graph.declare_input(
+                value.name, value.type if p is None else helper.make_tensor_type_proto(elem, p.shape)
+            )
+        for tensor in body.initializer:
+            graph.add_constant(tensor)
+        for node in body.node:
+            graph.add(node)
+        inner = Coordinates(graph, "")
+        inner.batch, inner.size, inner.is_open, inner.sides = self.batch, self.size, self.is_open, self.sides
+        inner.has_open_batch, inner.depth = self.has_open_batch, self.depth + 1
+        inner._known = {name: p for name in captured if (p := self.known(name)) is not None}
+        inner._known |= {v.name: p for v, p in zip(body.input, given, strict=True) if p is not None}
+        for name in captured:
+            if name not in inner._known:
+                inner._shapes[name], inner._arrays[name] = self.shape(name), self.array(name)
+        inner._through(body.node)
+        return [inner.known(o.name) for o in body.output]
 
     def _evaluate(self, name: str) -> None:
         """Compute a value of sizes and constants with ONNX's own reference, node by node."""

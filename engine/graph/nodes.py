@@ -82,12 +82,14 @@ def _may_hold_graphs(op_type: str, domain: str) -> bool:
 
 def captured(node: NodeProto) -> list[str]:
     """The values around a node that the graphs inside it read by name; they stand among no inputs."""
-    outer: dict[str, None] = {}
-    for body in bodies(node):
-        inner = [i for n in body.node for i in reads(n)] + [o.name for o in body.output if o.name]
-        own = _defined(body)
-        outer.update((name, None) for name in inner if name not in own)
-    return list(outer)
+    return list(dict.fromkeys(name for body in bodies(node) for name in around(body)))
+
+
+def around(body: GraphProto) -> list[str]:
+    """The values around a graph inside a node that it reads by name."""
+    inner = [i for n in body.node for i in reads(n)] + [o.name for o in body.output if o.name]
+    own = _defined(body)
+    return [name for name in dict.fromkeys(inner) if name not in own]
 
 
 def _defined(body: GraphProto) -> set[str]:

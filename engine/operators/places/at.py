@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from onnx import NodeProto
+from onnx import GraphProto, NodeProto
 
 from ..traits import traits_of
 from .positions import Positions, nowhere, transposed
@@ -27,6 +27,13 @@ class Around(Protocol):
 
     def array(self, name: str) -> np.ndarray | None:
         """What a value holds that does not depend on the picture; None where it does."""
+        ...
+
+    def inside(self, body: GraphProto, given: Sequence[Positions | None]) -> list[Positions | None]:
+        """Where the outputs of a graph inside the node lie, by where its inputs do.
+
+        None of what does not depend on the picture. Raises ValueError for graphs too deep inside others.
+        """
         ...
 
 
@@ -67,9 +74,9 @@ class At:
         """What an input holds; None where it is left out or depends on the picture."""
         return self.around.array(self.node.input[i]) if self.given(i) else None
 
-    def declared(self) -> tuple[int, ...] | None:
-        """The sizes of the first output, as the graph has them."""
-        return self.around.shape(self.node.output[0])
+    def declared(self, i: int = 0) -> tuple[int, ...] | None:
+        """The sizes of an output, by default the first, as the graph has them."""
+        return self.around.shape(self.node.output[i])
 
 
 def slots(at: At) -> int:

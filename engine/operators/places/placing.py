@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ..traits import having
 from .at import At, Found
+from .inside import branched, looped, scanned
 from .meeting import (
     attention,
     chosen,
@@ -90,6 +91,9 @@ RULES: dict[str, Callable[[At], Found]] = {
     "LSTM": recurrent,
     "GRU": recurrent,
     "RNN": recurrent,
+    "If": branched,
+    "Loop": looped,
+    "Scan": scanned,
     "TopK": ranked,
     "Trilu": kept,
 }

@@ -222,6 +222,14 @@ def joined(parts: Sequence[Positions], axis: int) -> Positions:
     )
 
 
+def agree(p: Positions, q: Positions) -> bool:
+    """Whether all elements of two values lie in the same places and see the same."""
+    fields = zip(p[1:4], q[1:4], strict=True)
+    return (p.shape, p.crossed) == (q.shape, q.crossed) and all(
+        np.array_equal(*np.broadcast_arrays(a, b), equal_nan=True) for a, b in fields
+    )
+
+
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return a is b or (a.shape == b.shape and np.array_equal(a, b, equal_nan=True))
 
