@@ -6,8 +6,9 @@ reference notebook (google/deepdream).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count as counting
 from typing import Any
 
@@ -20,7 +21,7 @@ from ...engine.picture import grid
 from ..features.top import looked_at
 from ..maps.shown import Shown
 from ..network.vision_model import VisionModel
-from .ascent import Ascent
+from .ascent import Ascent, PixelStep
 from .octaves import closer, octave_sizes, resize, to_pictures, to_pixels
 
 GREY, GRAIN = 128, 16  # levels of 255: noise to start from
@@ -44,6 +45,7 @@ class Moment:
 
 
 Watch = Callable[[Moment], None]
+Tell = Callable[[np.ndarray, np.ndarray], None]  # of the objectives (N,) and the images after a step
 
 
 @dataclass(frozen=True)
@@ -145,25 +147,42 @@ def dream(
     base = to_pixels(photo, count)
     base[1:] += rng.standard_normal(base[1:].shape).astype(np.float32)
     sizes = octave_sizes(photo.shape[0], photo.shape[1], octaves, scale)
-    detail = np.zeros((count, 3, *sizes[0]), np.float32)
-    done, found, x = counting(1), [], base
+    tell = telling(ascent.text, iterations * len(sizes), watch)
+    offsets = (jitter(rng, most) for _ in counting())
+    climb = partial(_climbed, iterations=iterations, offsets=offsets, tell=tell)
+    made, found = _by_octaves(ascent, base, sizes, rate, climb)
+    return Dream(ascent.text, photo, to_pictures(made), tuple(found))
+
+
+def _by_octaves(
+    ascent: Ascent, base: np.ndarray, sizes: Sequence[tuple[int, int]], rate: float, climb: Callable[..., Any]
+) -> tuple[np.ndarray, list[Octave]]:
+    """Images (N, 3, H, W) with what was dreamed of them at each size added up, and how far each size rose."""
+    detail = np.zeros((*base.shape[:2], *sizes[0]), np.float32)
+    pixels, found = base, []
     for size in sizes:
         below = resize(base, size)
-        x = below + resize(detail, size)
-        step = ascent.pixel_step((count, 3, *size), rate)
-        offset = jitter(rng, most)
-        before, first = None, offset
-        for _ in range(iterations):
-            x, value = step(x, offset)
-            before = value if before is None else before
-            if watch:
-                watch(Moment(next(done), iterations * len(sizes), number(value, ascent.text), x))
-            offset = jitter(rng, most)
-        after = step(x, first)[1]  # moved round as before the first step, to be compared with it
+        step = ascent.pixel_step((*base.shape[:2], *size), rate)
+        pixels, before, after = climb(step, below + resize(detail, size))
         number(after, ascent.text)
-        found.append(Octave(*size, before=after if before is None else before, after=after))
-        detail = x - below
-    return Dream(ascent.text, photo, to_pictures(x), tuple(found))
+        found.append(Octave(*size, before, after))
+        detail = pixels - below
+    return pixels, found
+
+
+def _climbed(
+    step: PixelStep, pixels: np.ndarray, iterations: int, offsets: Iterator[np.ndarray], tell: Tell
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images after steps at one size, and the objective (N,) before and after them."""
+    first = offset = next(offsets)
+    before = None
+    for _ in range(iterations):
+        pixels, value = step(pixels, offset)
+        before = value if before is None else before
+        tell(value, pixels)
+        offset = next(offsets)
+    after = step(pixels, first)[1]  # moved round as before the first step, to be compared with it
+    return pixels, after if before is None else before, after
 
 
 def film(
@@ -237,3 +256,15 @@ def number(values: np.ndarray, text: str) -> float:
     if not np.isfinite(values).all():
         raise NoMap(f"the objective {text:.60} is not a number (NaN or infinite); try smaller steps")
     return float(values.mean())
+
+
+def telling(text: str, total: int, watch: Watch | None) -> Tell:
+    """What tells `watch` of one step after the other. It raises NoMap where the objective is not a number."""
+    done = counting(1)
+
+    def tell(values: np.ndarray, pixels: np.ndarray) -> None:
+        value = number(values, text)
+        if watch:
+            watch(Moment(next(done), total, value, pixels))
+
+    return tell

@@ -5,8 +5,6 @@ Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from ...engine.dreams.parameterisation import noise, to_spectrum
@@ -14,7 +12,7 @@ from ...engine.dreams.transforms import still, wobble
 from ...engine.runtime.session import Session
 from ..network.vision_model import VisionModel
 from .ascent import Ascent
-from .dream import Dream, Moment, Octave, Watch, number
+from .dream import Dream, Octave, Tell, Watch, number, telling
 from .octaves import to_pictures, to_pixels
 
 VARIATION = 0.3  # the prior by default: enough for forms to show, not so much that it bleaches them
@@ -78,31 +76,29 @@ def imagine(
     begin = noise(rng, (rounds * group, 3, h, w))
     if photo is not None:
         begin += to_spectrum(to_pixels(as_seen(ascent.lens, photo), 1))
-    ends = []
-    for i, spectrum in enumerate(np.split(begin, rounds)):
-        first = found = None
-        for k, found in enumerate(_climb(session, spectrum, iterations, rng if robust else None)):
-            first = first or found
-            value = number(found["value"], ascent.text)
-            if watch and k < iterations:
-                watch(Moment(i * iterations + k + 1, rounds * iterations, value, found["pixels"]))
-        assert first is not None
-        assert found is not None
-        ends.append((first["pixels"], first["value"], found["pixels"], found["value"]))
+    tell = telling(ascent.text, rounds * iterations, watch)
+    moved = rng if robust else None
+    ends = [_climbed(session, part, iterations, moved, tell) for part in np.split(begin, rounds)]
     start, before, made, after = (np.concatenate(parts)[:count] for parts in zip(*ends, strict=True))
+    number(after, ascent.text)
     return Dream(ascent.text, to_pictures(start)[0], to_pictures(made), (Octave(h, w, before, after),))
 
 
-def _climb(
-    session: Session, spectrum: np.ndarray, iterations: int, rng: np.random.Generator | None
-) -> Iterator[dict[str, np.ndarray]]:
-    """What each step gives, and last, what the steps have come to; first and last with nothing moved."""
+def _climbed(
+    session: Session, spectrum: np.ndarray, iterations: int, rng: np.random.Generator | None, tell: Tell
+) -> tuple[np.ndarray, ...]:
+    """The images and their objective before the steps, and both after them, with nothing moved."""
     state = {"spectrum": spectrum, "first": np.zeros_like(spectrum), "second": np.zeros_like(spectrum)}
-    for k in range(iterations + 1):
+    ends = []
+    for k in range(iterations + 1):  # the last shows what the steps have come to
         affine = wobble(rng, len(spectrum)) if rng and 0 < k < iterations else still(len(spectrum))
         found = session({**state, "count": np.array(k + 1, np.float32), "affine": affine})
-        yield found
+        if k < iterations:
+            tell(found["value"], found["pixels"])
+        if k in (0, iterations):
+            ends.append((found["pixels"], found["value"]))
         state = {name: found[f"{name}/next"] for name in state}
+    return *ends[0], *ends[-1]
 
 
 def as_seen(lens: VisionModel, photo: np.ndarray) -> np.ndarray:

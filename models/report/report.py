@@ -18,9 +18,9 @@ from ...engine.picture import colour_map
 from ...engine.runtime.ahead import ahead, cores
 from ..runs.record import line, part, read_run
 from ..storage.addresses import is_address
-from ..storage.files import files_at
+from ..storage.files import Files, files_at
 from ..storage.shards import Row, encodable
-from ..storage.store import reader, reader_again, reading
+from ..storage.store import Read, reader, reader_again, reading
 from . import tally
 from .entry import Drawer
 from .pages import as_it_stands, rendered
@@ -121,14 +121,7 @@ def report(
     for row in rows:
         images.setdefault(row["path"], []).append(row)
     shown = sorted(images.values(), key=_interest)[:limit]
-    drawer = Drawer(files, manifest, next((side for n, side in SIDES.items() if len(shown) <= n), SIDE), read)
-    waiting = reading(str(files)), reading(str(manifest.get("root", "")))
-    drawing = partial(ahead, drawer, workers=max(cores(), *waiting))
-    _check_size(drawing, shown)
-    drawn = []
-    for entry in drawing(shown):
-        drawn.append(entry)
-        progress(len(drawn), len(shown))
+    drawn = _drawn(files, manifest, shown, read, progress)
     firsts = [image[0] for image in images.values()]
     data = {
         "totals": tally.totals(list(images.values())),
@@ -146,6 +139,26 @@ def report(
         colours=_colours(manifest),
         data=data,
     )
+
+
+def _drawn(
+    files: Files,
+    manifest: Mapping[str, Any],
+    images: Sequence[Sequence[Row]],
+    read: Read,
+    progress: Callable[[int, int], object],
+) -> list[dict[str, Any]]:
+    """The entries of images, made on all cores. BadRequest where the page would be too large."""
+    side = next((side for n, side in SIDES.items() if len(images) <= n), SIDE)
+    drawer = Drawer(files, manifest, side, read)
+    waiting = reading(str(files)), reading(str(manifest.get("root", "")))
+    drawing = partial(ahead, drawer, workers=max(cores(), *waiting))
+    _check_size(drawing, images)
+    drawn = []
+    for entry in drawing(images):
+        drawn.append(entry)
+        progress(len(drawn), len(images))
+    return drawn
 
 
 def _interest(image: Sequence[Row]) -> tuple[bool, float, float, str]:
