@@ -11,7 +11,8 @@ from click.core import ParameterSource
 from ..engine.attribution.method import Field, Pair
 from ..engine.attribution.methods import METHODS, Method, method_named, options_of
 from ..engine.errors import BadRequest, nearest
-from .options import Size, stacked
+from .options import stacked
+from .types import Size
 
 ALL = "all"  # as the name of a method
 OWN = "own_"  # before the names of the parameters that are options of methods

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from ..engine.errors import BadImage, BadRequest, NoMap, nearest
 from ..models.maps.convention import CONVENTIONS, FIELDS
 from .console import download, note
+from .types import Channels, Size
 
 if TYPE_CHECKING:
     from ..models.lens import Lens
@@ -51,53 +51,6 @@ class Group(click.Group):
         return {"Commands": self.list_commands(ctx)}
 
 
-class Size(click.ParamType):
-    """HEIGHTxWIDTH or one number for a square."""
-
-    name = "HxW"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """A pair (height, width)."""
-        parts = str(value).lower().split("x")
-        if len(parts) > 2 or not all(p.isdecimal() and len(p) < 9 and 0 < int(p) <= 8192 for p in parts):
-            self.fail(f"{str(value)[:40]!r} is not a size such as 224x224", param, ctx)
-        return int(parts[0]), int(parts[-1])
-
-
-class Channels(click.ParamType):
-    """Numbers and ranges of channels: 0,3,7-12."""
-
-    name = "0,3,7-12"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
-        """The channels in order, each once."""
-        found: set[int] = set()
-        for part in str(value)[:4096].split(","):
-            start, dash, end = (text.strip() for text in part.partition("-"))
-            ends = (start, end if dash else start)
-            if not all(e.isdecimal() and len(e) < 7 for e in ends) or int(ends[0]) > int(ends[1]):
-                self.fail(f"{part.strip()[:40]!r} is no channel and no range such as 7-12", param, ctx)
-            found.update(range(int(ends[0]), int(ends[1]) + 1))
-        return sorted(found)
-
-
-class Position(click.ParamType):
-    """ROW,COLUMN in a layer, from 0."""
-
-    name = "Y,X"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """A pair (row, column)."""
-        found = re.fullmatch(r"\s*(\d{1,8})\s*,\s*(\d{1,8})\s*", str(value), re.ASCII)
-        if found is None:
-            self.fail(f"{str(value)[:40]!r} is not a position such as 6,4 (row, column)", param, ctx)
-        return int(found[1]), int(found[2])
-
-
 def stacked(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     """Several decorators as one, in the order of writing."""
 
@@ -113,6 +66,49 @@ def targets(default: str = "top1") -> Callable[[F], F]:
     """Which classes are explained; where nobody says, what `default` says in words."""
     help = "Class index, label, or top3 for the three best; may be said several times."
     return click.option("--target", "targets", multiple=True, help=f"{help}  [default: {default}]")
+
+
+def of(scores: str) -> Callable[[F], F]:
+    """What is differentiated; `scores` says which those are by default."""
+    return click.option(
+        "--of", multiple=True, help=f"Value to differentiate.  [default: the scores, {scores}]"
+    )
+
+
+wrt = click.option(
+    "--wrt", multiple=True, help="Input, weight or value to differentiate by.  [default: the image]"
+)
+layer = click.option("--layer", help="Feature map to look at.  [default: the last one before the head]")
+
+
+def layers(help: str) -> Callable[[F], F]:
+    """Layers by name or glob; `help` says of what, and which there are by default."""
+    return click.option("--layer", "layers", multiple=True, help=help)
+
+
+def channels(help: str) -> Callable[[F], F]:
+    """Channels of a layer; `help` says what for, and which there are by default."""
+    return click.option("--channels", type=Channels(), help=help)
+
+
+def drawn(what: str, by: str) -> Callable[[F], F]:
+    """Which of a layer's channels or kernels (`what`) a picture shows: the first in the order of `by`."""
+    return stacked(
+        click.option(
+            "--sort",
+            type=click.Choice([by, "index"]),
+            default=by,
+            show_default=True,
+            help=f"Order of the {what}.",
+        ),
+        click.option(
+            "--top",
+            default=64,
+            show_default=True,
+            type=click.IntRange(1, 4096),
+            help=f"{what.capitalize()} in a picture.",
+        ),
+    )
 
 
 def overlay(alpha: float, *others: float) -> Callable[[F], F]:
@@ -168,6 +164,7 @@ debug = click.option(
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print results as JSON Lines.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print nothing but results and errors.")
+printing = stacked(as_json, quiet, debug)
 model = click.argument("model")
 images = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 runtime = stacked(
@@ -176,6 +173,20 @@ runtime = stacked(
         "--threads", type=click.IntRange(1, 1024), help="Threads to compute with; all cores by default."
     ),
 )
+
+
+def batch(help: str) -> Callable[[F], F]:
+    """How many photos go through the model at once."""
+    return click.option("--batch", default=16, show_default=True, type=click.IntRange(1, 4096), help=help)
+
+
+def rows(help: str) -> Callable[[F], F]:
+    """The format of a run's rows."""
+    return click.option(
+        "--rows", type=click.Choice(["jsonl", "parquet"]), default="jsonl", show_default=True, help=help
+    )
+
+
 cluster = stacked(
     click.option(
         "--engine",
@@ -200,11 +211,13 @@ def _field(flag: str, field: str, help: str, **more: Any) -> Callable[[F], F]:
     return click.option(flag, FIELD + field, default=None, help=help, **more)
 
 
+size = click.option("--size", type=Size(), help="Size of the input, for models that leave it open.")
+layout = click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of the input's axes.")
 # How photos go in. The fields that are said beside a preset arrive with it, see Command.
 pictures = stacked(
     click.option("--preset", help="How photos go in: imagenet, caffe, tf, clip, unit, raw, ..."),
-    click.option("--size", type=Size(), help="Size of the input, for models that leave it open."),
-    click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of the input's axes."),
+    size,
+    layout,
     _field("--fit", "fit", "crop, stretch or letterbox: cut off, distort or pad what does not fit."),
     _field("--resize", "resize", "Size before that: a number or HxW.", metavar="N[xM]"),
     _field("--interpolation", "interpolation", "nearest, box, linear, hamming, cubic or lanczos."),

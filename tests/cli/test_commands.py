@@ -18,7 +18,8 @@ import onnxruntime
 import pytest
 from oracles.toys import COLOURS, UNIT, blob, build, colours
 
-from onnxlens.cli import COMMANDS, group, options
+from onnxlens.cli import COMMANDS, group
+from onnxlens.cli.types import Size
 from onnxlens.models.lens import Lens
 from onnxlens.models.network import zoo
 
@@ -370,7 +371,7 @@ def test_no_connection_says_where_to_put_the_file(run, monkeypatch, tmp_path):
 
 
 def test_sizes_are_pairs():
-    size = options.Size()
+    size = Size()
     assert size.convert("224", None, None) == (224, 224)
     assert size.convert("40X48", None, None) == (40, 48)
     for wrong in ("", "x", "0", "-3", "3x", "1x2x3", "9" * 5000, "8193", "¹"):

@@ -40,9 +40,7 @@ NOISE = "noise"  # what a dream is called that starts from no photo
 )
 @options.out("Folder for pictures, films and manifest.json.")
 @options.photos
-@options.as_json
-@options.quiet
-@options.debug
+@options.printing
 def command(
     model: str,
     images: tuple[str, ...],

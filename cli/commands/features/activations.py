@@ -7,8 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
 from ....engine.errors import NoMap
 from ....models.maps.numbers import finite
 from ....models.storage.folder import Folder
@@ -30,30 +28,14 @@ LAID_OVER = 8  # channels over the photo
 @options.command("activations")
 @options.model
 @options.images
-@click.option(
-    "--layer",
-    "layers",
-    multiple=True,
-    help="Name or glob of feature maps; may be said several times.  [default: the network's stages]",
-)
-@click.option("--channels", type=options.Channels(), help="Channels to show: 0,3,7-12.  [default: all]")
-@click.option(
-    "--sort",
-    type=click.Choice(["strength", "index"]),
-    default="strength",
-    show_default=True,
-    help="Order of the channels.",
-)
-@click.option(
-    "--top", default=64, show_default=True, type=click.IntRange(1, 4096), help="Channels in a picture."
-)
+@options.layers("Name or glob of feature maps; may be said several times.  [default: the network's stages]")
+@options.channels("Channels to show: 0,3,7-12.  [default: all]")
+@options.drawn("channels", "strength")
 @options.convention
 @options.out("Folder for pictures, values and manifest.json.")
 @photos_too
 @options.photos
-@options.as_json
-@options.quiet
-@options.debug
+@options.printing
 def command(
     model: str,
     images: tuple[str, ...],

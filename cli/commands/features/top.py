@@ -36,31 +36,20 @@ SHOWN = 16  # channels of a layer, where none are named, and on one page
 @options.command("top")
 @options.model
 @argument
-@click.option(
-    "--layer",
-    "layers",
-    multiple=True,
-    help="Name or glob of feature maps; may be said several times.  [default: the last one before the head]",
+@options.layers(
+    "Name or glob of feature maps; may be said several times.  [default: the last one before the head]"
 )
-@click.option(
-    "--channels",
-    type=options.Channels(),
-    help="Channels to look at: 0,3,7-12.  [default: all, and the most selective are drawn]",
-)
+@options.channels("Channels to look at: 0,3,7-12.  [default: all, and the most selective are drawn]")
 @click.option("-k", default=9, show_default=True, type=click.IntRange(1, 1000), help="Photos per channel.")
 @click.option("--deconv", is_flag=True, help="Beside each crop, what the deconvnet brings back to it.")
-@click.option(
-    "--batch", default=16, show_default=True, type=click.IntRange(1, 4096), help="Photos at a time, per core."
-)
+@options.batch("Photos at a time, per core.")
 @choice
 @click.option("--part", type=Part(), help="Only the I-th of N parts, as 1/4; the tables of all are one.")
 @options.out("Folder for pictures, top.jsonl, the table top.npz and manifest.json.")
 @options.exit_zero
 @options.cluster
 @options.photos
-@options.as_json
-@options.quiet
-@options.debug
+@options.printing
 def command(
     model: str,
     places: tuple[str, ...],
@@ -109,31 +98,13 @@ def command(
         tally = joined(tally, {name: read_bytes(Path(name)) for name in tables}, identity)
     with _progress(quiet) as progress:
         found = top(lens, paths, names, channels, k, batch, progress, tally)
-    for error in found.errors:
-        note(f"onnxlens: {error}")
-    if not quiet:
-        note(_summary(found))
+    _say_counts(found, quiet)
     shown = {name: channels if channels is not None else found.best(name, SHOWN) for name in names}
     results = [_layer(folder, lens, found, name, shown[name], projectors[name]) for name in names]
-    lines = (json.dumps(_record(hit)) + "\n" for hit in found)
-    folder.write("top.jsonl", "".join(lines).encode())
     folder.write(TABLE, encoded(found, identity(lens.preprocess, list(found.rows), k)))
-    arguments = {
-        "places": list(places),
-        "layers": list(layers),
-        "channels": channels,
-        "k": k,
-        "deconv": deconv,
-    }
-    counts = {"photos": found.table.count, "failed": found.failed, "errors": found.errors}
-    folder.write_manifest({**manifest(lens, "top", arguments, results), **counts})
-    for result in results:
-        if as_json:
-            for hit in (h for c in result["channels"] for h in found.hits(result["layer"], c)):
-                emit(_record(hit))
-        else:
-            pages = ", ".join(str(folder.path / page) for page in result["pages"])
-            say(f"{result['layer']}: {counted(len(result['channels']), 'channel')} -> {pages}")
+    asked = {"places": list(places), "layers": list(layers), "channels": channels, "k": k, "deconv": deconv}
+    _write_found(folder, found, manifest(lens, "top", asked, results))
+    _say_found(folder, found, results, as_json)
     return 1 if found.failed else 0
 
 
@@ -170,6 +141,33 @@ def _layer(
     return {"layer": layer, "channels": list(channels), "pages": pages}
 
 
+def _write_found(folder: Folder, found: Top, manifest: dict[str, Any]) -> None:
+    """Write a line for every hit, and the manifest with the counts of photos."""
+    lines = (json.dumps(_record(hit)) + "\n" for hit in found)
+    folder.write("top.jsonl", "".join(lines).encode())
+    counts = {"photos": found.table.count, "failed": found.failed, "errors": found.errors}
+    folder.write_manifest({**manifest, **counts})
+
+
+def _say_counts(found: Top, quiet: bool) -> None:
+    for error in found.errors:
+        note(f"onnxlens: {error}")
+    if not quiet:
+        bad = f", {found.failed} could not be read" if found.failed else ""
+        note(f"{counted(found.table.count, 'photo')}, {counted(len(found.rows), 'channel')}{bad}")
+
+
+def _say_found(folder: Folder, found: Top, results: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Say where the pages of each layer are, or the hits of the channels that are on them."""
+    for result in results:
+        if as_json:
+            for hit in (h for c in result["channels"] for h in found.hits(result["layer"], c)):
+                emit(_record(hit))
+        else:
+            pages = ", ".join(str(folder.path / page) for page in result["pages"])
+            say(f"{result['layer']}: {counted(len(result['channels']), 'channel')} -> {pages}")
+
+
 def _record(hit: Hit) -> dict[str, Any]:
     return {
         "layer": hit.layer,
@@ -196,8 +194,3 @@ def _progress(quiet: bool) -> Iterator[Callable[[int], object] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("photos", total=None)
         yield lambda done: bar.update(task, completed=done)
-
-
-def _summary(found: Top) -> str:
-    bad = f", {found.failed} could not be read" if found.failed else ""
-    return f"{counted(found.table.count, 'photo')}, {counted(len(found.rows), 'channel')}{bad}"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from ....engine.errors import OnnxlensError
 from ....models.maps.numbers import finite
 from ....models.storage.folder import Folder
@@ -22,29 +20,15 @@ PAIRS = 20  # near-duplicates of a layer that are listed
 
 @options.command("weights")
 @options.model
-@click.option(
-    "--layer",
-    "layers",
-    multiple=True,
-    help="Name or glob of layers, by what they compute, by their weights or by the module that they are in.  "
-    "[default: draw the first four]",
+@options.layers(
+    "Name or glob of layers, by what they compute, by their weights or by the module that they are in.  "
+    "[default: draw the first four]"
 )
-@click.option(
-    "--sort",
-    type=click.Choice(["norm", "index"]),
-    default="norm",
-    show_default=True,
-    help="Order of the kernels.",
-)
-@click.option(
-    "--top", default=64, show_default=True, type=click.IntRange(1, 4096), help="Kernels in a picture."
-)
+@options.drawn("kernels", "norm")
 @options.out("Folder for pictures, values and manifest.json.")
 @options.pictures
 @options.runtime
-@options.as_json
-@options.quiet
-@options.debug
+@options.printing
 def command(
     model: str,
     layers: tuple[str, ...],

@@ -34,17 +34,12 @@ SAID = {
 @options.command("doctor")
 @options.model
 @click.argument("images", metavar="[IMAGE...]", nargs=-1)
-@click.option("--of", multiple=True, help="Value to differentiate.  [default: the scores, before a softmax]")
-@click.option(
-    "--wrt", multiple=True, help="Input, weight or value to differentiate by.  [default: the image]"
-)
+@options.of("before a softmax")
+@options.wrt
 @click.option("--probe", is_flag=True, help="Plant marks, and look where layers answer to them, instead.")
-@click.option(
-    "--layer",
-    "layers",
-    multiple=True,
-    help="Name or glob of layers to probe; may be said several times.  "
-    "[default: the one of Grad-CAM, and some stages]",
+@options.layers(
+    "Name or glob of layers to probe; may be said several times.  "
+    "[default: the one of Grad-CAM, and some stages]"
 )
 @options.photos
 @options.as_json

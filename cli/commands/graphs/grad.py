@@ -19,15 +19,11 @@ if TYPE_CHECKING:
 @options.command("grad")
 @options.model
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .onnx file to write.")
-@click.option(
-    "--of", multiple=True, help="Value to differentiate.  [default: the scores, before a softmax or sigmoid]"
-)
+@options.of("before a softmax or sigmoid")
 @options.model_output
-@click.option(
-    "--wrt", multiple=True, help="Input, weight or value to differentiate by.  [default: the image]"
-)
-@click.option("--size", type=options.Size(), help="Size of the input, for models that leave it open.")
-@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of the input's axes.")
+@options.wrt
+@options.size
+@options.layout
 @click.option(
     "--rules",
     default="gradient",

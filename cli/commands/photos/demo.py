@@ -34,9 +34,7 @@ UNSEEN = 200  # scenes that the peaks are counted on
     help="Folder for the pictures; those of an earlier demo are replaced.",
 )
 @options.runtime
-@options.as_json
-@options.quiet
-@options.debug
+@options.printing
 def command(out: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
     """See it work, on scenes that it draws itself.
 

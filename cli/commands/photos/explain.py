@@ -20,6 +20,7 @@ from ...manifest import manifest
 from ...methods import MethodName, given_to_methods, options_of_methods
 from ...results import finish, records, told
 from ...sources import chosen
+from ...types import Channels, Position
 from ..runs.run import basics, over_folders
 from ..runs.watch import say_tried
 from .attributions import line, write
@@ -60,9 +61,7 @@ def command(name: str) -> click.Command:
         basics,
         options.exit_zero,
         options.photos,
-        options.as_json,
-        options.quiet,
-        options.debug,
+        options.printing,
     )
     run = partial(_run, name, methods[0].name)
     text = _help(name, methods[0])
@@ -114,12 +113,12 @@ _units = options.stacked(
         "--channels",
         "--channel",
         "channels",
-        type=options.Channels(),
+        type=Channels(),
         help="Channels of the layer: 0,3,7-12.  [default: the strongest ones]",
     ),
     click.option(
         "--position",
-        type=options.Position(),
+        type=Position(),
         help="Row and column in the layer.  [default: the strongest one]",
     ),
     click.option(

@@ -28,7 +28,7 @@ PREDICTIONS = 5
 @options.model
 @click.argument("image")
 @click.option("--target", help="Class index or label.  [default: the predicted class]")
-@click.option("--layer", help="Feature map to look at.  [default: the last one before the head]")
+@options.layer
 @click.option(
     "--method",
     "methods",
@@ -44,9 +44,7 @@ PREDICTIONS = 5
 @options.convention
 @options.out(f"Folder for {PAGE} and manifest.json.", default="onnxlens-look")
 @options.photos
-@options.as_json
-@options.quiet
-@options.debug
+@options.printing
 def command(
     model: str,
     image: str,

@@ -20,9 +20,7 @@ from ...sources import photos_too
 )
 @photos_too
 @options.photos
-@options.as_json
-@options.quiet
-@options.debug
+@options.printing
 def command(
     model: str, images: tuple[str, ...], top: int, as_json: bool, quiet: bool, **settings: Any
 ) -> int:

@@ -24,9 +24,7 @@ from ...sources import folder
 @click.option("--photos", type=folder, help="Where the photos are now, if not where the run found them.")
 @click.option("--limit", type=click.IntRange(1), help="Show only so many images, those most worth a look.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier page.")
-@options.as_json
-@options.quiet
-@options.debug
+@options.printing
 def command(
     run: Path | str,
     out: Path | None,

@@ -36,17 +36,9 @@ basics = options.stacked(
 machinery = options.stacked(
     basics,
     options.exit_zero,
-    click.option(
-        "--batch", type=click.IntRange(1, 4096), default=16, show_default=True, help="Images at a time."
-    ),
+    options.batch("Images at a time."),
     options.cluster,
-    click.option(
-        "--rows",
-        type=click.Choice(["jsonl", "parquet"]),
-        default="jsonl",
-        show_default=True,
-        help="Format of the rows; parquet needs the extra of that name.",
-    ),
+    options.rows("Format of the rows; parquet needs the extra of that name."),
     click.option(
         "--pictures",
         type=click.Choice(["jpeg", "png", "none"]),
@@ -84,7 +76,7 @@ machinery = options.stacked(
     help="gradcam, occlusion, saliency, guided, deconvnet, ...; several with commas or said several times.",
 )
 @options.targets()
-@click.option("--layer", help="Feature map to look at.  [default: the last one before the head]")
+@options.layer
 @options_of_methods(list(METHODS.values()))
 @out
 @click.option("--overwrite", is_flag=True, help="Replace the run in the output folder.")
@@ -95,9 +87,7 @@ machinery = options.stacked(
 @options.overlay(0.7)
 @machinery
 @options.photos
-@options.as_json
-@options.quiet
-@options.debug
+@options.printing
 def command(model: str, places: tuple[str, ...], methods: tuple[str, ...], **given: Any) -> int:
     """Explain all photos of folders, in a run that can be stopped and resumed.
 

@@ -80,13 +80,7 @@ def verify(run: Path | str, photos: bool, as_json: bool) -> int:
 @command.command()
 @click.argument("runs", nargs=-1, required=True, type=folder)
 @click.option("-o", "--out", required=True, type=folder, help="Folder of the joined run.")
-@click.option(
-    "--rows",
-    type=click.Choice(["jsonl", "parquet"]),
-    default="jsonl",
-    show_default=True,
-    help="Format of the rows.",
-)
+@options.rows("Format of the rows.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in the output folder.")
 @options.as_json
 @options.debug
