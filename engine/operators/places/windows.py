@@ -111,7 +111,7 @@ def unpool(at: At) -> Found:
 def resize(at: At) -> Found:
     """By the coordinate transformation of the operator; copies of a pixel stand evenly around it."""
     p, attrs = at[0], at.attrs
-    mode, how = attrs.get("mode", "nearest"), attrs.get("coordinate_transformation_mode", "half_pixel")
+    how = attrs.get("coordinate_transformation_mode")
     scales, sizes = at.array(2), at.array(3)
     axes = [int(a) % len(p.shape) for a in attrs.get("axes") or range(len(p.shape))]
     new = at.declared() or ()
@@ -123,28 +123,37 @@ def resize(at: At) -> Found:
         new = list(p.shape)
         for axis, scale in zip(axes, scales.tolist(), strict=True):
             new[axis] = int(np.floor(p.shape[axis] * scale))
-    if not new or how == "tf_crop_and_resize":
+    is_cut = how == "tf_crop_and_resize"
+    region = at.array(1) if is_cut else np.repeat([0, 1], len(axes))
+    if not new or region is None or region.size != 2 * len(axes):
         return None
-    for i, axis in enumerate(axes):
+    parts = region.reshape(2, -1).T.tolist()
+    if any(new[a] == p.shape[a] and part != [0, 1] for a, part in zip(axes, parts, strict=True)):
+        return None  # ONNX Runtime, unlike the specification, cuts nothing along axes whose size stays
+    for i, (axis, part) in enumerate(zip(axes, parts, strict=True)):
         n, m = p.shape[axis], new[axis]
         scale = float(scales[i]) if scales is not None and scales.size else m / n
         if n != m or scale != 1:
             elements([m, max(n, m) // min(n, m)])  # of a smaller picture each sees many
-            p = sampled(p, axis, *_resized(n, m, scale, mode, how, attrs))
+            p = sampled(p, axis, *_resized(n, m, scale, part, attrs))
     return p
 
 
 def _resized(
-    n: int, m: int, scale: float, mode: str, how: str, attrs: dict[str, Any]
+    n: int, m: int, scale: float, part: Sequence[float], attrs: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where m pixels made of n lie among these, and which they see (ONNX, Resize)."""
+    """Where m pixels made of n, or of a part of them, lie among these, and which they see (ONNX, Resize)."""
+    mode, how = attrs.get("mode", "nearest"), attrs.get("coordinate_transformation_mode", "half_pixel")
     new = np.arange(m, dtype=float)
+    start, end = part if m > 1 else [sum(part) / 2] * 2  # of the first pixel and the last; 0 and 1 are all
     at = {
         "asymmetric": lambda: new / scale,
         "align_corners": lambda: new * (n - 1) / max(m - 1, 1),
+        "tf_crop_and_resize": lambda: (n - 1) * (start + new * (end - start) / max(m - 1, 1)),
         "pytorch_half_pixel": lambda: (new + 0.5) / scale - 0.5 if m > 1 else new,
         "half_pixel_symmetric": lambda: n / 2 * (1 - m / (scale * n)) + (new + 0.5) / scale - 0.5,
     }.get(how, lambda: (new + 0.5) / scale - 0.5)()
+    outside = ((at < 0) | (at > n - 1)) if how == "tf_crop_and_resize" else np.zeros(m, bool)
     if mode == "nearest":
         rounded = {
             "round_prefer_ceil": np.floor(at + 0.5),
@@ -154,11 +163,12 @@ def _resized(
         read = np.clip(rounded, 0, n - 1)
         inside = (rounded >= 0) & (rounded < n)
         bias = (rounded - at)[inside].mean() if inside.any() else 0.0
-        return at + bias, read.astype(int)[:, None]
+        return at + bias, np.where(outside, -1, read).astype(int)[:, None]
     reach = 2 if mode == "cubic" else 1
     wide = reach / scale if attrs.get("antialias") and scale < 1 else reach
     count = int(np.ceil(2 * wide))
-    return at, np.floor(at - wide + 1).astype(int)[:, None] + np.arange(count)
+    taps = np.floor(at - wide + 1).astype(int)[:, None] + np.arange(count)
+    return at, np.where(outside[:, None], -1, taps)
 
 
 def grid_sample(at: At) -> Found:
