@@ -1,5 +1,7 @@
 """What operators do to places: worked by hand, complete, and bounded whatever a file asks for."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -34,7 +36,7 @@ def rows(build, shape=(1, 3, 8, 8)):
     return coordinates(made(build, shape))["y"].rows.reshape(3, -1).tolist()
 
 
-CUT = {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"}
+CUT: dict[str, Any] = {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"}
 
 
 def cut_out(x, height, part):

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles.strided import KINDS, network, places
 
-from onnxlens.engine.anatomy.maps import map_names, view_of
+from onnxlens.engine.anatomy.maps import coordinates, map_names, view_of
 from onnxlens.engine.canonical.canonical import canonical
+from onnxlens.engine.features.receptive import receptive_fields
 from onnxlens.engine.graph.graph import Graph, op
 from onnxlens.models import embedded
 
@@ -142,6 +143,8 @@ def resized(x, axes, draw):
     return op.Resize(even, None, scales, mode="linear", coordinate_transformation_mode=how)
 
 
+HOW = ["half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"]
+ROUNDED = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
 STAGES = [
     convolved,
     convolved,
@@ -176,6 +179,45 @@ def strided_networks(draw):
 def test_stages_of_all_kinds(drawn):
     graph, expected = drawn
     np.testing.assert_allclose(view_of(graph, "map").place.cells, expected, atol=1e-2)
+
+
+def assert_seen(graph, exactly=True):
+    """What elements of `map` see, as far as it is of the picture, is their receptive field, or holds it."""
+    fields = receptive_fields(graph, ["map"])["map"]
+    followed = coordinates(graph)["map"]
+    some = fields[..., 2] > 0
+    for axis, (facts, size) in enumerate(
+        zip((followed.rows, followed.columns), graph["image"].shape[2:], strict=True)
+    ):
+        first, end = np.clip(np.broadcast_to(facts, (len(facts), *followed.shape))[1:3, 0, 0], 0, size)
+        seen = np.stack([first, -end])[:, some]
+        right = np.stack([fields[..., axis], -fields[..., axis + 2]])[:, some]
+        assert (seen <= right + 1e-3).all()
+        if exactly:
+            np.testing.assert_allclose(seen, right, atol=1e-3)
+
+
+@settings(max_examples=100, **ORDINARY)
+@given(strided_networks())
+def test_elements_see_their_receptive_field(drawn):
+    assert_seen(drawn[0])
+
+
+@settings(max_examples=200, **ORDINARY)
+@given(st.data())
+def test_resized_elements_see_their_receptive_field(data):
+    draw = data.draw
+    mode, how = draw(st.sampled_from(["nearest", "linear", "cubic"])), draw(st.sampled_from(HOW))
+    graph = Graph({"": 20})
+    x = graph.input("image", np.float32, [1, 3, *draw(pairs(st.integers(4, 12)))])
+    attrs = {"mode": mode, "coordinate_transformation_mode": how}
+    if mode == "nearest":
+        attrs["nearest_mode"] = draw(st.sampled_from(ROUNDED))
+    elif draw(st.booleans()) and how != "align_corners":
+        attrs["antialias"] = 1
+    sizes = [1, 3, *draw(pairs(st.integers(2, 20)))]
+    graph.output(op.Resize(x, None, None, sizes, **attrs), "map")
+    assert_seen(canonical(graph.to_model()), exactly=mode == "nearest")
 
 
 def test_maps_behind_centred_pools_lie_evenly_over_the_input():

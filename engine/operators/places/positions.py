@@ -263,7 +263,8 @@ def sampled(p: Positions, axis: int, at: np.ndarray, taps: np.ndarray) -> Positi
     weight = _along((at - low)[None], axis, len(shape))
     inside = (taps >= 0) & (taps < n)
     seen = _along(np.any(inside, axis=-1)[None], axis, len(shape))
-    taps = np.clip(taps, 0, n - 1)
+    one = np.take_along_axis(taps, inside.argmax(-1)[:, None], -1)  # in the place of those that see nothing
+    taps = np.clip(np.where(inside, taps, one), 0, n - 1)
 
     def move(field: np.ndarray) -> np.ndarray:
         if field.shape[1 + axis] == 1:

@@ -140,11 +140,14 @@ def resize(at: At) -> Found:
 
 
 def _resized(
-    n: int, m: int, scale: float, part: Sequence[float], attrs: dict[str, Any]
+    n: int, m: int, scale: float | np.float32, part: Sequence[float], attrs: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where m pixels made of n, or of a part of them, lie among these, and which they see (ONNX, Resize)."""
     mode, how = attrs.get("mode", "nearest"), attrs.get("coordinate_transformation_mode", "half_pixel")
-    new = np.arange(m, dtype=float)
+    new, scale = (
+        np.arange(m, dtype=np.float32),
+        np.float32(scale),
+    )  # as the runtime: it decides between pixels
     start, end = part if m > 1 else [sum(part) / 2] * 2  # of the first pixel and the last; 0 and 1 are all
     at = {
         "asymmetric": lambda: new / scale,
@@ -152,7 +155,7 @@ def _resized(
         "tf_crop_and_resize": lambda: (n - 1) * (start + new * (end - start) / max(m - 1, 1)),
         "pytorch_half_pixel": lambda: (new + 0.5) / scale - 0.5 if m > 1 else new,
         "half_pixel_symmetric": lambda: n / 2 * (1 - m / (scale * n)) + (new + 0.5) / scale - 0.5,
-    }.get(how, lambda: (new + 0.5) / scale - 0.5)()
+    }.get(how, lambda: (new + 0.5) / scale - 0.5)().astype(float)
     outside = ((at < 0) | (at > n - 1)) if how == "tf_crop_and_resize" else np.zeros(m, bool)
     if mode == "nearest":
         rounded = {
@@ -168,7 +171,8 @@ def _resized(
     wide = reach / scale if attrs.get("antialias") and scale < 1 else reach
     count = int(np.ceil(2 * wide))
     taps = np.floor(at - wide + 1).astype(int)[:, None] + np.arange(count)
-    return at, np.where(outside[:, None], -1, taps)
+    weightless = np.abs(taps - at[:, None]) >= wide
+    return at, np.where(outside[:, None] | weightless, -1, taps)
 
 
 def grid_sample(at: At) -> Found:
