@@ -24,9 +24,7 @@ def is_embedding(graph: Graph, name: str, depending: set[str]) -> bool:
             return True
         if traits.weights:
             is_map = _places(graph, node) > 1
-            return (
-                (gated and _is_wide(graph, node)) if is_map and pooled else is_map or (gated and not pooled)
-            )
+            return (gated and is_wide(graph, node)) if is_map and pooled else is_map or (gated and not pooled)
         if len(sources) != 1:
             return pooled or gated
         if traits.pools:
@@ -54,7 +52,7 @@ def _places(graph: Graph, node: NodeProto) -> int:
     return prod(d for d in shape[2:] if isinstance(d, int)) if "Conv" in node.op_type else 1
 
 
-def _is_wide(graph: Graph, node: NodeProto) -> bool:
+def is_wide(graph: Graph, node: NodeProto) -> bool:
     """Whether a convolution looks at more than one place at once."""
     kernels = (graph[i].shape or () for i in node.input if i in graph.constants)
     return any(d != 1 for k in kernels if len(k) == 4 for d in k[2:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from itertools import takewhile
 
 from onnx import NodeProto
 
@@ -13,7 +14,7 @@ from ..graph.nodes import reads
 from ..graph.sizes import Dim
 from ..operators.traits import traits_of
 from .anatomy import bottlenecks, seeing
-from .embeddings import is_embedding
+from .embeddings import is_embedding, is_wide
 from .maps import coordinates, is_map, layer_named, map_names, module_names, view_of, why_not
 
 
@@ -71,19 +72,33 @@ def last_features(graph: Graph, score: str) -> str:
         tokens -> norm -> attention -> + -> mlp -> + -> norm -> tokens[0] -> gemm
                   ^^^^
 
+    Where attention pools the patches, what is made of them for this attention alone is its inside.
+
+        tokens -> norm -> gemm -> keys, values -> attention of a learned query -> gemm
+                  ^^^^
+
     Raises BadRequest when there is none.
     """
     depending, passed = seeing(graph), bottlenecks(graph, score, scales=False)
     end = _before_head(graph, score, {*passed, score}, depending)
-    found = _found_by_layers(graph, end, depending)
-    way = {o for n in graph.ancestors([end]) for o in n.output[:1] if o in found}
-    through = (name for name in reversed(passed) if name in way and _shows(graph, name))
-    name = next(through, None)
+    found, nodes = _found_by_layers(graph, end, depending), graph.ancestors([end])
+    way = {o for n in nodes for o in n.output[:1]}
+    through = [name for name in reversed(passed) if name in way]
+    name = _first_map(graph, through, found)
+    behind = takewhile(lambda n: name not in n.output, reversed(nodes))
+    if any(traits_of(n).attends for n in behind):
+        found -= _inside_attention(graph, nodes, end, found, depending)
+        name = _first_map(graph, through, found)
     if name is None or not _is_deep(graph, name, end):
         name = _last_map(graph, found, end, score)
     while (before := _stepped_over(graph, name)) is not None:
         name = before
     return _attended(graph, name, passed) if _only_extra_read(graph, end, name) else name
+
+
+def _first_map(graph: Graph, names: Iterable[str], among: set[str]) -> str | None:
+    """The first of some values that is a feature map among others."""
+    return next((name for name in names if name in among and _shows(graph, name)), None)
 
 
 def _shows(graph: Graph, name: str) -> bool:
@@ -120,6 +135,34 @@ def _found_by_layers(graph: Graph, end: str, depending: set[str]) -> set[str]:
     return found
 
 
+def _inside_attention(
+    graph: Graph, nodes: Sequence[NodeProto], end: str, found: set[str], depending: set[str]
+) -> set[str]:
+    """What dense layers make of others' features for attention alone: its queries, keys and values."""
+    outside, asked = {end}, list[NodeProto]()  # what a layer, an activation or the end takes; the others
+    for node in reversed(nodes):
+        taken, traits = not outside.isdisjoint(node.output), traits_of(node)
+        if not taken:
+            asked.append(node)
+        if (taken or traits.weights or traits.activates) and not _asks(node, depending):
+            outside.update(reads(node))
+    inside: set[str] = set()
+    for node in reversed(asked):
+        is_dense = traits_of(node).weights and not is_wide(graph, node)
+        if not (found if is_dense else inside).isdisjoint(reads(node)):
+            inside.update(node.output)
+    return inside
+
+
+def _asks(node: NodeProto, depending: set[str]) -> bool:
+    """Whether a node takes of one value what another says: attention, a product in it, samples at places."""
+    traits = traits_of(node)
+    if traits.elementwise or traits.moves or traits.window:
+        return False
+    second = node.input[traits.weights.kernel if traits.weights else 1 :][:1]
+    return node.op_type == "GridSample" or not depending.isdisjoint(second)
+
+
 def _before_head(graph: Graph, score: str, passed: set[str], depending: set[str]) -> str:
     """What the head reads: the first recurrent layer, or else the last one with weights.
 
@@ -138,18 +181,21 @@ def _before_head(graph: Graph, score: str, passed: set[str], depending: set[str]
 
 
 def _is_deep(graph: Graph, name: str, end: str) -> bool:
-    """Whether half of the layers on the way stand before a value: branches may meet nowhere but early."""
-    count = lambda value: sum(bool(traits_of(n).weights) for n in graph.ancestors([value]))
-    return 2 * count(name) >= count(end)
+    """Whether half of the layers that give maps stand before a value: branches may meet nowhere but early."""
+    layers = lambda value: [n.output[0] for n in graph.ancestors([value]) if traits_of(n).weights]
+    before = set(layers(name))
+    behind = [layer for layer in layers(end) if layer not in before and is_map(graph, layer)]
+    return len(before) >= len(behind)
 
 
 def _stepped_over(graph: Graph, name: str) -> str | None:
-    """The map that another one shows once more: coarser, in another shape, its contrast normalised."""
+    """The map that another one shows once more: coarser, reshaped, in a border, its contrast normalised."""
     node = _maker(graph, name)
     if node is None or not node.input or not _shows(graph, node.input[0]):
         return None
-    again = traits_of(node).pools or traits_of(node).reshapes or node.op_type == "LRN"
-    if traits_of(node).moves == "selects":  # some tokens: all that lie on the grid, and others left out
+    traits = traits_of(node)
+    again = traits.pools or traits.reshapes or traits.moves == "pads" or node.op_type == "LRN"
+    if traits.moves == "selects":  # some tokens: all that lie on the grid, and others left out
         again = _width(graph, name) == _width(graph, node.input[0])
     return node.input[0] if again else None
 
