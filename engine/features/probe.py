@@ -1,6 +1,6 @@
 """Marks planted at known places of the picture, and where a layer answers to them: a test of where it lies.
 
-    change = the sum over channels of |A(picture + mark) - A(picture)|
+    change = the sum over channels of |A(picture + mark) - f A(picture) - s|, f and s one for each channel
     found  = the centre of mass of what stands out of the change, in pixels of the input by the layer's Place
     error  = found - planted
 
@@ -32,6 +32,7 @@ GRAIN = 0.05  # of the range of the input: the noise of each scale
 SHARE = 0.15  # of the greatest change: what changes less is left out
 FAINT = 1e-4  # of a layer's greatest answer: what changes less may be rounding
 TINY = np.finfo(np.float32).tiny
+PER_NUMBER = 4  # cells for each number that is fitted to them: a map of fewer than twice this has no factor
 EVEN = 0.1  # of the greatest change: where nothing is as far above the median, all cells change alike
 
 
@@ -130,6 +131,26 @@ def centre_of_mass(change: np.ndarray, rows: np.ndarray, columns: np.ndarray) ->
     return mass.sum(1) @ rows / mass.sum(), mass.sum(0) @ columns / mass.sum()
 
 
+def own_change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """How cells change that no factor and no shift of their whole channel explains, like `after` (..., h, w).
+
+    A mark changes the cells that see it, and through means, norms, gates and attention that is all but even
+    also those that do not: what these bring is the same for all cells of a channel, an amount that is added
+    or a factor. So a channel is expected to become f before + s, with f and s by least squares, and what is
+    left of it is where the mark is seen. Small maps, where one seen cell would bend the fit, are compared as
+    they are.
+    """
+    before, after = before.astype(np.float64), after.astype(np.float64)
+    change = after - before
+    if before.shape[-1] * before.shape[-2] < 2 * PER_NUMBER:
+        return change
+    cells = (-2, -1)
+    away = before - before.mean(cells, keepdims=True)
+    change = change - change.mean(cells, keepdims=True)
+    spread = np.square(away).sum(cells, keepdims=True)
+    return change - away * ((away * change).sum(cells, keepdims=True) / np.maximum(spread, TINY))
+
+
 # -- places -----------------------------------------------------------------------------------------------
 
 
@@ -209,17 +230,21 @@ class _Asked:
     ) -> np.ndarray:
         """How much cells change with each mark, (M, h, w): 1 where most, all 0 where that may be rounding.
 
-        All marks are planted in one picture, and are of one colour or `textured` with one noise.
+        All marks are planted in one picture, and are of one colour or `textured` with one noise. Where all
+        cells change, and each channel as one, it is 1 in all.
         """
         picture = noise(rng, self.size, self.channels)
         colour = rng.uniform(0.3, 1, self.channels) * rng.choice([-1, 1], self.channels)
         if textured:
             colour = colour * rng.choice([-1, 1], picture.shape)
         (before,) = self(picture[None])
-        change = []
+        own, every = [], []
         for start in range(0, len(planted), self.together):
             marks = [spot(self.size, at, reach) * colour for at in planted[start : start + self.together]]
-            change += list(np.abs(self(np.clip(picture + np.array(marks), 0, 1)) - before).sum(1))
-        found = np.array(change)
-        most = found.max((1, 2), keepdims=True)
-        return np.where(most > FAINT * np.abs(before).sum(0).max(), found / np.maximum(most, TINY), 0)
+            after = self(np.clip(picture + np.array(marks), 0, 1))
+            own += list(np.abs(own_change(before, after)).sum(1))
+            every += list(np.abs(after - before).sum(1))
+        found, faint = np.array(own), FAINT * np.abs(before).sum(0).max()
+        most, any_ = (np.max(c, (1, 2), keepdims=True) for c in (found, np.array(every)))
+        alike = np.where(any_ > faint, 1.0, 0.0)
+        return np.where(most > faint, found / np.maximum(most, TINY), alike)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import onnx
 
 from onnxlens.engine.anatomy.grids import View
+from onnxlens.engine.features.probe import own_change
 from onnxlens.engine.runtime.session import Session
 
 PLACES = (0.4, 0.41), (0.37, 0.6), (0.63, 0.38), (0.6, 0.62)  # of height and width: off the cells
-PHOTOS = 3
+ELSEWHERE = (0.12, 0.12), (0.88, 0.88)  # far from these, and from one another
+PHOTOS = 3, 6, 12, 24  # after so many it is looked whether more are needed
+SETTLED = 0.1  # of a cell
 NARROWEST = 8  # pixels to each side of a mark
 SHARE = 0.25  # of the greatest change: what changes less does not count
 SHIFTS = 10
@@ -66,16 +68,19 @@ def spot(size: tuple[int, int], at: tuple[float, float], reach: Sequence[int]) -
 def centre(change: np.ndarray, view: View, reach: Sequence[int]) -> np.ndarray:
     """The middle of what changes on a map (h, w), in pixels of the input.
 
-    From where it is most, a centre of mass is shifted to where it is that of all within twice the reach of
-    the mark (Fukunaga and Hostetler 1975).
+    From where most of it is within twice the reach of the mark, a centre of mass is shifted to where it is
+    that of all within there (Fukunaga and Hostetler 1975).
     """
     change = np.maximum(change / change.max() - SHARE, 0)
     cell, places = cell_of(view, change.shape), [np.arange(n) for n in change.shape]
-    middle = np.array(np.unravel_index(change.argmax(), change.shape), float)
+    near = [np.abs(np.subtract.outer(p, p)) * c / r for p, c, r in zip(places, cell, reach, strict=True)]
+    down, across = (0.5 + 0.5 * np.cos(np.pi * np.minimum(n / 2, 1)) for n in near)
+    around = down @ change @ across
+    middle = np.array(np.unravel_index(around.argmax(), change.shape), float)
     for _ in range(SHIFTS):
         far = (np.abs(p - m) * c / r for p, m, c, r in zip(places, middle, cell, reach, strict=True))
-        near = change * np.outer(*(f <= 2 for f in far))
-        middle = np.array([near.sum(1 - a) @ places[a] for a in (0, 1)]) / near.sum()
+        within = change * np.outer(*(f <= 2 for f in far))
+        middle = np.array([within.sum(1 - a) @ places[a] for a in (0, 1)]) / within.sum()
     assert view.place is not None
     return view.place.cells[:2] + (middle + 0.5) * cell
 
@@ -87,26 +92,50 @@ def cell_of(view: View, shape: Sequence[int]) -> np.ndarray:
     return np.array([(y1 - y0) / shape[0], (x1 - x0) / shape[1]])
 
 
-def changes(
+def found(
     session: Session, photo: Photo, reach: Sequence[int], views: Mapping[str, View]
-) -> list[dict[str, Any]]:
-    """For each of PLACES, how much cells of the session's outputs change with a mark: squares, by name.
+) -> dict[str, np.ndarray]:
+    """Where each output of a session answers to the marks, (M, 2) pixels of the input, by name.
 
-    Against the most alike of the photo with the same mark elsewhere: attention and gates bring to all cells
-    what one sees, wherever that is.
+    A cell sees a mark where it changes of itself (`own_change`, squared and summed over channels) whichever
+    photo it is compared with: that without a mark, and those with the same mark at either end, where all is
+    mixed alike. Nearer marks would not do: of two that a cell sees both the difference is least between them.
+    What attention with random weights brings a cell is a matter of the photo, where it lies is not, so photos
+    of other noise and colours are added, twice as many each time, until leaving out one of them moves no mark
+    by more than SETTLED (the jackknife's standard error).
     """
-    rng = np.random.default_rng(0)
-    sums: list[dict[str, Any]] = [dict.fromkeys(session.outputs, 0.0) for _ in PLACES]
-    for _ in range(PHOTOS):
+    rng, changed = np.random.default_rng(0), {name: [] for name in views}
+    settled: dict[str, np.ndarray] = {}
+    for k in range(1, PHOTOS[-1] + 1):
         plain, colour = noise(rng, photo.size), rng.choice([-1, 1], 3) * rng.uniform(1, 3, 3)
-        marked = [plain + colour * spot(photo.size, at, reach) for at in photo.places]
-        found = [session({photo.name: photo.fed(x)}) for x in marked]
-        for name, view in views.items():
-            seen = np.stack([view.of_array(f[name])[0] for f in found]).astype(np.float64)
-            for i, total in enumerate(sums):
-                apart = np.min([np.square(seen[i] - x).sum(0) for j, x in enumerate(seen) if j != i], 0)
-                total[name] = total[name] + apart / max(apart.max(), np.finfo(float).tiny)
-    return sums
+        places = np.concatenate([photo.at(ELSEWHERE), photo.at(PLACES)])
+        marked = [plain + colour * spot(photo.size, at, reach) for at in places]
+        answers = [session({photo.name: photo.fed(x)}) for x in (plain, *marked)]
+        for name in views.keys() - settled.keys():
+            seen = [views[name].of_array(a[name])[0].astype(np.float64) for a in answers]
+            changed[name].append([_own(x, seen[:3]) for x in seen[3:]])
+            if k in PHOTOS:
+                middles, error = _middles(np.array(changed[name]), views[name], reach)
+                if k == PHOTOS[-1] or error.max() <= SETTLED:
+                    settled[name] = middles
+        if len(settled) == len(views):
+            break
+    return settled
+
+
+def _own(after: np.ndarray, others: Sequence[np.ndarray]) -> np.ndarray:
+    """How much cells (h, w) change of themselves against each of the others: 1 where most."""
+    least = np.min([np.square(own_change(before, after)).sum(0) for before in others], 0)
+    return least / max(least.max(), np.finfo(float).tiny)
+
+
+def _middles(change: np.ndarray, view: View, reach: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The middles (M, 2), in pixels, of changes (photos, M, h, w), and their standard errors, in cells."""
+    every, count = change.sum(0), len(change)
+    places = np.array([centre(c, view, reach) for c in every])
+    without = np.array([[centre(c, view, reach) for c in every - one] for one in change])
+    error = np.sqrt((count - 1) * without.var(0)) / cell_of(view, change.shape[2:])
+    return places, np.where(np.array(change.shape[2:]) > 1, error, 0)
 
 
 @dataclass(frozen=True)
@@ -117,10 +146,9 @@ class Photo:
     size: tuple[int, int]
     is_last: bool
 
-    @property
-    def places(self) -> list[tuple[float, float]]:
-        """Where marks are planted, in pixels."""
-        return [(y * self.size[0], x * self.size[1]) for y, x in PLACES]
+    def at(self, shares: Sequence[tuple[float, float]]) -> np.ndarray:
+        """Shares of height and width, (M, 2), in pixels."""
+        return np.array(shares) * self.size
 
     def fed(self, photo: np.ndarray) -> np.ndarray:
         """(H, W, 3) as the model takes it."""

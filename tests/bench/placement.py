@@ -9,9 +9,9 @@ person would look without being asked. It was written before the code that place
 What a network of random kernels sees is as wide as the photo, and leans to one side in each: so kernels
 become bells first (between channels they stay random), and the middle of what a layer sees is known. A mark,
 a soft spot of colour, is planted into a photo of noise at several places, and the model is run with each.
-What changes in a layer with one and not with another has a middle on the photo, as the layer's place says
-where its cells are. It is compared with the middle of the mark, in cells of the layer, along the axis that is
-further off. A layer that has no place is a miss.
+What changes in a layer of itself, and not with all its cells, has a middle on the photo, as the layer's
+place says where its cells are. It is compared with the middle of the mark, in cells of the layer, along the
+axis that is further off. A layer that has no place is a miss.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 
 import click
 import numpy as np
-from marks import Photo, cell_of, centre, centred, changes, reach_of
+from marks import PLACES, Photo, cell_of, centred, found, reach_of
 from page import ROOT, machine
 
 from onnxlens.engine.anatomy.grids import View
@@ -174,16 +174,16 @@ def mark(graph: Graph, layers: Sequence[Layer], values: dict[str, str]) -> None:
         groups.setdefault(reach_of(cell_of(seen[layer.module], shape), photo.size), []).append(layer)
     for reach, group in groups.items():
         kinds = {values[x.module]: seen[x.module] for x in group}
-        found = changes(Session(graph, list(kinds), "cpu"), photo, reach, kinds)
+        answers = found(Session(graph, list(kinds), "cpu"), photo, reach, kinds)
         for layer in group:
-            view, value = seen[layer.module], values[layer.module]
-            layer.off = [_off(by[value], view, reach, at) for by, at in zip(found, photo.places, strict=True)]
+            value, view = values[layer.module], seen[layer.module]
+            layer.off = off(answers[value], photo.at(PLACES), view, _grid(graph, value, view))
 
 
-def _off(change: np.ndarray, view: View, reach: Sequence[int], at: tuple[float, float]) -> float:
-    """How far what changes is from the mark, in cells; along an axis of one cell nothing is."""
-    far = np.abs(centre(change, view, reach) - at) / cell_of(view, change.shape)
-    return round(float(max(d for d, n in zip(far, change.shape, strict=True) if n > 1)), 3)
+def off(found: np.ndarray, planted: np.ndarray, view: View, grid: Sequence[int]) -> list[float]:
+    """How far answers (M, 2) are from the marks, in cells; along an axis of one cell nothing is."""
+    far = np.abs(found - planted) / cell_of(view, grid)
+    return far[:, np.array(grid) > 1].max(1).round(3).tolist()
 
 
 def _grid(graph: Graph, value: str, view: View) -> tuple[int, ...]:

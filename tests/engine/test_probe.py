@@ -11,7 +11,7 @@ from onnxlens.engine.anatomy.grids import Place, View
 from onnxlens.engine.anatomy.layers import checked_layer
 from onnxlens.engine.anatomy.maps import view_of
 from onnxlens.engine.anatomy.readouts import score_name
-from onnxlens.engine.features.probe import centre_of_mass, probe, spots
+from onnxlens.engine.features.probe import centre_of_mass, own_change, probe, spots
 from onnxlens.engine.features.responses import STAGES, stages
 from onnxlens.engine.runtime.network import Network
 
@@ -179,6 +179,32 @@ def test_the_centre_of_mass_is_of_what_stands_out():
     change[1:4, 2:5] = 1
     assert centre_of_mass(change, np.arange(5) * 8.0, np.arange(6) * 4.0) == pytest.approx((16, 12))
     assert np.isnan(centre_of_mass(np.full((3, 3), 0.7), np.arange(3.0), np.arange(3.0))).all()
+
+
+def test_what_all_cells_of_a_channel_share_is_no_change_of_their_own():
+    before = RNG.standard_normal((5, 12, 9))
+    mixed = before * RNG.uniform(0.2, 3, (5, 1, 1)) + RNG.standard_normal((5, 1, 1))
+    np.testing.assert_allclose(own_change(before, mixed), 0, atol=1e-12)
+    mixed[:, 3, 7] += 20
+    change = np.abs(own_change(before, mixed)).sum(0)
+    assert np.unravel_index(change.argmax(), change.shape) == (3, 7)
+    assert np.sort(change.ravel())[-2] < change.max() / 5
+
+
+def test_few_cells_are_compared_as_they_are():
+    before, after = RNG.standard_normal((2, 5, 2, 3))
+    np.testing.assert_array_equal(own_change(before, after), after - before)
+
+
+def test_a_gate_that_a_mark_opens_hides_no_place():
+    """What a corner holds by itself is multiplied with a gate that a mark anywhere opens."""
+    corner = np.zeros((1, 24, 12, 16))
+    corner[..., :2, :2] = 300
+    body = f"""{STEM.format(x="x")} {TAIL.format(s="s").replace("layer", "u")} e = Add (u, corner)
+    m = GlobalAveragePool (u) g = Sigmoid (m) layer = Mul (e, g)"""
+    weights = {"a": WEIGHTS["a"], "b": WEIGHTS["b"], "corner": corner}
+    network = Network(parsed(f"(float[N,3,48,64] x) => (float layer) {{ {body} }}", **weights), "cpu", 1)
+    assert planted(network, view_of(network.graph, "layer")).cells.max() < 0.5
 
 
 @pytest.mark.reference

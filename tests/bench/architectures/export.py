@@ -111,6 +111,8 @@ def revived(model: nn.Module) -> None:
             nn.init.kaiming_normal_(kernel)
     for name, weight in model.named_parameters():
         spread = weight.std().item() if weight.numel() > 1 else abs(weight.item())
+        if weight.ndim == 1 and name.endswith("weight") and 1e-3 < weight.abs().mean() < 0.1:
+            weight.data.fill_(1)  # gains that start as noise around zero: each layer would take a share away
         if spread > 1e-3 or weight.numel() == 0:
             continue
         with torch.no_grad():
