@@ -5,7 +5,6 @@ from __future__ import annotations
 from onnx import NodeProto
 
 from ..graph.graph import Graph
-from ..graph.nodes import reads
 from ..graph.types import is_float
 from ..operators.traits import traits_of
 
@@ -14,7 +13,7 @@ def seeing(graph: Graph) -> set[str]:
     """The values that depend on what the inputs hold, and not on their sizes alone; the inputs included."""
     found = set(graph.inputs)
     for node in graph.nodes:
-        if not traits_of(node).reads_sizes and not found.isdisjoint(reads(node)):
+        if not traits_of(node).reads_sizes and not found.isdisjoint(graph.reads(node)):
             found.update(filter(None, node.output))
     return found
 
@@ -41,10 +40,10 @@ def bottlenecks(graph: Graph, score: str, scales: bool = True) -> list[str]:
     way = [n for n in graph.ancestors([score]) if not traits_of(n).reads_sizes]
     reached, last_read = set(graph.inputs), dict.fromkeys(graph.inputs, -1)
     for i, node in enumerate(way):
-        if reached.intersection(reads(node)):
+        if reached.intersection(graph.reads(node)):
             numbers = node.output if scales or traits_of(node).quantises != "to" else node.output[:1]
             reached.update(filter(None, numbers))
-        last_read.update((name, i) for name in reads(node) if name in reached)
+        last_read.update((name, i) for name in graph.reads(node) if name in reached)
     found = []
     needed_until = max((last_read[name] for name in graph.inputs), default=-1)
     for i, node in enumerate(way):
@@ -59,7 +58,7 @@ def between(graph: Graph, layer: str, score: str) -> list[str]:
     """The computed floating-point values that lead from the layer to the score, in order, both included."""
     reached = {layer}
     for node in graph.nodes:
-        if reached.intersection(reads(node)):
+        if reached.intersection(graph.reads(node)):
             reached.update(node.output)
     way = [o for n in graph.ancestors([score]) for o in n.output[:1]]
     return [o for o in way if o in reached and (d := graph[o].dtype) is not None and is_float(d)]

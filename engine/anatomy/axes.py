@@ -9,7 +9,7 @@ from __future__ import annotations
 from onnx import NodeProto
 
 from ..graph.graph import Graph
-from ..graph.nodes import attributes, reads
+from ..graph.nodes import attributes
 from ..operators.traits import traits_of
 
 
@@ -17,7 +17,7 @@ def channel_axis(graph: Graph, image: str) -> int:
     """The axis of the channels of a picture of four axes."""
     own = {image: [0, 1, 2, 3]}  # of values with the axes of the picture in some order: which each is
     for node in graph.nodes:
-        order = next((own[name] for name in reads(node) if name in own), None)
+        order = next((own[name] for name in graph.reads(node) if name in own), None)
         if order is None or traits_of(node).reads_sizes:
             continue
         said = _said(node, len(order)) if node.input[:1] and node.input[0] in own else None

@@ -23,7 +23,7 @@ from onnx.reference import ReferenceEvaluator
 
 from ..errors import BadModel
 from ..graph.graph import Graph
-from ..graph.nodes import around, describe, key_of, reads
+from ..graph.nodes import around, describe, key_of
 from ..graph.sizes import Dim
 from ..operators.places.at import At, Found
 from ..operators.places.placing import RULES
@@ -123,12 +123,12 @@ class Coordinates:
             elif id(node) not in self._seen:
                 self._seen[id(node)] = node
                 stack.append((node, True))
-                stack += [(self.graph.producer(i), False) for i in reversed(reads(node))]
+                stack += [(self.graph.producer(i), False) for i in reversed(self.graph.reads(node))]
         return [node for node, _ in found]
 
     def _through(self, nodes: Sequence[NodeProto]) -> None:
         for node in nodes:
-            if any(i in self._known for i in reads(node)) and not traits_of(node).reads_sizes:
+            if any(i in self._known for i in self.graph.reads(node)) and not traits_of(node).reads_sizes:
                 self._found(node)
 
     def _found(self, node: NodeProto) -> None:
@@ -148,7 +148,9 @@ class Coordinates:
             if p is None:
                 p = nowhere(self.shape(name) or ())
             if p.nowhere:
-                self.lost[name] = next((self.lost[i] for i in reads(node) if i in self.lost), describe(node))
+                self.lost[name] = next(
+                    (self.lost[i] for i in self.graph.reads(node) if i in self.lost), describe(node)
+                )
             self._known[name] = p
 
     def _check(self, node: NodeProto, found: Found) -> None:
@@ -234,7 +236,7 @@ class Coordinates:
                 return
             feeds = {node.input[0]: np.broadcast_to(np.float32(0), shape)}
         else:
-            feeds = {i: self.array(i) for i in reads(node)}
+            feeds = {i: self.array(i) for i in self.graph.reads(node)}
         if any(v is None for v in feeds.values()):
             return
         if (

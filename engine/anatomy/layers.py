@@ -10,7 +10,6 @@ from onnx import NodeProto
 
 from ..errors import BadRequest, nearest
 from ..graph.graph import Graph
-from ..graph.nodes import reads
 from ..graph.sizes import Dim
 from ..operators.traits import traits_of
 from .anatomy import bottlenecks, seeing
@@ -126,11 +125,11 @@ def _found_by_layers(graph: Graph, end: str, depending: set[str]) -> set[str]:
     All that depends on the photo where no such layer stands before the head.
     """
     weighted = [n for n in graph.ancestors([end]) if traits_of(n).weights]
-    found = {o for n in weighted if not depending.isdisjoint(reads(n)) for o in n.output}
+    found = {o for n in weighted if not depending.isdisjoint(graph.reads(n)) for o in n.output}
     if not found:
         return depending
     for node in graph.nodes:
-        if not found.isdisjoint(reads(node)):
+        if not found.isdisjoint(graph.reads(node)):
             found.update(node.output)
     return found
 
@@ -168,7 +167,7 @@ def _before_head(graph: Graph, score: str, passed: set[str], depending: set[str]
 
     A network that ends in features, its last weights inside a block or before a normalisation, has none.
     """
-    way = [n for n in graph.ancestors([score]) if not depending.isdisjoint(reads(n)) and n.output]
+    way = [n for n in graph.ancestors([score]) if not depending.isdisjoint(graph.reads(n)) and n.output]
     weighted = [n for n in way if traits_of(n).weights]
     recurrent = [n for n in way if traits_of(n).recurs and not passed.isdisjoint(n.output)]
     if recurrent:
@@ -208,7 +207,7 @@ def _only_extra_read(graph: Graph, end: str, name: str) -> bool:
         found = [p for o in node.output if o and (p := places[o]) is not None]
         return bool(traits_of(node).moves) and all(p.nowhere for p in found)
 
-    readers = [n for n in graph.ancestors([end]) if name in reads(n)]
+    readers = [n for n in graph.ancestors([end]) if name in graph.reads(n)]
     return bool(readers) and all(map(takes_extra, readers))
 
 
@@ -232,7 +231,7 @@ def _attended(graph: Graph, name: str, passed: Sequence[str]) -> str:
     mixed: set[str] = set()  # what reaches other tokens, at once or later
     for node in reversed(graph.ancestors([name])):
         if not _is_token_wise(node) or not mixed.isdisjoint(node.output):
-            mixed.update(reads(node))
+            mixed.update(graph.reads(node))
     before = (n for n in reversed(passed) if n in mixed and _shows(graph, n))
     return next((n for n in before if _width(graph, n) == _width(graph, name)), name)
 

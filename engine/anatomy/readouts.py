@@ -22,7 +22,7 @@ from onnx import NodeProto
 
 from ..errors import BadRequest, nearest
 from ..graph.graph import Graph
-from ..graph.nodes import attributes, reads
+from ..graph.nodes import attributes
 from ..graph.sizes import Dim
 from ..graph.types import is_float
 from ..operators.traits import traits_of
@@ -275,9 +275,9 @@ def _is_found(graph: Graph, value: str, depending: set[str], is_whole: bool) -> 
         if wanted.isdisjoint(node.output) or (is_whole and traits.weights):
             continue
         found = traits.finds if is_whole else traits.finds == "things"
-        if found and not depending.isdisjoint(reads(node)):
+        if found and not depending.isdisjoint(graph.reads(node)):
             return True
-        wanted.update(reads(node))
+        wanted.update(graph.reads(node))
     return False
 
 

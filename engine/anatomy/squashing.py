@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 from ..graph.dataflow import SMALL
 from ..graph.graph import Graph
-from ..graph.nodes import OURS, attributes, reads
+from ..graph.nodes import OURS, attributes
 from ..operators.traits import traits_of
 from .anatomy import seeing
 
@@ -126,7 +126,9 @@ def _cuts(graph: Graph, name: str) -> Iterator[tuple[str, list[NodeProto]]]:
         if node.domain or not _is_elementary(node) or len(nodes) == _MAX_OPERATORS:
             return
         nodes.insert(0, node)
-        needed = needed.difference(node.output).union(i for i in reads(node) if i not in graph.constants)
+        needed = needed.difference(node.output).union(
+            i for i in graph.reads(node) if i not in graph.constants
+        )
         if len(needed) == 1 and needed <= depending:
             yield next(iter(needed)), list(nodes)
 
@@ -136,7 +138,8 @@ def _tried(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Some scores (N, C), and what the nodes make of them; None where these take no such scores."""
     constants = [
-        graph.constants[i] for i in dict.fromkeys(i for n in nodes for i in reads(n) if i in graph.constants)
+        graph.constants[i]
+        for i in dict.fromkeys(i for n in nodes for i in graph.reads(n) if i in graph.constants)
     ]
     dims = graph[scores].shape
     if dims is None or any(np.prod(t.dims, dtype=np.int64) > SMALL for t in constants):

@@ -51,6 +51,9 @@ class Dataflow:
         self._count = 0
         self._producers: dict[str, int] = {}
         self._sizes: dict[str, list[Dim]] = {}
+        # What is read off nodes and types again and again, each with what it is of: none of them changes.
+        self._read: dict[int, tuple[NodeProto, list[str], list[str]]] = {}
+        self._shapes: dict[str, tuple[TypeProto | None, tuple[Dim, ...] | None]] = {}
         self._made_up: set[Dim] = {None}  # symbols for sizes of which nothing is known
 
     # -- building -----------------------------------------------------------------------------------
@@ -104,16 +107,13 @@ class Dataflow:
         if node.domain or not node.input:
             return None
 
-        def shape(name: str) -> tuple[Dim, ...] | None:
-            return shape_of(self.types.get(name))
-
         name = node.output[0]
-        sizes = followed(node.op_type, node.input, attributes(node), shape, self.sizes_of)
+        sizes = followed(node.op_type, node.input, attributes(node), self.shape, self.sizes_of)
         if sizes is not None:
             self._sizes[name] = sizes
         if name not in inferred:
             return None
-        wish = target(node.op_type, shape(node.input[0]), self.sizes_of(node.input[-1]))
+        wish = target(node.op_type, self.shape(node.input[0]), self.sizes_of(node.input[-1]))
         elem = inferred[name].tensor_type.elem_type
         return None if wish is None else helper.make_tensor_type_proto(elem, wish)
 
@@ -164,6 +164,23 @@ class Dataflow:
         index = self._producers.get(name)
         return None if index is None else self.nodes[index]
 
+    def reads(self, node: NodeProto) -> Sequence[str]:
+        """Every value that a node is computed from (nodes.reads), asked of the node once."""
+        return self._names_of(node)[1]
+
+    def _names_of(self, node: NodeProto) -> tuple[NodeProto, list[str], list[str]]:
+        found = self._read.get(id(node))
+        if found is None:
+            found = self._read[id(node)] = node, reads(node), list(node.output)
+        return found
+
+    def shape(self, name: str) -> tuple[Dim, ...] | None:
+        """The shape of a value, with symbols and None for sizes not known; None for an unknown rank."""
+        type_, found = self.types.get(name), self._shapes.get(name)
+        if found is None or found[0] is not type_:
+            found = self._shapes[name] = type_, shape_of(type_)
+        return found[1]
+
     def attributes(self, node: NodeProto) -> dict[str, Any]:
         """A node's attributes as Python values, with what the specification says of those left out.
 
@@ -202,8 +219,9 @@ class Dataflow:
         """The nodes that these values are computed from, in order."""
         wanted, kept = set(names), []
         for node in reversed(self.nodes):
-            if wanted.intersection(node.output):
-                wanted.update(reads(node))
+            _, read, made = self._names_of(node)
+            if not wanted.isdisjoint(made):
+                wanted.update(read)
                 kept.append(node)
         return kept[::-1]
 
@@ -215,7 +233,7 @@ class Dataflow:
         """
         outputs = list(self.outputs if outputs is None else outputs)
         nodes = self.ancestors(outputs)
-        used = {i for n in nodes for i in reads(n)} | set(outputs)
+        used = {i for n in nodes for i in self.reads(n)} | set(outputs)
         model = ModelProto(ir_version=IR_VERSION, producer_name="onnxlens")
         model.opset_import.extend(helper.make_opsetid(d, v) for d, v in self.opsets.items())
         for key, value in self.metadata.items():

@@ -17,7 +17,7 @@ from .dataflow import SMALL, Dataflow
 from .nodes import schema_of
 from .op import op
 from .sizes import Dim
-from .types import array_of, dtype_of, shape_of
+from .types import array_of, dtype_of
 
 __all__ = ["Graph", "Tensor", "emit", "op"]  # one language: who writes a graph writes expressions
 
@@ -104,7 +104,7 @@ class Tensor:
     @property
     def shape(self) -> tuple[Dim, ...] | None:
         """The shape, with symbols and None for sizes that are not known; None for an unknown rank."""
-        return shape_of(self.graph.types.get(self.name))
+        return self.graph.shape(self.name)
 
     @property
     def rank(self) -> int:
