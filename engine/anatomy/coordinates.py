@@ -123,12 +123,14 @@ class Coordinates:
             elif id(node) not in self._seen:
                 self._seen[id(node)] = node
                 stack.append((node, True))
-                stack += [(self.graph.producer(i), False) for i in reversed(self.graph.reads(node))]
+                before = (self.graph.producer(i) for i in reversed(self.graph.reads(node)))
+                stack += [(n, False) for n in before if n is not None and id(n) not in self._seen]
         return [node for node, _ in found]
 
     def _through(self, nodes: Sequence[NodeProto]) -> None:
         for node in nodes:
-            if any(i in self._known for i in self.graph.reads(node)) and not traits_of(node).reads_sizes:
+            depends = not self._known.keys().isdisjoint(self.graph.reads(node))
+            if depends and not traits_of(node).reads_sizes:
                 self._found(node)
 
     def _found(self, node: NodeProto) -> None:
@@ -136,7 +138,7 @@ class Coordinates:
         found: Found = None
         if rule is not None:
             try:
-                found = rule(At(self, node, self.graph.attributes(node)))
+                found = rule(At(self, node, self.graph.attributes))
                 self._check(node, found)
             except (ArithmeticError, BadModel, LookupError, TypeError, ValueError) as error:
                 if self.batch == _OPEN_BATCH and self.has_open_batch:
@@ -157,7 +159,7 @@ class Coordinates:
         """Raise ValueError where what was found has other sizes than the graph says."""
         results = [] if found is None else [found] if isinstance(found, Positions) else found
         for name, p in zip(node.output, results, strict=False):
-            said = self.graph[name].shape if name else None
+            said = self.graph.shape(name) if name else None
             if p is None or said is None:
                 continue
             fits = [not isinstance(d, int) or d == n for d, n in zip(said, p.shape, strict=False)]

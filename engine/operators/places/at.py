@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,11 +41,17 @@ class Around(Protocol):
 class At:
     """A node with its attributes, and what is known of what it reads."""
 
-    def __init__(self, around: Around, node: NodeProto, attrs: dict[str, Any]):
-        self.around, self.node, self.attrs = around, node, attrs
+    def __init__(self, around: Around, node: NodeProto, attributes: Callable[[NodeProto], dict[str, Any]]):
+        self.around, self.node, self._attributes = around, node, attributes
+        self._input = list(node.input)
+
+    @cached_property
+    def attrs(self) -> dict[str, Any]:
+        """The attributes, which most rules do not ask for."""
+        return self._attributes(self.node)
 
     def __len__(self) -> int:
-        return len(self.node.input)
+        return len(self._input)
 
     def __getitem__(self, i: int) -> Positions:
         """Where an input lies; nowhere for one that does not depend on the picture."""
@@ -53,11 +60,11 @@ class At:
 
     def given(self, i: int) -> bool:
         """Whether there is such an input."""
-        return i < len(self.node.input) and bool(self.node.input[i])
+        return i < len(self._input) and bool(self._input[i])
 
     def positions(self, i: int) -> Positions | None:
         """Where an input lies; None for one that does not depend on the picture."""
-        return self.around.known(self.node.input[i]) if self.given(i) else None
+        return self.around.known(self._input[i]) if self.given(i) else None
 
     def depends(self, i: int) -> bool:
         """Whether an input depends on the picture."""
@@ -65,14 +72,14 @@ class At:
 
     def shape(self, i: int) -> tuple[int, ...]:
         """The sizes of an input. Raises ValueError where they are not known."""
-        found = self.around.shape(self.node.input[i])
+        found = self.around.shape(self._input[i])
         if found is None:
-            raise ValueError(f"the sizes of {self.node.input[i]!r} are not known")
+            raise ValueError(f"the sizes of {self._input[i]!r} are not known")
         return found
 
     def array(self, i: int) -> np.ndarray | None:
         """What an input holds; None where it is left out or depends on the picture."""
-        return self.around.array(self.node.input[i]) if self.given(i) else None
+        return self.around.array(self._input[i]) if self.given(i) else None
 
     def declared(self, i: int = 0) -> tuple[int, ...] | None:
         """The sizes of an output, by default the first, as the graph has them."""

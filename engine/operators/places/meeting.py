@@ -9,6 +9,7 @@ import numpy as np
 from .at import At, Found, as_given, channels_second, slots
 from .positions import (
     Positions,
+    common,
     met,
     reshaped,
     spread,
@@ -25,13 +26,13 @@ def kept(at: At) -> Found:
 
 def meeting(at: At) -> Found:
     """Each lies where the finest of those lies that meet in it."""
-    shape = np.broadcast_shapes(*(at.shape(i) for i in range(len(at)) if at.given(i)))
+    shape = common(*(at.shape(i) for i in range(len(at)) if at.given(i)))
     return together([p for i in range(len(at)) if (p := at.positions(i)) is not None], shape)
 
 
 def chosen(at: At) -> Found:
     """Where: what is chosen, not what chooses."""
-    shape = np.broadcast_shapes(*(at.shape(i) for i in range(3)))
+    shape = common(*(at.shape(i) for i in range(3)))
     parts = [p for i in (1, 2) if (p := at.positions(i)) is not None]
     return together(parts or [at[0]], shape)
 
@@ -80,7 +81,7 @@ def _product(parts: Sequence[Positions | None], shapes: Sequence[tuple[int, ...]
         gone = {len(found.shape) - 2} if len(left) == 1 else set()
         gone |= {len(found.shape) - 1} if len(right) == 1 else set()
         return reshaped(found, [d for i, d in enumerate(found.shape) if i not in gone])
-    shape = (*np.broadcast_shapes(left[:-2], right[:-2]), left[-2], right[-1])
+    shape = (*common(left[:-2], right[:-2]), left[-2], right[-1])
     rank = len(shape)
     a = None if a is None else spread(met(a, [len(left) - 1]), shape)
     b = None if b is None else spread(met(b, [len(right) - 2]), shape)

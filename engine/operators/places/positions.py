@@ -9,8 +9,8 @@ p spans p to p + 1: the centre of what the element sees, and the first and the e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
-from math import inf, nan, prod
+from functools import lru_cache, reduce
+from math import inf, isnan, nan, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +47,7 @@ class Positions(NamedTuple):
     @property
     def nowhere(self) -> bool:
         """Whether no element lies anywhere."""
-        return bool(np.isnan(self.rows[CENTRE]).all() or np.isnan(self.columns[CENTRE]).all())
+        return _is_nowhere(self.rows[CENTRE]) or _is_nowhere(self.columns[CENTRE])
 
     def varies(self, axis: int) -> bool:
         """Whether rows or columns change along an axis."""
@@ -72,6 +72,10 @@ def nowhere(shape: Sequence[int]) -> Positions:
     return Positions(tuple(shape), empty, empty, np.full((1, *[1] * len(shape)), nan))
 
 
+def _is_nowhere(centres: np.ndarray) -> bool:
+    return not centres.size or (isnan(centres.item(0)) and bool(np.isnan(centres).all()))
+
+
 def _along(facts: np.ndarray, axis: int, rank: int) -> np.ndarray:
     return facts.reshape(len(facts), *(-1 if a == axis else 1 for a in range(rank)))
 
@@ -81,10 +85,12 @@ def _along(facts: np.ndarray, axis: int, rank: int) -> np.ndarray:
 
 def reshaped(p: Positions, shape: Sequence[int]) -> Positions:
     """In another shape of as many elements. Raises ValueError where they are not as many."""
-    groups = _groups(p.shape, shape)
+    groups = _groups(p.shape, tuple(shape))
     crossed = frozenset(b for before, after in groups for b in after if p.crossed.intersection(before))
 
     def move(field: np.ndarray) -> np.ndarray:
+        if field.size == len(field):
+            return field.reshape(len(field), *[1] * len(shape))
         full, dims = [len(field)], [len(field)]
         split: list[int] = []
         for before, after in groups:
@@ -96,12 +102,14 @@ def reshaped(p: Positions, shape: Sequence[int]) -> Positions:
                 full += [1] * len(before)
                 dims += [1] * len(after)
         elements(dims)
-        return _compact(np.broadcast_to(field, full).reshape(dims), split)
+        field = field if field.shape == (*full,) else np.broadcast_to(field, full)
+        return _compact(field.reshape(dims), split)
 
     return p.moved(shape, move)._replace(crossed=crossed)
 
 
-def _groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+@lru_cache(maxsize=1024)
+def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]]:
     """The axes that a Reshape makes of which: the smallest groups of the same number of elements."""
     if prod(before) != prod(after):
         raise ValueError(f"{list(before)} is not reshaped to {list(after)}")
@@ -168,6 +176,12 @@ def numbered(parts: Sequence[Positions], numbers: np.ndarray) -> Positions:
         move([p.columns for p in parts]),
         move([p.images for p in parts]),
     )
+
+
+@lru_cache(maxsize=1024)
+def common(*shapes: Shape) -> Shape:
+    """The shape that arrays of these have together. Raises ValueError where they have none."""
+    return np.broadcast_shapes(*shapes)
 
 
 def elements(shape: Sequence[int]) -> int:
@@ -300,7 +314,7 @@ def together(parts: Sequence[Positions], shape: Sequence[int]) -> Positions:
 def _meet(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if _same(a, b):
         return a
-    elements(np.broadcast_shapes(a.shape, b.shape))
+    elements(common(a.shape, b.shape))
     if len(a) == 1:
         return np.where(np.isnan(a), b, a)
     both = np.stack(np.broadcast_arrays(a, b), 1)
@@ -316,7 +330,9 @@ def met(p: Positions, axes: Sequence[int]) -> Positions:
 
     What comes from most of the picture sees it without end, so that it says nothing where it meets others.
     """
-    shape = [1 if a in axes else d for a, d in enumerate(p.shape)]
+    shape = tuple(1 if a in axes else d for a, d in enumerate(p.shape))
+    if all(f.shape[1 + a] == 1 for a in axes for f in (p.rows, p.columns, p.images)):
+        return p._replace(shape=shape, crossed=p.crossed.difference(axes))
 
     def meet(field: np.ndarray) -> np.ndarray:
         changing = [axis for axis in axes if field.shape[1 + axis] > 1]

@@ -65,6 +65,8 @@ def _window(at: At, p: Positions, kernel: Sequence[int], transposed_: bool = Fal
         else:
             room = n + pads[i] + pads[count + i] - (k - 1) * d - 1
             m = (-(-room // s) if attrs.get("ceil_mode") else room // s) + 1
+        if k == s == 1 and not pads[i] and m == n and p.images.shape[1 + axis] == 1:
+            continue  # each sees what is there
         elements([m, k])
         new = np.arange(m)
         if transposed_:
