@@ -40,10 +40,11 @@ def bottlenecks(graph: Graph, score: str, scales: bool = True) -> list[str]:
     way = [n for n in graph.ancestors([score]) if not traits_of(n).reads_sizes]
     reached, last_read = set(graph.inputs), dict.fromkeys(graph.inputs, -1)
     for i, node in enumerate(way):
-        if reached.intersection(graph.reads(node)):
+        read = reached.intersection(graph.reads(node))
+        if read:
             numbers = node.output if scales or traits_of(node).quantises != "to" else node.output[:1]
             reached.update(filter(None, numbers))
-        last_read.update((name, i) for name in graph.reads(node) if name in reached)
+            last_read.update(dict.fromkeys(read, i))
     found = []
     needed_until = max((last_read[name] for name in graph.inputs), default=-1)
     for i, node in enumerate(way):

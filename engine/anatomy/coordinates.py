@@ -14,6 +14,7 @@ the table of traits what an operator does; there is no list of architectures.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from threading import RLock
 from typing import Any
 
@@ -22,8 +23,9 @@ from onnx import GraphProto, NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from ..errors import BadModel
+from ..graph.dataflow import SMALL
 from ..graph.graph import Graph
-from ..graph.nodes import around, describe, key_of
+from ..graph.nodes import around, bodies, describe, key_of
 from ..graph.sizes import Dim
 from ..operators.places.at import At, Found
 from ..operators.places.placing import RULES
@@ -34,6 +36,7 @@ from .axes import channel_axis
 _OPEN_BATCH = 2  # images: with two of them it shows which elements belong to which
 MAX_DEPTH = 4  # of graphs inside others, each of which may be followed twice
 _OPEN_SIDE = 224  # pixels of a side that is open
+_SHARED = 2**15  # bytes; larger fields are not compared with others
 
 
 class Coordinates:
@@ -48,6 +51,9 @@ class Coordinates:
         self.lost: dict[str, str] = {}
         self._known: dict[str, Positions] = {}
         self._made: dict[Any, Any] = {}
+        self._ruled: dict[Any, list[Positions | None]] = {}  # by all that a rule was told
+        self._fields: dict[Any, np.ndarray] = {}
+        self._one: dict[Any, Positions] = {}
         self._seen: dict[int, NodeProto] = {}  # the nodes that were met, which are kept for their identity
         self._arrays: dict[str, np.ndarray | None] = {}
         self._shapes: dict[str, tuple[int, ...] | None] = {}
@@ -81,7 +87,7 @@ class Coordinates:
         down, across = (a for a in range(len(dims) - 3, len(dims)) if a != channels)
         self.size = sizes[down], sizes[across]
         self.is_open = not all(isinstance(dims[a], int) for a in (down, across))
-        self._known[self.image] = of_picture(sizes, down, across)
+        self._known[self.image] = self._shared(of_picture(sizes, down, across))
 
     def __getitem__(self, name: str) -> Positions | None:
         """Where the elements of a value lie; None for what does not depend on the picture."""
@@ -92,11 +98,20 @@ class Coordinates:
 
     def kept(self, positions: Positions, make: Callable[[], Any]) -> Any:
         """What is made of some positions, once for all values that have them."""
-        p = positions
-        key = id(p.rows), id(p.columns), id(p.images), p.shape, p.crossed
+        key = _identity(positions)
         if key not in self._made:
-            self._made[key] = p, make()
+            self._made[key] = positions, make()
         return self._made[key][1]
+
+    def _shared(self, p: Positions) -> Positions:
+        """The same positions, in one object for all values that have them: blocks repeat."""
+        if (known := self._one.get(_identity(p))) is not None:
+            return known
+        for name in ("rows", "columns", "images"):
+            field = getattr(p, name)
+            key = field.dtype, field.shape, field.tobytes() if field.nbytes <= _SHARED else id(field)
+            p = p._replace(**{name: self._fields.setdefault(key, field)})
+        return self._one.setdefault(_identity(p), p)
 
     def _follow(self, name: str) -> None:
         """Find the positions of a value, and of those before it."""
@@ -104,9 +119,9 @@ class Coordinates:
             self._through(self._before(name))
         except _Batch:  # a file may say that its batch is open and yet have 1 written inside
             self.batch = 1
-            for known in (self._known, self._arrays, self._shapes, self.lost, self._made):
-                known.clear()
-            self._seen.clear()
+            for known in vars(self).values():
+                if isinstance(known, dict):
+                    known.clear()
             self._start()
             self._through(self._before(name))
 
@@ -134,26 +149,55 @@ class Coordinates:
                 self._found(node)
 
     def _found(self, node: NodeProto) -> None:
-        rule = RULES.get(key_of(node))
-        found: Found = None
-        if rule is not None:
-            try:
-                found = rule(At(self, node, self.graph.attributes))
-                self._check(node, found)
-            except (ArithmeticError, BadModel, LookupError, TypeError, ValueError) as error:
-                if self.batch == _OPEN_BATCH and self.has_open_batch:
-                    raise _Batch from error
-        results = [found] if found is None or isinstance(found, Positions) else found
+        told = self._told(node)
+        if told not in self._ruled:
+            self._ruled[told] = self._by_rule(node)
+        results = self._ruled[told]
         for name, p in zip(node.output, [*results, *[None] * len(node.output)], strict=False):
             if not name:
                 continue
             if p is None:
-                p = nowhere(self.shape(name) or ())
+                p = self._shared(nowhere(self.shape(name) or ()))
             if p.nowhere:
                 self.lost[name] = next(
                     (self.lost[i] for i in self.graph.reads(node) if i in self.lost), describe(node)
                 )
             self._known[name] = p
+
+    def _by_rule(self, node: NodeProto) -> list[Positions | None]:
+        """What the rule of a node's operator finds for its outputs; none where there is no rule."""
+        rule = RULES.get(key_of(node))
+        if rule is None:
+            return []
+        found: Found = None
+        try:
+            found = rule(At(self, node, self.graph.attributes, _by_sizes(node)))
+            self._check(node, found)
+        except (ArithmeticError, BadModel, LookupError, TypeError, ValueError) as error:
+            if self.batch == _OPEN_BATCH and self.has_open_batch:
+                raise _Batch from error
+        results = [found] if found is None or isinstance(found, Positions) else found
+        return [p if p is None else self._shared(p) for p in results]
+
+    def _told(self, node: NodeProto) -> tuple[Any, ...]:
+        """All that a rule is told of a node: in a network of equal blocks, what it was told before."""
+        if bodies(node):  # is told of values around it, too
+            return (id(node),)
+        by_sizes = _by_sizes(node)
+        inputs = tuple(self._is(i, by_sizes) for i in node.input)
+        sizes = tuple(self.graph.shape(o) for o in node.output)
+        return key_of(node), inputs, sizes, *(a.SerializeToString() for a in node.attribute)
+
+    def _is(self, name: str, by_sizes: bool) -> Any:
+        """What tells an input from others: its positions, what a small constant holds, or else its name."""
+        if (p := self._known.get(name)) is not None:
+            return id(p)
+        if (tensor := self.graph.constants.get(name)) is None:
+            return name
+        dims = tuple(tensor.dims)
+        if by_sizes:
+            return dims
+        return (tensor.data_type, dims, tensor.raw_data or name) if prod(dims) <= SMALL else name
 
     def _check(self, node: NodeProto, found: Found) -> None:
         """Raise ValueError where what was found has other sizes than the graph says."""
@@ -248,6 +292,16 @@ class Coordinates:
             return
         values = _run(node, feeds, self.graph.opsets)
         self._arrays.update(zip(node.output, values, strict=False))
+
+
+def _by_sizes(node: NodeProto) -> bool:
+    """Whether of constants the sizes alone count: of weights, and of what meets or scales."""
+    traits = traits_of(node)
+    return bool(traits.weights or traits.elementwise or traits.normalises)
+
+
+def _identity(p: Positions) -> tuple[Any, ...]:
+    return id(p.rows), id(p.columns), id(p.images), p.shape, p.crossed
 
 
 class _Batch(Exception):

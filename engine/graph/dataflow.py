@@ -219,7 +219,7 @@ class Dataflow:
         """The nodes that these values are computed from, in order."""
         wanted, kept = set(names), []
         for node in reversed(self.nodes):
-            _, read, made = self._names_of(node)
+            _, read, made = self._read.get(id(node)) or self._names_of(node)
             if not wanted.isdisjoint(made):
                 wanted.update(read)
                 kept.append(node)

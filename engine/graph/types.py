@@ -45,9 +45,8 @@ def shape_of(type_: TypeProto | None) -> tuple[Dim, ...] | None:
     """The shape of an ONNX tensor type; None where the rank is not known."""
     if type_ is None or not type_.tensor_type.HasField("shape"):
         return None
-    return tuple(
-        d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in type_.tensor_type.shape.dim
-    )
+    dims = type_.tensor_type.shape.dim
+    return tuple([d.dim_value or (0 if d.HasField("dim_value") else d.dim_param or None) for d in dims])
 
 
 def merged(first: TypeProto, second: TypeProto) -> TypeProto:

@@ -41,9 +41,15 @@ class Around(Protocol):
 class At:
     """A node with its attributes, and what is known of what it reads."""
 
-    def __init__(self, around: Around, node: NodeProto, attributes: Callable[[NodeProto], dict[str, Any]]):
+    def __init__(
+        self,
+        around: Around,
+        node: NodeProto,
+        attributes: Callable[[NodeProto], dict[str, Any]],
+        sizes_alone: bool = False,
+    ):
         self.around, self.node, self._attributes = around, node, attributes
-        self._input = list(node.input)
+        self._input, self._sizes_alone = list(node.input), sizes_alone
 
     @cached_property
     def attrs(self) -> dict[str, Any]:
@@ -78,8 +84,8 @@ class At:
         return found
 
     def array(self, i: int) -> np.ndarray | None:
-        """What an input holds; None where it is left out or depends on the picture."""
-        return self.around.array(self._input[i]) if self.given(i) else None
+        """What an input holds; None where it depends on the picture, or its sizes alone count."""
+        return self.around.array(self._input[i]) if self.given(i) and not self._sizes_alone else None
 
     def declared(self, i: int = 0) -> tuple[int, ...] | None:
         """The sizes of an output, by default the first, as the graph has them."""

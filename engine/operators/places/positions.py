@@ -73,7 +73,9 @@ def nowhere(shape: Sequence[int]) -> Positions:
 
 
 def _is_nowhere(centres: np.ndarray) -> bool:
-    return not centres.size or (isnan(centres.item(0)) and bool(np.isnan(centres).all()))
+    if centres.size and not (isnan(centres.item(0)) and isnan(centres.item(-1))):
+        return False
+    return bool(np.isnan(centres).all())
 
 
 def _along(facts: np.ndarray, axis: int, rank: int) -> np.ndarray:
