@@ -3,8 +3,10 @@
 from math import prod
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
 from onnxlens.engine.anatomy.maps import coordinates, view_of, why_not
 from onnxlens.engine.canonical.canonical import canonical
@@ -312,3 +314,60 @@ def test_a_view_lays_each_element_in_the_cell_where_its_pixel_is(case):
         across = x0 + (np.arange(w) + 0.5) * dj
         assert np.abs(rows - down).max() <= 0.51 * di + near[0], made
         assert np.abs(columns - across).max() <= 0.51 * dj + near[1], made
+
+
+# -- blocks that repeat ------------------------------------------------------------------------------------
+
+PICKED = np.arange(1200)  # more than small constants hold
+TOLD_APART = {
+    "Slice": lambda x, i: op.Slice(x, [i], [i + 8], [2]),
+    "Gather": lambda x, i: op.Gather(x, list(range(i, i + 8)), axis=2),
+    "Gather of many": lambda x, i: op.Gather(x, (PICKED + i) % 16, axis=2),
+    "Pad": lambda x, i: op.Pad(x, [0, 0, i, 0, 0, 0, 4 - i, 0]),
+    "Reshape": lambda x, i: op.Reshape(x, [0, 3, 16 >> i, 16 << i]),
+    "Transpose": lambda x, i: op.Transpose(x, perm=[[0, 1, 2, 3], [0, 1, 3, 2]][i > 0]),
+    "Conv": lambda x, i: op.Conv(x, np.ones((2, 3, 1 + 2 * i, 1), np.float32), pads=[i, 0, i, 0]),
+    "MaxPool": lambda x, i: op.MaxPool(x, kernel_shape=[2, 2], strides=[1 + i, 2]),
+    "Split": lambda x, i: op.Split(x, [4 + i, 12 - i], axis=2, outputs=2)[1],
+    "If": lambda x, i: _either(x, [i, i + 8]),
+}
+
+
+def _either(x, rows):
+    """One of two branches, which take the same rows of what stands around them."""
+    branches = []
+    for name in ("then", "else"):
+        given = [numpy_helper.from_array(np.array([v]), f"{name}{k}") for k, v in enumerate([*rows, 2])]
+        cut_ = helper.make_node("Slice", [x.name, *(t.name for t in given)], [f"{name}/y"])
+        made = [helper.make_tensor_value_info(f"{name}/y", TensorProto.FLOAT, None)]
+        branches.append(helper.make_graph([cut_], name, [], made, given))
+    found = x.graph.fresh("If")
+    is_first = op.Greater(op.ReduceMax(x, keepdims=0), np.float32(0))
+    x.graph.add(
+        helper.make_node("If", [is_first.name], [found], then_branch=branches[0], else_branch=branches[1])
+    )
+    return x.graph[found]
+
+
+@pytest.mark.parametrize("name", TOLD_APART)
+def test_equal_blocks_share_what_is_found_and_others_do_not(name):
+    """Beside other nodes of its operator each lies where it does alone; a second one like it lies in the
+    same object."""
+    apply = TOLD_APART[name]
+
+    def found(cases):
+        graph = Graph({"": 18})
+        x = graph.input("x", np.float32, ["N", 3, 16, 16])
+        values = [apply(x, i) for i in cases]
+        followed = coordinates(graph)
+        return [followed[v.name] for v in values]
+
+    together = found([0, 1, 2, 1])
+    alone = [found([i])[0] for i in (0, 1, 2, 1)]
+    for a, b in zip(together, alone, strict=True):
+        assert not a.nowhere
+        assert (a.shape, a.crossed) == (b.shape, b.crossed)
+        for field, other in zip(a[1:4], b[1:4], strict=True):
+            np.testing.assert_array_equal(field, other)
+    assert together[1] is together[3]
+    assert not np.array_equal(together[0].rows, together[1].rows)
