@@ -144,11 +144,11 @@ def _inside_attention(
         if not taken:
             asked.append(node)
         if (taken or traits.weights or traits.activates) and not _asks(node, depending):
-            outside.update(reads(node))
+            outside.update(graph.reads(node))
     inside: set[str] = set()
     for node in reversed(asked):
         is_dense = traits_of(node).weights and not is_wide(graph, node)
-        if not (found if is_dense else inside).isdisjoint(reads(node)):
+        if not (found if is_dense else inside).isdisjoint(graph.reads(node)):
             inside.update(node.output)
     return inside
 
