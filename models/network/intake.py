@@ -41,9 +41,12 @@ def image_input(model: ModelProto) -> tuple[str, tuple[Any, ...], np.dtype]:
             _lacking(model) or f"the model has no image input of four axes; it has: {shown or 'no input'}"
         )
     if len(needed) > 1:
-        others = ", ".join(v.name for v in needed if v is not images[0])
+        coloured = (v for v in images if 3 in (shape_of(v.type) or ())[1::2])  # others are masks, depths, ...
+        image = next(coloured, images[0])
+        others = ", ".join(v.name for v in needed if v is not image)
         raise BadModel(
-            f"besides the image {images[0].name!r} the model needs {others}, which onnxlens cannot know"
+            f"besides the image {image.name!r} the model needs {others}, which onnxlens cannot know: give "
+            "the file an initializer of that name, which stands for the input"
         )
     name, shape, dtype = images[0].name, shape_of(images[0].type) or (), dtype_of(images[0].type)
     given = given_sizes(model.graph, name, len(shape))

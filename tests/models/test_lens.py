@@ -494,3 +494,21 @@ def test_inputs_that_need_nothing_are_no_obstacle(lens, lens_of):
     model.graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, None))
     with pytest.raises(BadModel, match=r"besides the image .* the model needs"):
         lens_of(model)
+
+
+def test_what_is_needed_besides_the_image_may_be_an_initializer(lens, lens_of):
+    """A mask that stands first and has one channel is not taken for the photo."""
+    model = colours(preprocess=UNIT)
+    image = model.graph.input[0]
+    shape = [d.dim_value for d in image.type.tensor_type.shape.dim]
+    mask = helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 1, *shape[2:]])
+    model.graph.input.insert(0, mask)
+    for node in model.graph.node:
+        node.input[:] = ["masked" if name == "image" else name for name in node.input]
+    model.graph.node.insert(0, helper.make_node("Mul", ["image", "mask"], ["masked"]))
+    with pytest.raises(BadModel, match=r"besides the image 'image' the model needs mask, .*initializer"):
+        lens_of(model)
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((1, 1, *shape[2:]), np.float32), "mask"))
+    found, photo = lens_of(model), blob(colour=0, at=(20, 20))
+    assert found.input == "image"
+    np.testing.assert_array_equal(found.gradcam(photo).map, lens.gradcam(photo).map)
