@@ -17,7 +17,7 @@ from onnxlens.engine.runtime.session import Session
 PLACES = (0.4, 0.41), (0.37, 0.6), (0.63, 0.38), (0.6, 0.62)  # of height and width: off the cells
 ELSEWHERE = (0.12, 0.12), (0.88, 0.88)  # far from these, and from one another
 PHOTOS = 3, 6, 12, 24  # after so many it is looked whether more are needed
-SETTLED = 0.1  # of a cell
+SETTLED = 0.2  # of a cell
 NARROWEST = 8  # pixels to each side of a mark
 SHARE = 0.25  # of the greatest change: what changes less does not count
 SHIFTS = 10
@@ -83,6 +83,12 @@ def centre(change: np.ndarray, view: View, reach: Sequence[int]) -> np.ndarray:
         middle = np.array([within.sum(1 - a) @ places[a] for a in (0, 1)]) / within.sum()
     assert view.place is not None
     return view.place.cells[:2] + (middle + 0.5) * cell
+
+
+def off(found: np.ndarray, planted: np.ndarray, view: View, grid: Sequence[int]) -> list[float]:
+    """How far answers (M, 2) are from the marks, in cells; along an axis of one cell nothing is."""
+    far = np.abs(found - planted) / cell_of(view, grid)
+    return far[:, np.array(grid) > 1].max(1).round(3).tolist()
 
 
 def cell_of(view: View, shape: Sequence[int]) -> np.ndarray:

@@ -28,7 +28,7 @@ from typing import Any
 
 import click
 import numpy as np
-from marks import PLACES, Photo, cell_of, centred, found, reach_of
+from marks import PLACES, Photo, cell_of, centred, found, off, reach_of
 from page import ROOT, machine
 
 from onnxlens.engine.anatomy.grids import View
@@ -70,8 +70,8 @@ first where several would do; what was chosen instead stands in brackets.
 FAR = """\
 ### Further off than one cell
 
-Most of these layers answer everywhere to a mark anywhere, with random weights: attention and pools on a few
-cells. Where a coarse map was enlarged into a fine one, the coarse cell that answers is many fine ones wide.
+With random weights some layers answer everywhere to a mark anywhere. Where a coarse map was enlarged into a
+fine one, the coarse cell that answers is many fine ones wide. What was found out by hand stands beside it.
 """
 
 
@@ -180,12 +180,6 @@ def mark(graph: Graph, layers: Sequence[Layer], values: dict[str, str]) -> None:
             layer.off = off(answers[value], photo.at(PLACES), view, _grid(graph, value, view))
 
 
-def off(found: np.ndarray, planted: np.ndarray, view: View, grid: Sequence[int]) -> list[float]:
-    """How far answers (M, 2) are from the marks, in cells; along an axis of one cell nothing is."""
-    far = np.abs(found - planted) / cell_of(view, grid)
-    return far[:, np.array(grid) > 1].max(1).round(3).tolist()
-
-
 def _grid(graph: Graph, value: str, view: View) -> tuple[int, ...]:
     shape = tuple(d if isinstance(d, int) else 1 for d in graph[value].shape or ())
     return view.of_array(np.broadcast_to(np.float32(0), shape)).shape[2:]
@@ -242,7 +236,10 @@ def page(rows: Sequence[Row], entries: Mapping[str, Any]) -> str:
     table += [_cells(row, entries[row.name]) for row in rows]
     missed = [f"- {row.name}, `{x.module}`: {_why(x)}" for row in rows for x in row.layers if x.refused]
     far = [
-        f"- {row.name}, `{x.module}` ({x.cells}): {x.off}" for row in rows for x in row.layers if _is_far(x)
+        f"- {row.name}, `{x.module}` ({x.cells}): {x.off}{_noted(entries[row.name], x)}"
+        for row in rows
+        for x in row.layers
+        if _is_far(x)
     ]
     parts = [head, *table, "", "### Not placed", "", *(missed or ["Nothing."]), "", FAR, *far, ""]
     return "\n".join(parts)
@@ -250,6 +247,12 @@ def page(rows: Sequence[Row], entries: Mapping[str, Any]) -> str:
 
 def _is_far(layer: Layer) -> bool:
     return max(layer.off, default=0) > 1
+
+
+def _noted(entry: Mapping[str, Any], layer: Layer) -> str:
+    """Why marks cannot show where a layer lies, where somebody looked."""
+    note = entry.get("notes", {}).get(layer.module)
+    return f". {note}" if note else ""
 
 
 def _cells(row: Row, entry: Mapping[str, Any]) -> str:
