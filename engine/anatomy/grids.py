@@ -15,11 +15,10 @@ import numpy as np
 
 from ..graph.graph import Tensor, op
 from ..graph.sizes import Dim
-from ..operators.places.positions import CENTRE, END, FIRST, MAX_ELEMENTS, Positions, reshaped
+from ..operators.places.positions import CENTRE, END, FIRST, MAX_ELEMENTS, NEAR, Positions, reshaped
 from .coordinates import Coordinates
 
 TOLERANCE = 0.5  # of a cell: how far a place may be from that of an even grid
-_SAME = 1e-3  # of a pixel: places this near are one
 
 Box = tuple[float, float, float, float]
 
@@ -131,13 +130,11 @@ def _together(
 
 
 def _mean(field: np.ndarray, axis: int) -> np.ndarray:
-    """The middle of the centres along an axis of the value, and all that is seen there."""
+    """The middle of the centres along an axis of the value, all that is seen there, the coarsest grain."""
     if len(field) == 1:
         return field.take([0], 1 + axis)
-    centre, first, end = field
-    return np.stack(
-        [f(v, axis=axis, keepdims=True) for f, v in ((np.mean, centre), (np.min, first), (np.max, end))]
-    )
+    ways = (np.mean, np.min, np.max, np.max)
+    return np.stack([f(v, axis=axis, keepdims=True) for f, v in zip(ways, field, strict=True)])
 
 
 def _batch_axis(p: Positions, batch: int) -> int | None:
@@ -173,7 +170,7 @@ def _separable(
     x = across[0] if across else ones.pop(-1) if ones else None
     if y is None or x is None or ones:
         return None
-    rows, columns = p.rows.reshape(3, -1), p.columns.reshape(3, -1)
+    rows, columns = p.rows.reshape(4, -1), p.columns.reshape(4, -1)
     h, w = p.shape[y], p.shape[x]
     if np.isnan(rows[CENTRE]).any() or np.isnan(columns[CENTRE]).any():
         return None
@@ -207,11 +204,11 @@ def _line(facts: np.ndarray, count: int, size: int) -> Line | None:
         return ((low + high) / 2, high - low, 1) if high > low else None
     i = np.arange(count)
     inner = slice(count // 4, count - count // 4)  # at a border some channels may see padding alone
-    part = inner if count > 4 and np.ptp(np.diff(centres[inner])) < _SAME else slice(None)
+    part = inner if count > 4 and np.ptp(np.diff(centres[inner])) < NEAR else slice(None)
     away = i[part] - i[part].mean()
     step = away @ centres[part] / (away @ away)
     start = centres[part].mean() - step * i[part].mean()
-    if step < _SAME or np.abs(start + step * i - centres).max() > (TOLERANCE + _SAME) * step:
+    if step < NEAR or np.abs(start + step * i - centres).max() > (TOLERANCE + NEAR) * step:
         return None
     return float(start), float(step), count
 
@@ -278,7 +275,7 @@ def _split(p: Positions, cells: list[int]) -> tuple[int, int] | None:
         for field in (p.rows, p.columns):
             if field.shape[1 + axis] > 1:
                 line = np.moveaxis(field[CENTRE], axis, 0).reshape(p.shape[axis], -1)[:, 0]
-                distinct = len(np.unique(np.round(line / _SAME)))
+                distinct = len(np.unique(np.round(line / NEAR)))
                 if distinct < p.shape[axis] and p.shape[axis] % distinct == 0:
                     return axis, distinct
     return None
@@ -323,12 +320,12 @@ def _on_grid(
         return f"has more than {MAX_ELEMENTS} positions"
 
     def flat(field: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(field, (3, *full)).reshape(3, -1)
+        return np.broadcast_to(field, (4, *full)).reshape(4, -1)
 
     rows, columns = flat(p.rows), flat(p.columns)
     placed = np.flatnonzero(~np.isnan(rows[CENTRE]) & ~np.isnan(columns[CENTRE]))
-    y, ys = np.unique(np.round(rows[CENTRE, placed] / _SAME), return_inverse=True)
-    x, xs = np.unique(np.round(columns[CENTRE, placed] / _SAME), return_inverse=True)
+    y, ys = np.unique(np.round(rows[CENTRE, placed] / NEAR), return_inverse=True)
+    x, xs = np.unique(np.round(columns[CENTRE, placed] / NEAR), return_inverse=True)
     h, w = len(y), len(x)
     order = np.full(h * w, -1)
     order[ys * w + xs] = placed

@@ -266,7 +266,7 @@ def test_what_is_moved_lies_where_its_pixel_does(case):
     assert p.shape == expected.shape[1:], made
     known, seen = ~np.isnan(expected[0]), True
     for field, right in ((p.rows, expected[0]), (p.columns, expected[1])):
-        centre, first, end = (np.broadcast_to(f, p.shape) for f in field)
+        centre, first, end, _ = (np.broadcast_to(f, p.shape) for f in field)
         if not {"bordered", "from_blocks"} & set(made):  # whose centres go on evenly
             np.testing.assert_array_equal(centre, right, str(made))
         pixel = known & (end > first)

@@ -12,7 +12,7 @@ from onnxlens.engine.runtime.session import Session
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 ORDINARY = {"derandomize": True, "deadline": None, "database": None, "suppress_health_check": QUIET}
-# Where elements meet that see unlike much, the extent is that of those that see least.
+# Where elements meet that are unlike fine, the extent is that of the finest.
 MEETING = "attending", "added_to_a_roll", "to_channels", "unfolded"
 
 
@@ -73,7 +73,7 @@ def test_the_extent_of_what_has_a_place_holds_its_receptive_field(moved):
     fields = seen(graph, moved.channels)
     followed = coordinates(graph)["map"]
     assert followed is not None
-    rows, columns = (np.broadcast_to(f, (3, *followed.shape)) for f in (followed.rows, followed.columns))
+    rows, columns = (np.broadcast_to(f, (4, *followed.shape)) for f in (followed.rows, followed.columns))
     placed = np.isfinite(rows[0] + columns[0]).all(axis - 1) & (fields[..., 2] > 0)
     for facts, first in ((rows, 0), (columns, 1)):
         low, high = facts[1].min(axis - 1), facts[2].max(axis - 1)

@@ -32,8 +32,8 @@ def made(build, shape=(1, 3, 8, 8)):
 
 
 def rows(build, shape=(1, 3, 8, 8)):
-    """The centre, the first and the end of what the rows of `y` see."""
-    return coordinates(made(build, shape))["y"].rows.reshape(3, -1).tolist()
+    """The centre, the first and the end of what the rows of `y` see, and their grain."""
+    return coordinates(made(build, shape))["y"].rows.reshape(4, -1).tolist()
 
 
 CUT: dict[str, Any] = {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"}

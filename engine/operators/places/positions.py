@@ -2,8 +2,9 @@
 
 A field holds something for each element: along its first axis the facts, behind it the axes of the value. An
 axis along which nothing changes has length 1, whatever the size of the value's own, so that the rows of
-(N, 2048, 7, 7) are 7 numbers. Rows and columns have three facts, in pixels of the model's input, where pixel
-p spans p to p + 1: the centre of what the element sees, and the first and the end of that.
+(N, 2048, 7, 7) are 7 numbers. Rows and columns have four facts, in pixels of the model's input, where pixel
+p spans p to p + 1: the centre of what the element sees, the first and the end of that, and its grain: how far
+apart elements were on the coarsest grid that it came through. A map that is enlarged keeps its grain.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-CENTRE, FIRST, END = range(3)
-FINER = (
-    2.0  # of values that meet, those count that see less than this times as much as the one that sees least
-)
-MAX_ELEMENTS = 2**24  # facts that are moved one by one, three for each element
-_NOTHING = np.array([nan, inf, -inf])  # nowhere, seeing nothing
+CENTRE, FIRST, END, GRAIN = range(4)
+FINER = 1.5  # of values that meet, those count whose grain is below this times the finest one's
+NEAR = 1e-3  # of a pixel: places this near are one
+MAX_ELEMENTS = 2**24  # facts that are moved one by one, four for each element
+_NOTHING = np.array([nan, inf, -inf, inf])  # nowhere, seeing nothing
+_TORN = np.array([nan, inf, -inf, 0])  # at several places; what is summed up further is so too
 
 Shape = tuple[int, ...]
 
 
 class Positions(NamedTuple):
-    """Where the elements of a value of `shape` lie: `rows` and `columns` (3, ...), and `images` (1, ...).
+    """Where the elements of a value of `shape` lie: `rows` and `columns` (4, ...), and `images` (1, ...).
 
     Their other axes are those of the shape, or 1 where nothing changes along one. `images` is the index in
     the batch. What is seen is the part that matters: not what a gate or an attention brings from everywhere.
@@ -59,7 +60,7 @@ def of_picture(shape: Sequence[int], down: int, across: int) -> Positions:
 
     def pixels(axis: int) -> np.ndarray:
         first = np.arange(shape[axis], dtype=float)
-        return _along(np.stack([first + 0.5, first, first + 1]), axis, len(shape))
+        return _along(np.stack([first + 0.5, first, first + 1, np.ones_like(first)]), axis, len(shape))
 
     batch = np.arange(shape[0] if len(shape) > 3 else 1, dtype=float)
     images = _along(batch[None], 0, len(shape))
@@ -68,7 +69,7 @@ def of_picture(shape: Sequence[int], down: int, across: int) -> Positions:
 
 def nowhere(shape: Sequence[int]) -> Positions:
     """The positions of what does not depend on the picture, or is lost."""
-    empty = _NOTHING.reshape(3, *[1] * len(shape))
+    empty = _NOTHING.reshape(4, *[1] * len(shape))
     return Positions(tuple(shape), empty, empty, np.full((1, *[1] * len(shape)), nan))
 
 
@@ -277,51 +278,74 @@ def sampled(p: Positions, axis: int, at: np.ndarray, taps: np.ndarray) -> Positi
     shape = (*p.shape[:axis], m, *p.shape[axis + 1 :])
     low = np.clip(np.floor(at).astype(int), 0, max(n - 2, 0))
     weight = _along((at - low)[None], axis, len(shape))
+    apart = _step(at, n)
     inside = (taps >= 0) & (taps < n)
     seen = _along(np.any(inside, axis=-1)[None], axis, len(shape))
     one = np.take_along_axis(taps, inside.argmax(-1)[:, None], -1)  # in the place of those that see nothing
     taps = np.clip(np.where(inside, taps, one), 0, n - 1)
 
     def move(field: np.ndarray) -> np.ndarray:
+        if len(field) > 1 and not field[GRAIN].all():
+            field = np.where(field[GRAIN] == 0, _NOTHING.reshape(4, *[1] * len(shape)), field)
         if field.shape[1 + axis] == 1:
             return field
         elements([*field.shape[: 1 + axis], taps.size, *field.shape[2 + axis :]])
-        before, behind = (field[:1].take(i, 1 + axis) for i in (low, np.minimum(low + 1, n - 1)))
+        nearest = [np.minimum(low + i, n - 1) for i in (0, 1)]
+        before, behind = (field[:1].take(i, 1 + axis) for i in nearest)
+        grain = np.minimum(*(field[GRAIN:].take(i, 1 + axis) for i in nearest))
         with np.errstate(invalid="ignore"):
             centre = before + (behind - before) * weight
+            if apart != 1:  # along an axis of tokens a neighbour may be that at the other side
+                grain = np.fmax(grain, abs(behind - before) * max(apart, 1))
         # What lies nowhere (a class token) has no part in the places beside it.
         centre = np.where(weight == 0, before, np.where(weight == 1, behind, centre))
         first = field[FIRST : FIRST + 1].take(taps, 1 + axis).min(2 + axis)
-        end = field[END:].take(taps, 1 + axis).max(2 + axis)
-        return np.concatenate([centre, np.where(seen, first, inf), np.where(seen, end, -inf)])
+        end = field[END : END + 1].take(taps, 1 + axis).max(2 + axis)
+        return np.concatenate([centre, np.where(seen, first, inf), np.where(seen, end, -inf), grain])
 
     return p.moved(shape, move)
+
+
+def _step(at: np.ndarray, count: int) -> float:
+    """How many of `count` old elements one of the new ones at places `at` stands for."""
+    apart = np.abs(np.diff(at))
+    return float(apart[apart > 0].min(initial=count))
 
 
 # -- meetings --------------------------------------------------------------------------------------------
 
 
 def together(parts: Sequence[Positions], shape: Sequence[int]) -> Positions:
-    """What is made of elements that meet, all of `shape` when broadcast; the finest say where it lies."""
+    """What is made of elements that meet, all of `shape` when broadcast; the finest say where it lies.
+
+    Where those are equally fine and further than a cell from each other, as a picture and its reflection
+    are, no place is right for both: it lies nowhere, and so does what is added to it before the next layer.
+    """
     parts = [spread(p, shape) for p in parts]
     return Positions(
         tuple(shape),
-        reduce(_meet, [p.rows for p in parts]),
-        reduce(_meet, [p.columns for p in parts]),
-        reduce(_meet, [p.images for p in parts]),
+        _meet([p.rows for p in parts]),
+        _meet([p.columns for p in parts]),
+        _meet([p.images for p in parts]),
         frozenset.union(*(p.crossed for p in parts)),
     )
 
 
-def _meet(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    if _same(a, b):
-        return a
-    elements(common(a.shape, b.shape))
-    if len(a) == 1:
-        return np.where(np.isnan(a), b, a)
-    both = np.stack(np.broadcast_arrays(a, b), 1)
-    found = _finest(both, 1).squeeze(1)
-    for field in (both[:, 0], both[:, 1]):  # what stands on a border sees nothing, and has its place there
+def _meet(fields: Sequence[np.ndarray]) -> np.ndarray:
+    if all(_same(f, fields[0]) for f in fields):
+        return fields[0]
+    elements([len(fields), *common(*(f.shape for f in fields))])
+    if len(fields[0]) == 1:
+        return reduce(lambda a, b: np.where(np.isnan(a), b, a), fields)
+    every = np.stack(np.broadcast_arrays(*fields), 1)
+    finest = _counted(every, 1)
+    apart, grain = _span(every, 1, finest), np.where(finest, every[GRAIN], -inf).max(0)
+    torn = _TORN.reshape(4, *[1] * (every.ndim - 2))
+    if (apart[0] > grain + NEAR).any():
+        return torn
+    found = np.where((every[GRAIN] == 0).any(0), torn, _mean(every, 1, finest).squeeze(1))
+    for i in range(len(fields)):  # what stands on a border sees nothing, and has its place there
+        field = every[:, i]
         border = (field[END] <= field[FIRST]) & ~np.isnan(field[CENTRE])
         found[:, border] = field[:, border]
     return found
@@ -340,11 +364,12 @@ def met(p: Positions, axes: Sequence[int]) -> Positions:
         changing = [axis for axis in axes if field.shape[1 + axis] > 1]
         if len(field) == 1:
             return _one(field, changing)
-        found = field
+        found, counted = field, ~np.isnan(field[CENTRE])
         for axis in changing:
-            found = _finest(found, 1 + axis)
-        if changing and _spans_most(field[CENTRE], changing):
-            found[FIRST], found[END] = -inf, inf
+            finest = _counted(found, 1 + axis)
+            found, counted = _merged(found, 1 + axis, finest), counted & finest
+        if changing and _spans_most(field[CENTRE], changing, counted):
+            found[FIRST], found[END], found[GRAIN] = -inf, inf, inf
         return found
 
     return p.moved(shape, meet)._replace(crossed=p.crossed.difference(axes))
@@ -359,36 +384,61 @@ def _one(images: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     return images
 
 
-def _spans_most(centres: np.ndarray, axes: Sequence[int]) -> bool:
-    """Whether what meets along some axes comes from all over the picture, or most of it."""
-    known = np.isfinite(centres)
+def _spans_most(centres: np.ndarray, axes: Sequence[int], known: np.ndarray) -> bool:
+    """Whether what is known of what meets along some axes comes from all over the picture, or most of it."""
     low, high = np.where(known, centres, inf), np.where(known, centres, -inf)
     least, most = low.min(tuple(axes)), high.max(tuple(axes))
     span = (most - least)[most >= least]
     return bool(span.size and span.max() > (high.max() - low.min()) / 2)
 
 
-def _finest(field: np.ndarray, axis: int) -> np.ndarray:
-    """Of what meets along an axis, those that see least: the mean of their centres, and all that they see.
+def _merged(field: np.ndarray, axis: int, counted: np.ndarray) -> np.ndarray:
+    """Those that are counted along an axis as one, whose grain is as many of theirs as lie between them."""
+    found, span = _mean(field, axis, counted), _span(field, axis, counted)
+    if (span > NEAR).any():
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found[GRAIN] = np.fmax(found[GRAIN], found[GRAIN] * (1 + (span + NEAR) // found[GRAIN]))
+    return found
 
-    What sees much more is a gate, a mean of the whole picture, or a coarser map: as a whole, since near the
-    border all see less. What lies nowhere counts only where nothing else is.
+
+def _span(field: np.ndarray, axis: int, counted: np.ndarray) -> np.ndarray:
+    """How far the centres of those that are counted along an axis are apart; -inf where none is."""
+    low, high = (np.where(counted, field[CENTRE], edge) for edge in (inf, -inf))
+    return high.max(axis - 1, keepdims=True) - low.min(axis - 1, keepdims=True)
+
+
+def _finest(field: np.ndarray, axis: int) -> np.ndarray:
+    """Of what meets along an axis, the finest: the mean of their centres, and all that they see."""
+    return _mean(field, axis, _counted(field, axis))
+
+
+def _counted(field: np.ndarray, axis: int) -> np.ndarray:
+    """Which of what meets along an axis of facts are the finest, (...).
+
+    What is much coarser, as a whole, is a gate, a mean of the whole picture, or an enlarged map, whose middle
+    says less than a cell of the finer one. What lies nowhere counts only where nothing else is.
     """
-    centre, first, end = field
-    extent = np.where(np.isnan(centre) | (end <= first), inf, end - first)
+    centre, first, end, grain = field
     axis -= 1
-    others = tuple(a for a in range(extent.ndim) if a != axis)
-    is_placed = np.isfinite(extent)
-    most = np.where(is_placed, extent, 0).max(others, keepdims=True)
+    others = tuple(a for a in range(grain.ndim) if a != axis)
+    is_placed = ~np.isnan(centre) & (end > first) & np.isfinite(grain)
+    most = np.where(is_placed, grain, 0).max(others, keepdims=True)
     most = np.where(most > 0, most, inf)
     counted = is_placed & (most < FINER * most.min())
     for less in (is_placed, np.True_):  # where none of the finest is
         counted = counted | (less & ~counted.any(axis, keepdims=True))
-    number = counted.sum(axis, keepdims=True)
+    return counted
+
+
+def _mean(field: np.ndarray, axis: int, counted: np.ndarray) -> np.ndarray:
+    """Those that are counted along an axis as one: the mean of their centres, and all that they see."""
+    centre, first, end, grain = field
+    axis -= 1
     return np.stack(
         [
-            np.where(counted, centre, 0).sum(axis, keepdims=True) / number,
+            np.where(counted, centre, 0).sum(axis, keepdims=True) / counted.sum(axis, keepdims=True),
             np.where(counted, first, inf).min(axis, keepdims=True),
             np.where(counted, end, -inf).max(axis, keepdims=True),
+            np.where(counted, grain, inf).min(axis, keepdims=True),
         ]
     )

@@ -13,9 +13,11 @@ from .at import At, Found, as_given, channels_second, is_last, slots
 from .positions import (
     Positions,
     elements,
+    joined,
     met,
     reshaped,
     sampled,
+    taken,
 )
 
 
@@ -184,10 +186,18 @@ def grid_sample(at: At) -> Found:
         return None
     if not np.isfinite(grid).all():
         return None
+    if (grid == grid[:1]).all():
+        return _at_grid(at, p, grid[0])
+    each = (taken(p, 0, np.array([i])) for i in range(elements([p.shape[0]])))
+    return joined([_at_grid(at, image, own) for image, own in zip(each, grid, strict=True)], 0)
+
+
+def _at_grid(at: At, p: Positions, grid: np.ndarray) -> Positions:
+    """The elements (n, c, H, W) of images at the places (h, w, 2) of one grid: (n, c, h, w)."""
     n, c, height, width = p.shape
-    (h, w), places = grid.shape[1:3], []
+    (h, w), places = grid.shape[:2], []
     for xy, size in ((1, height), (0, width)):
-        unit = (np.clip(grid[0, ..., xy].ravel(), -3, 3) + 1) / 2  # what is further out sees nothing either
+        unit = (np.clip(grid[..., xy].ravel(), -3, 3) + 1) / 2  # what is further out sees nothing either
         places.append(unit * (size - 1) if at.attrs.get("align_corners") else unit * size - 0.5)
     taps = [np.floor(place).astype(int)[:, None] + np.arange(2) for place in places]
     rows = sampled(p, 2, places[0], taps[0])  # (n, c, h w, width)
