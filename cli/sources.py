@@ -33,7 +33,7 @@ class Part(click.ParamType):
         return int(first), int(last)
 
 
-class Place(click.Path):
+class FolderOrAddress(click.Path):
     """A folder as a Path, or an address such as s3://bucket/run as it is."""
 
     name = "place"
@@ -45,7 +45,7 @@ class Place(click.Path):
         return Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
-folder = Place(path_type=Path, file_okay=False)
+folder = FolderOrAddress(path_type=Path, file_okay=False)
 argument = click.argument("places", metavar="PLACE...", nargs=-1)
 lists = click.option(
     "--input-list",

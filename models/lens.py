@@ -33,7 +33,7 @@ from .storage.store import photo_at
 
 # A path, an address, pixels (H, W, 3) uint8 RGB, or an image of Pillow's.
 Photo = Any
-Place = str | os.PathLike[str]  # a file, a folder with all below it, or a pattern
+Source = str | os.PathLike[str]  # a file, a folder with all below it, or a pattern
 
 
 class Lens(VisionModel):
@@ -251,7 +251,7 @@ class Lens(VisionModel):
         """
         return weights(self.network, layers, self.preprocess)
 
-    def top(self, photos: Place | Iterable[Place], **options: Any) -> Top:
+    def top(self, photos: Source | Iterable[Source], **options: Any) -> Top:
         """The photos that each channel answers to most. As `onnxlens.top`.
 
         `photos` are files, folders and patterns, one or several.

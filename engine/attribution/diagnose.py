@@ -20,7 +20,7 @@ from .gradients import maps_of, one_hot
 from .method import Method
 
 
-class Probe(NamedTuple):
+class Inspection(NamedTuple):
     """A network with all that lies between a layer and the scores in view: `names` of the values from the
     layer on, those of their `gradients` (None where none arrives), of the map before its ReLU (`cam`), and of
     the input with the `target`.
@@ -33,7 +33,7 @@ class Probe(NamedTuple):
     session: Session
 
 
-_PROBES: WeakKeyDictionary[Network, dict[tuple[str, str, str], Probe]] = WeakKeyDictionary()
+_INSPECTIONS: WeakKeyDictionary[Network, dict[tuple[str, str, str], Inspection]] = WeakKeyDictionary()
 
 
 def sound(maps: np.ndarray) -> list[bool]:
@@ -54,10 +54,10 @@ def diagnose(
     values on the way in view; only called for maps that are not sound.
     What that takes is compiled for the first of them: a run over thousands of photos may have many.
     """
-    probes, key = _PROBES.setdefault(network, {}), (method.name, score, layer)
-    probe = probes.get(key) or probes.setdefault(key, _probe(network, method, score, layer))
+    made, key = _INSPECTIONS.setdefault(network, {}), (method.name, score, layer)
+    inspection = made.get(key) or made.setdefault(key, _inspection(network, method, score, layer))
     count = len(next(iter(feeds.values())))
-    values = probe.session({**feeds, probe.target: np.full(count, target, np.int64)})
+    values = inspection.session({**feeds, inspection.target: np.full(count, target, np.int64)})
 
     features = values[layer]
     if not np.isfinite(features).all():
@@ -65,19 +65,19 @@ def diagnose(
     if not features.any():
         return f"all activations of layer {layer!r} are zero for this image; choose an earlier layer"
     blocked = None
-    for name, grad in zip(reversed(probe.names), reversed(probe.gradients), strict=True):
+    for name, grad in zip(reversed(inspection.names), reversed(inspection.gradients), strict=True):
         gradient = None if grad is None else values[grad]
         if gradient is not None and not np.isfinite(gradient).all():
             return f"the gradient of class {target} is not finite at {name!r}; {_made_by(network, name)}"
         if gradient is None or not gradient.any():
             blocked = blocked or name
-    first = probe.gradients[0]
+    first = inspection.gradients[0]
     if blocked is not None and (first is None or not values[first].any()):
         return (
             f"the gradient of class {target} is zero from {blocked!r} on: nothing in layer {layer!r} changes "
             f"the score ({_reader(network, blocked, score)}); choose another class or a later layer"
         )
-    heat = values[probe.cam]
+    heat = values[inspection.cam]
     if not heat.any():
         return f"{method.blank.format(layer=layer, target=target)}; choose another class or layer"
     if heat.max() <= 0:
@@ -119,7 +119,7 @@ def losses(network: Network, of: str, image: str) -> Callable[[Mapping[str, np.n
     return lost
 
 
-def _probe(network: Network, method: Method, score: str, layer: str) -> Probe:
+def _inspection(network: Network, method: Method, score: str, layer: str) -> Inspection:
     graph = network.graph.copy()
     target = graph.unused("target")
     chosen = graph.input(target, np.int64, (graph[score].shape or ())[:1])
@@ -130,7 +130,7 @@ def _probe(network: Network, method: Method, score: str, layer: str) -> Probe:
     grads = backpropagate(graph, {score: one_hot(graph[score], chosen)}, names)
     gradients = [g and g.name for g in grads]
     shown = dict.fromkeys([*filter(None, gradients), cam.name, layer])
-    return Probe(names, gradients, cam.name, target, network.compile(graph, list(shown)))
+    return Inspection(names, gradients, cam.name, target, network.compile(graph, list(shown)))
 
 
 def _made_by(network: Network, name: str) -> str:

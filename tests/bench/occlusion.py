@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from oracles.networks import opened, randomised
 
 from onnxlens.engine.attribution.perturbation import occlusion, plans
+from onnxlens.engine.attribution.perturbation.answerer import BATCH, answerer_of
 from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers, asking, how, plainly
 from onnxlens.engine.attribution.perturbation.places import places
-from onnxlens.engine.attribution.perturbation.probe import BATCH, probing
 from onnxlens.engine.runtime.network import Network
 from onnxlens.models.network.zoo import resolve
 
@@ -68,10 +68,10 @@ def main(
     first = next(answers(quick, None, hiding))
     planned = time.perf_counter() - start
     print(f"{model}: {len(spots)} places; {how(quick, None, spots)} ({planned:.1f} s to find out)")
-    (plan,) = probing(quick, None).plans.values()
+    (plan,) = answerer_of(quick, None).plans.values()
     if plan.way is None:
         return
-    size = probing(slow, None).fixed or BATCH
+    size = answerer_of(slow, None).fixed or BATCH
     batches = max(1, 8 // size) * occlusion.workers(quick)
     plain = plainly(slow, None, hiding)
     for a, b in zip(next(plain(np.arange(size))), first, strict=True):

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from onnx import helper
 from oracles.networks import opened, randomised
 
-from onnxlens.engine.attribution.perturbation import occlusion, plans, probe
+from onnxlens.engine.attribution.perturbation import answerer, occlusion, plans
+from onnxlens.engine.attribution.perturbation.answerer import answerer_of
 from onnxlens.engine.attribution.perturbation.costs import chains, cut_points
 from onnxlens.engine.attribution.perturbation.incremental import CACHE, Incremental
 from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers, how
 from onnxlens.engine.attribution.perturbation.places import places
-from onnxlens.engine.attribution.perturbation.probe import probing
 from onnxlens.engine.attribution.perturbation.spans import spans
 from onnxlens.engine.features.receptive import receptive_fields
 from onnxlens.engine.graph.graph import Graph, emit, op
@@ -140,12 +140,12 @@ class Random:
 def both(network, layer, spots, cuts, at_once=7, random=0):
     """The answers of the plain batches and of a network cut at `cuts`."""
     image, filler = np.random.default_rng(random).standard_normal((2, 3, *spots.size)).astype(np.float32)
-    probe = probing(network, layer)
-    totals = {probe.names[2]: probe.layer} if probe.layer else {}
-    way = Incremental(network, probe.graph, cuts, probe.names, spots.ranges, totals)
+    made = answerer_of(network, layer)
+    totals = {made.names[2]: made.layer} if made.layer else {}
+    way = Incremental(network, made.graph, cuts, made.names, spots.ranges, totals)
     kept, numbers = way.keep(image), np.arange(len(spots))
     parts = [numbers[i : i + at_once] for i in range(0, len(spots), at_once)]
-    got = [probe.answer(way.answers(kept, filler, part)) for part in parts]
+    got = [made.answer(way.answers(kept, filler, part)) for part in parts]
     wanted = list(plainly(network, layer, Hiding(image, filler, spots)))
     return [[np.concatenate(v) for v in zip(*found, strict=True)] for found in (wanted, got)]
 
@@ -153,7 +153,7 @@ def both(network, layer, spots, cuts, at_once=7, random=0):
 def plainly(network, layer, hiding):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plans, "WORTH", np.inf)
-        probing(network, layer).plans.clear()
+        answerer_of(network, layer).plans.clear()
         yield from answers(network, layer, hiding)
 
 
@@ -218,8 +218,8 @@ def assert_incremental(model, size, patch, stride, at_once=32):
     """Every number of cuts that pays gives the plain answers; there is one that is estimated to pay."""
     network = Network(model, "cpu", threads=1)
     spots = places(size, patch, stride)
-    probe = probing(network, None)
-    found = chains(probe.graph, network.graph.inputs[0], probe.names[1], spots.ranges, 8)
+    made = answerer_of(network, None)
+    found = chains(made.graph, network.graph.inputs[0], made.names[1], spots.ranges, 8)
     assert found[-1][0] < 0.8
     for _, cuts in found[:: max(1, len(found) - 1)]:
         assert_same(*both(network, None, spots, cuts, at_once))
@@ -326,7 +326,7 @@ def test_half_precision_is_rounded_as_before(eager):
 def test_what_cannot_be_cut_is_run_in_plain_batches(eager, monkeypatch, network, layer, why):
     monkeypatch.setattr(plans, "GAIN", 1.2)
     image = np.zeros((3, 40, 48), np.float32)
-    assert len(list(answers(network, layer, Hiding(image, image, SPOTS)))) == -(-len(SPOTS) // probe.BATCH)
+    assert len(list(answers(network, layer, Hiding(image, image, SPOTS)))) == -(-len(SPOTS) // answerer.BATCH)
     assert how(network, layer, SPOTS).startswith(f"plain batches: {why}")
 
 
@@ -348,7 +348,7 @@ def test_the_quicker_in_the_trial_is_taken(eager, monkeypatch):
 def test_buffers_are_used_again(eager):
     network, image = toy(), np.zeros((3, 40, 48), np.float32)
     list(answers(network, None, Hiding(image, image, SPOTS)))
-    (made,) = probing(network, None).plans.values()
+    (made,) = answerer_of(network, None).plans.values()
     before = made.way._buffers.last.__array_interface__["data"]
     list(answers(network, None, Hiding(image, image, SPOTS)))
     assert made.way._buffers.last.__array_interface__["data"] == before

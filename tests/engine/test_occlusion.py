@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from onnx import helper
 from oracles.toys import build
 
-from onnxlens.engine.attribution.perturbation import probe
-from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers, probed_layer
+from onnxlens.engine.attribution.perturbation import answerer
+from onnxlens.engine.attribution.perturbation.answerer import answerer_of
+from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers, summed_layer
 from onnxlens.engine.attribution.perturbation.places import places
-from onnxlens.engine.attribution.perturbation.probe import probing
 from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.runtime.network import Network
 from onnxlens.engine.runtime.session import Session
@@ -57,7 +57,7 @@ def pair(seed=3):
 
 
 def answer(network, layer, feeds):
-    return probing(network, layer).whole(network, feeds)
+    return answerer_of(network, layer).whole(network, feeds)
 
 
 def all_of(network, layer, image, filler, spots, last=False):
@@ -79,7 +79,7 @@ def test_the_drop_of_a_linear_model_is_known():
     image, filler = pair()
     spots = places(SIZE, (3, 2), (2, 1))
     network = Network(linear(), "cpu", threads=1)
-    assert probed_layer(network) is None
+    assert summed_layer(network) is None
     clean = answer(network, None, {"x": image[None]})
     _, scores, totals = all_of(network, None, image, filler, spots)
     weight = LINEAR.reshape(3, *SIZE, CLASSES).astype(np.float64)
@@ -114,7 +114,7 @@ def test_totals_are_the_feature_maps_of_the_occluded_images():
         totals = all_of(network, layer, image, filler, spots)[2]
         wanted = [kept(np.einsum("kc,chw->khw", MIX, x)).sum((1, 2)) for x in occluded(image, filler, spots)]
         np.testing.assert_allclose(totals, wanted, atol=1e-4)
-    assert probed_layer(network) == "relu"
+    assert summed_layer(network) == "relu"
 
 
 def test_channels_last_agrees_with_channels_second():
@@ -130,7 +130,7 @@ def test_channels_last_agrees_with_channels_second():
 
 @pytest.mark.parametrize("size", [1, 2, 5, 10**6])
 def test_a_batch_is_its_singles(size, monkeypatch):
-    monkeypatch.setattr(probe, "BATCH", size)
+    monkeypatch.setattr(answerer, "BATCH", size)
     image, filler = pair()
     spots = places(SIZE, (3, 3), (2, 2))
     network = Network(convolutional(), "cpu", threads=1)
@@ -170,15 +170,15 @@ def watch_feeds(monkeypatch):
 def test_one_buffer_serves_any_number_of_positions(monkeypatch):
     image, filler = pair()
     network = Network(convolutional(), "cpu", threads=1)
-    probed_layer(network)
+    summed_layer(network)
     fed = watch_feeds(monkeypatch)
     for stride in (3, 1):
         fed.clear()
         spots = places(SIZE, (3, 3), (stride, stride))
         for found in answers(network, None, Hiding(image, filler, spots)):
-            assert len(found.scores) <= probe.BATCH
+            assert len(found.scores) <= answerer.BATCH
         assert sum(len(x) for x in fed) == len(spots)
-        assert max(len(x) for x in fed) <= probe.BATCH
+        assert max(len(x) for x in fed) <= answerer.BATCH
         assert len({x.__array_interface__["data"][0] for x in fed}) == 1
 
 
@@ -249,6 +249,6 @@ def test_places_that_cannot_be(patch, stride, text):
 def test_layers_that_cannot_be_followed():
     network = Network(convolutional(), "cpu", threads=1)
     with pytest.raises(BadRequest, match="no layer 'rely'; nearest: relu"):
-        probed_layer(network, "rely")
+        summed_layer(network, "rely")
     with pytest.raises(BadRequest, match="is no feature map"):
-        probed_layer(network, "scores")
+        summed_layer(network, "scores")

@@ -66,7 +66,7 @@ def command(
     lens = options.open_lens(model, quiet, **settings)
     names = chosen(lens, layers)
     check_channels(lens, names, channels)
-    show = Shown(channels, sort, top)
+    show = Drawn(channels, sort, top)
 
     def tell(result: Record) -> None:
         say(f"{result['image']} -> {folder.path / result['files']['network']}")
@@ -79,7 +79,7 @@ def command(
     return finish(folder, lens, "activations", arguments, list(chain(*made)), tell, as_json)
 
 
-class Shown(NamedTuple):
+class Drawn(NamedTuple):
     """Which channels a picture shows, in which order, and how many of them."""
 
     channels: list[int] | None
@@ -97,7 +97,7 @@ def _predictions(lens: Lens, photo: np.ndarray) -> list[Prediction]:
 
 
 def _written(
-    folder: Folder, stem: str, found: Iterable[Response], predictions: list[Prediction], show: Shown
+    folder: Folder, stem: str, found: Iterable[Response], predictions: list[Prediction], show: Drawn
 ) -> dict[str, Any]:
     """Write the pictures and values of one photo, layer by layer; the record of them."""
     from ....engine.picture import encode_png
@@ -119,7 +119,7 @@ def _written(
     }
 
 
-def _layer(folder: Folder, stem: str, response: Response, show: Shown) -> dict[str, Any]:
+def _layer(folder: Folder, stem: str, response: Response, show: Drawn) -> dict[str, Any]:
     from ....engine.picture import encode_png
 
     shown = response.order(show.channels, show.sort)[: show.top]

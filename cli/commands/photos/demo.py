@@ -12,7 +12,7 @@ from ....models.storage.folder import Folder
 from ... import options
 from ...console import emit, note, say, table
 from .look import line, look
-from .ways import View
+from .ways import Subject
 
 if TYPE_CHECKING:
     from ....models.lens import Lens
@@ -72,7 +72,7 @@ def command(out: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
         pictures += [drawn.image, drawn.image if heat.problem else heat.overlay()]
         captions += [label, heat.title]
     sheet = folder.write("demo.png", encode_png(grid(pictures, 6, captions=captions)))
-    page = look(folder, _view(lens, folder, results[SHOWN]["files"]["scene"]), "scenes", quiet)["files"][
+    page = look(folder, _subject(lens, folder, results[SHOWN]["files"]["scene"]), "scenes", quiet)["files"][
         "page"
     ]
     hits = peaks_on_object(lens, UNSEEN)
@@ -92,7 +92,7 @@ def command(out: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
         note(f"try it on one of them: onnxlens gradcam scenes {one} --target top3")
 
 
-def _view(lens: Lens, folder: Folder, scene_file: str) -> View:
+def _subject(lens: Lens, folder: Folder, scene_file: str) -> Subject:
     """One of the drawn scenes, and more of them to search for those of highest response."""
     from ....engine.anatomy.layers import last_features
     from ....engine.anatomy.readouts import score_name
@@ -106,7 +106,7 @@ def _view(lens: Lens, folder: Folder, scene_file: str) -> View:
     image, graph = folder.path / scene_file, lens.network.graph
     layer = last_features(graph, score_name(graph))
     command = partial(line, "scenes", str(image), {})
-    return View(lens, read_photo(image), str(image), None, layer, [str(more.path)], command)
+    return Subject(lens, read_photo(image), str(image), None, layer, [str(more.path)], command)
 
 
 def on_object(heat: Attribution, mask: Any) -> bool:

@@ -18,7 +18,7 @@ from ... import options
 from ...console import counting, emit, say
 from ...methods import methods_named
 from .page import Figure, page
-from .ways import View, panels
+from .ways import Subject, panels
 
 PAGE = "index.html"
 PREDICTIONS = 5
@@ -85,8 +85,8 @@ def command(
     photo = photo_at(image)
     beside = settings if convention == FIELDS else {**settings, "convention": convention}
     command = partial(line, model, image, beside)
-    view = View(lens, photo, image, target, layer, places, command, names, convention)
-    result = look(folder, view, model, quiet)
+    subject = Subject(lens, photo, image, target, layer, places, command, names, convention)
+    result = look(folder, subject, model, quiet)
     arguments = {"target": target, "layer": layer, "methods": list(names), "folder": list(places)}
     arguments["convention"] = convention
     folder.write_manifest(manifest(lens, "look", arguments, [result]))
@@ -97,23 +97,23 @@ def command(
         say(f"{image}: {''.join(best) or 'no classes'} -> {folder.path / PAGE}")
 
 
-def look(folder: Folder, view: View, model: str, quiet: bool) -> dict[str, Any]:
-    """Make the page of a view and write it; the record of it, with what this model does not allow."""
-    predictions = view.lens.predict(view.photo, PREDICTIONS) if view.lens.has_classes else []
+def look(folder: Folder, subject: Subject, model: str, quiet: bool) -> dict[str, Any]:
+    """Make the page of a subject and write it; the record of it, with what this model does not allow."""
+    predictions = subject.lens.predict(subject.photo, PREDICTIONS) if subject.lens.has_classes else []
     with counting("looking", quiet) as progress:
-        made = panels(view, progress)
+        made = panels(subject, progress)
     text = page(
         version=version("onnxlens"),
         model=Path(model).name,
-        image=Path(view.image).name,
-        facts=_facts(view),
-        photo=Figure(view.photo, f"The photo {Path(view.image).name}"),
+        image=Path(subject.image).name,
+        facts=_facts(subject),
+        photo=Figure(subject.photo, f"The photo {Path(subject.image).name}"),
         predictions=predictions,
-        layers=_layers(view),
+        layers=_layers(subject),
         panels=made,
     )
     return {
-        "image": view.image,
+        "image": subject.image,
         "predictions": [p.record() for p in predictions],
         "files": {"page": folder.write(PAGE, text.encode())},
         "missing": {p.key: p.note for p in made if not p.figures},
@@ -146,38 +146,38 @@ def line(
     return shlex.join([*words, *more])
 
 
-def _facts(view: View) -> list[str]:
+def _facts(subject: Subject) -> list[str]:
     """The line below the title."""
-    graph, path = view.lens.network.graph, view.lens.path
-    height, width = view.photo.shape[:2]
-    h, w = view.lens.preprocess.size
-    top, left, bottom, right = view.lens.preprocess.box(height, width)
+    graph, path = subject.lens.network.graph, subject.lens.path
+    height, width = subject.photo.shape[:2]
+    h, w = subject.lens.preprocess.size
+    top, left, bottom, right = subject.lens.preprocess.box(height, width)
     cut = top > 0 or left > 0
     seen = f"of which the middle {right - left:.0f} x {bottom - top:.0f} is seen" if cut else "seen"
     return [
         f"photo of {width} x {height} pixels, {seen} as {w} x {h}",
-        f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, opset {view.lens.network.opset}",
-        f"{len(graph.nodes)} operators, {_classes(view)}",
-        view.lens.source,
+        f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, opset {subject.lens.network.opset}",
+        f"{len(graph.nodes)} operators, {_classes(subject)}",
+        subject.lens.source,
     ]
 
 
-def _classes(view: View) -> str:
-    if not view.lens.has_classes:
+def _classes(subject: Subject) -> str:
+    if not subject.lens.has_classes:
         return "no classes"
-    read = view.lens.readout
+    read = subject.lens.readout
     return f"{read.count} {'classes' if read.sure else 'values'}"
 
 
-def _layers(view: View) -> list[dict[str, str]]:
+def _layers(subject: Subject) -> list[dict[str, str]]:
     """Feature maps and scores, in the order of the network."""
     from ....engine.anatomy.maps import map_names
     from ....engine.anatomy.readouts import known
 
-    graph = view.lens.network.graph
+    graph = subject.lens.network.graph
     read = known(graph)
     marks = {
-        view.layer: "Grad-CAM looks here" if read else "looked at",
+        subject.layer: "Grad-CAM looks here" if read else "looked at",
         **({read.scores: "scores"} if read else {}),
     }
     names = set(map_names(graph)) | set(marks)

@@ -25,7 +25,7 @@ SIDE = 448  # pixels of a dream's longer side
 
 
 @dataclass(frozen=True)
-class View:
+class Subject:
     """What all ways look at: a photo through a lens, for a class (None is the predicted one).
 
     `places`: folders and photos to search for the images of highest response; the photo itself by default.
@@ -44,12 +44,12 @@ class View:
     convention: str = FIELDS
 
 
-def responses(view: View) -> Panel:
+def responses(subject: Subject) -> Panel:
     """(1) Responses of the layers."""
     from ....models.features import responses as way
 
-    found = list(way.responses(view.lens, view.photo, None, view.convention))
-    last = next(iter(way.responses(view.lens, view.photo, [view.layer], view.convention)))
+    found = list(way.responses(subject.lens, subject.photo, None, subject.convention))
+    last = next(iter(way.responses(subject.lens, subject.photo, [subject.layer], subject.convention)))
     strongest, title = last.order()[:4], f"The strongest channels of {last.layer}, on the photo"
     on_photo = [Figure(last.overlays(strongest), title, wide=True)]
     return Panel(
@@ -61,10 +61,10 @@ def responses(view: View) -> Panel:
         "The values of the feature maps as ONNX Runtime computes them. Black is zero; each channel has "
         "its own "
         "scale, and its largest value stands below it.",
-        view.command("activations"),
+        subject.command("activations"),
         [
             Figure(
-                way.strip(found, view.lens.predict(view.photo) if view.lens.has_classes else ()),
+                way.strip(found, subject.lens.predict(subject.photo) if subject.lens.has_classes else ()),
                 "From the photo to the classes",
                 wide=True,
                 crisp=True,
@@ -74,11 +74,11 @@ def responses(view: View) -> Panel:
     )
 
 
-def weights(view: View) -> Panel:
+def weights(subject: Subject) -> Panel:
     """(2) Weights of the first layer."""
     from ....models.features import weights as way
 
-    first = next(way.weights(view.lens.network, None, view.lens.preprocess))
+    first = next(way.weights(subject.lens.network, None, subject.lens.preprocess))
     outputs = first.order()[:KERNELS]
     return Panel(
         "weights",
@@ -88,12 +88,12 @@ def weights(view: View) -> Panel:
         "patches of colour are those of a network that learned something; noise, that of one that did not.",
         "Each kernel as a picture in the colours of the photo, on its own scale; grey is zero, the number "
         "below is its norm.",
-        view.command("weights", places=()),
+        subject.command("weights", places=()),
         [Figure(first.picture(outputs), f"Kernels of {first.kernels.layer}", wide=True, crisp=True)],
     )
 
 
-def highest(view: View) -> Panel:
+def highest(subject: Subject) -> Panel:
     """(3) Images of highest response."""
     from ....engine.attribution.projector import Projector
     from ....engine.picture import grid
@@ -101,34 +101,34 @@ def highest(view: View) -> Panel:
     from ....models.features.mosaic import mosaics
     from ....models.storage.album import photos
 
-    places = view.places or [view.image]
-    found = way.top(view.lens, photos(places), [view.layer], k=9 if view.places else 1)
-    channels = found.best(view.layer, SHOWN) if view.places else _strongest(found, view.layer)
-    projector = Projector(view.lens.network, "deconvnet", view.layer)
-    pages = mosaics(view.lens, found, view.layer, channels, projector)
+    places = subject.places or [subject.image]
+    found = way.top(subject.lens, photos(places), [subject.layer], k=9 if subject.places else 1)
+    channels = found.best(subject.layer, SHOWN) if subject.places else _strongest(found, subject.layer)
+    projector = Projector(subject.lens.network, "deconvnet", subject.layer)
+    pages = mosaics(subject.lens, found, subject.layer, channels, projector)
     sheet = grid(list(pages.values()), 3, captions=[f"channel {c}" for c in channels])
-    where = f"{found.table.count} photos" if view.places else "this photo"
+    where = f"{found.table.count} photos" if subject.places else "this photo"
     return Panel(
         "top",
         "Images of highest response",
-        f"What single channels of {view.layer} look for: of {where}, the parts that each answers to most, "
+        f"What single channels of {subject.layer} look for: of {where}, the parts that each answers to most, "
         f"and beside "
         "them the pixels that made it answer.",
         "Crops are the receptive fields of the positions of highest response; beside them is what the "
         "deconvnet "
         "projects back from there (Zeiler & Fergus 2014, figure 2).",
-        view.command("top", "--deconv", "--layer", view.layer, places=places),
+        subject.command("top", "--deconv", "--layer", subject.layer, places=places),
         [Figure(sheet, "What comes back, beside the crops, channel by channel", wide=True, crisp=True)],
-        "" if view.places else "Searched in this photo alone; give a folder with --folder to search many.",
+        "" if subject.places else "Searched in this photo alone; give a folder with --folder to search many.",
     )
 
 
-def occlusion(view: View) -> Panel:
+def occlusion(subject: Subject) -> Panel:
     """(4) Occlusion maps."""
     from ....models.attribution.occlusion import occlusion as hide
     from ....models.attribution.panels import sheet
 
-    found = hide(view.lens, view.photo, view.target, layer=view.layer)
+    found = hide(subject.lens, subject.photo, subject.target, layer=subject.layer)
     heat = found.heat()
     figures = [Figure(sheet([found]), "The answers of the model, by where the patch is", wide=True)]
     if not heat.problem:
@@ -141,24 +141,24 @@ def occlusion(view: View) -> Panel:
         "Functions of the position of the patch (Zeiler & Fergus 2014, figure 7): the total of the strongest "
         "feature map, the score and the probability of the class, and the most probable class. No gradient "
         "is needed. What the model does not see of the photo stays grey.",
-        view.command("occlusion", *_target(view), "--layer", view.layer),
+        subject.command("occlusion", *_target(subject), "--layer", subject.layer),
         figures,
         heat.problem,
     )
 
 
-def projections(view: View) -> Panel:
+def projections(subject: Subject) -> Panel:
     """(5) Back to the pixels: deconvnet, guided backpropagation, the gradient."""
     from ....models.attribution.projection import project, project_layer
     from ....models.maps.attribution import guided_gradcam
     from ....models.maps.sheets import sheet
 
     titles, name, either = {}, "", ""
-    if view.lens.has_classes:
+    if subject.lens.has_classes:
         saliency, guided = (
-            project(view.lens, view.photo, m, [view.target])[0] for m in ("saliency", "guided")
+            project(subject.lens, subject.photo, m, [subject.target])[0] for m in ("saliency", "guided")
         )
-        (heat,) = _heats(view, view.target)
+        (heat,) = _heats(subject, subject.target)
         titles = {
             "Gradient": saliency,
             "Guided backpropagation": guided,
@@ -167,11 +167,13 @@ def projections(view: View) -> Panel:
         name = heat.name
         either = f"{name}, or "
     figures = [Figure(p.picture(), f"{title} of {name}") for title, p in titles.items() if not p.problem]
-    units = project_layer(view.lens, view.photo, "deconvnet", view.layer, top=9)
+    units = project_layer(subject.lens, subject.photo, "deconvnet", subject.layer, top=9)
     if drawn := [p for p in units if not p.problem]:
-        caption = f"The strongest channels of {view.layer}: what each sees, and what the deconvnet sends back"
+        caption = (
+            f"The strongest channels of {subject.layer}: what each sees, and what the deconvnet sends back"
+        )
         figures.append(Figure(sheet(drawn), caption, wide=True, crisp=True))
-    of_class = view.command("guided", *_target(view)) + "\n" if titles else ""
+    of_class = subject.command("guided", *_target(subject)) + "\n" if titles else ""
     return Panel(
         "pixels",
         "Back to the pixels",
@@ -179,13 +181,13 @@ def projections(view: View) -> Panel:
         "Rules for the backward pass through a ReLU: the gradient's own (Simonyan et al. 2013), only what is "
         "positive (deconvnet, Zeiler & Fergus 2014), and both (guided backpropagation, Springenberg et al. "
         "2015); the last one times the map of Grad-CAM (Selvaraju et al. 2017).",
-        of_class + view.command("deconvnet", "--layer", view.layer),
+        of_class + subject.command("deconvnet", "--layer", subject.layer),
         figures,
         next((p.problem or f"{title}: {p.note}." for title, p in titles.items() if p.problem or p.note), ""),
     )
 
 
-def dream(view: View) -> Panel:
+def dream(subject: Subject) -> Panel:
     """(6) A dream: the photo, with more of what a layer sees in it."""
     from ....engine.dreams.objective import quoted
     from ....models.dreams.ascent import Ascent
@@ -193,8 +195,8 @@ def dream(view: View) -> Panel:
     from ....models.dreams.dream import dream as dreamt
     from ....models.dreams.octaves import within
 
-    layer = default_layer(view.lens)
-    found = dreamt(Ascent(view.lens, f"layer({quoted(layer)})"), within(view.photo, SIDE))
+    layer = default_layer(subject.lens)
+    found = dreamt(Ascent(subject.lens, f"layer({quoted(layer)})"), within(subject.photo, SIDE))
     rises = ", ".join(f"{o.after[0] / o.before[0]:.1f}" for o in found.octaves if o.before[0])
     return Panel(
         "dream",
@@ -204,16 +206,16 @@ def dream(view: View) -> Panel:
         "large "
         f"(Mordvintsev et al. 2015, in the settings of their notebook). In the octaves it rose {rises} "
         f"times.",
-        view.command("dream", "--side", str(SIDE)),
+        subject.command("dream", "--side", str(SIDE)),
         [Figure(found.start, "The photo"), Figure(found.picture(), f"Dream of {layer}")],
     )
 
 
-def gradcam(view: View) -> Panel:
+def gradcam(subject: Subject) -> Panel:
     """(7) Grad-CAM."""
-    heats = _heats(view, view.target or "top3")
+    heats = _heats(subject, subject.target or "top3")
     shown = [h for h in heats if not h.problem]
-    which = heats[0].name if view.target else "the most probable classes"
+    which = heats[0].name if subject.target else "the most probable classes"
     return Panel(
         "gradcam",
         "Grad-CAM",
@@ -221,13 +223,13 @@ def gradcam(view: View) -> Panel:
         f"The channels of {heats[0].layer}, weighted with the mean gradient of the class score, where the "
         f"sum is "
         "positive (Selvaraju et al. 2017).",
-        view.command("gradcam", *(_target(view) or ["--target", "top3"]), "--layer", view.layer),
+        subject.command("gradcam", *(_target(subject) or ["--target", "top3"]), "--layer", subject.layer),
         [Figure(h.overlay(), h.title) for h in shown],
         " ".join(f"{h.name}: {h.problem}." for h in heats if h.problem),
     )
 
 
-WAYS: dict[str, Callable[[View], Panel]] = {
+WAYS: dict[str, Callable[[Subject], Panel]] = {
     "gradcam": gradcam,
     "occlusion": occlusion,
     "pixels": projections,
@@ -240,48 +242,50 @@ WAYS: dict[str, Callable[[View], Panel]] = {
 ALONE = {"pixels": "deconvnet", "responses": "activations"}
 
 
-def of_method(name: str, view: View) -> Panel:
+def of_method(name: str, subject: Subject) -> Panel:
     """What one method of attribution finds for the class."""
     method = METHODS[name]
-    layer = view.layer if method.on_layer else None
-    (found,) = view.lens.attribute(view.photo, name, [view.target], layer=layer, convention=view.convention)
+    layer = subject.layer if method.on_layer else None
+    (found,) = subject.lens.attribute(
+        subject.photo, name, [subject.target], layer=layer, convention=subject.convention
+    )
     caption = f"{method.title} of {found.name}"
-    target = _target(view) or (["--target", "top1"] if method.target == "units" else [])
+    target = _target(subject) or (["--target", "top1"] if method.target == "units" else [])
     return Panel(
         name,
         method.title,
         f"{method.shows[0].upper()}{method.shows[1:]}.",
         f"{method.paper}.",
-        view.command(name, *target, *(["--layer", layer] if layer else [])),
+        subject.command(name, *target, *(["--layer", layer] if layer else [])),
         [] if found.problem else [Figure(found.picture(method.style), caption)],
         found.problem or found.note,
     )
 
 
-def panels(view: View, progress: Callable[[int, int], object]) -> list[Panel]:
+def panels(subject: Subject, progress: Callable[[int, int], object]) -> list[Panel]:
     """The panel of every way, and of more methods; those that this model does not allow stand last and say
     why.
 
     `progress` is called with how many are done, of how many.
     """
-    made, ways = [], {**{name: partial(of_method, name) for name in view.methods}, **WAYS}
-    for name in [*WAYS, *(name for name in view.methods if name not in WAYS)]:
+    made, ways = [], {**{name: partial(of_method, name) for name in subject.methods}, **WAYS}
+    for name in [*WAYS, *(name for name in subject.methods if name not in WAYS)]:
         progress(len(made), len(ways))
         try:
-            made.append(ways[name](view))
+            made.append(ways[name](subject))
         except OnnxlensError as error:
             title = _title(WAYS[name]) if name in WAYS else METHODS[name].title
-            alone = view.command(ALONE.get(name, name), "--debug")
+            alone = subject.command(ALONE.get(name, name), "--debug")
             made.append(Panel(name, title, "", "", alone, note=str(error)))
     return sorted(made, key=lambda panel: not panel.figures)
 
 
-def _heats(view: View, target: str | None) -> list[Attribution]:
+def _heats(subject: Subject, target: str | None) -> list[Attribution]:
     """Grad-CAM of a class, or of several."""
-    return view.lens.explain(view.photo, [target], layer=view.layer, convention=view.convention)
+    return subject.lens.explain(subject.photo, [target], layer=subject.layer, convention=subject.convention)
 
 
-def _title(way: Callable[[View], Panel]) -> str:
+def _title(way: Callable[[Subject], Panel]) -> str:
     return (way.__doc__ or "").split(") ", 1)[-1].rstrip(".")
 
 
@@ -291,5 +295,5 @@ def _strongest(found: Top, layer: str) -> list[int]:
     return sorted(scores, key=lambda c: -scores[c])[:SHOWN]
 
 
-def _target(view: View) -> list[str]:
-    return [] if view.target is None else ["--target", view.target]
+def _target(subject: Subject) -> list[str]:
+    return [] if subject.target is None else ["--target", subject.target]

@@ -14,7 +14,7 @@ from ...runtime.network import Network
 from ..compiled import Compiled, Explanation, Intake, Progress, image_of, meant
 from ..diagnose import sound
 from ..method import Method
-from .probe import Answer, in_batches, probed_layer, probing
+from .answerer import Answer, answerer_of, in_batches, summed_layer
 
 
 class Maps(NamedTuple):
@@ -54,9 +54,9 @@ class Asked:
     @cached_property
     def clean(self) -> Answer:
         """The answer to the image as it is."""
-        probe = probing(self.network, self.layer)
-        feeds = {self.network.graph.inputs[0]: np.repeat(self.image[None], probe.fixed or 1, 0)}
-        return Answer(*(values[:1] for values in probe.whole(self.network, feeds)))
+        answerer = answerer_of(self.network, self.layer)
+        feeds = {self.network.graph.inputs[0]: np.repeat(self.image[None], answerer.fixed or 1, 0)}
+        return Answer(*(values[:1] for values in answerer.whole(self.network, feeds)))
 
     @cached_property
     def classes(self) -> list[int]:
@@ -83,7 +83,7 @@ class Asked:
             shares = np.expand_dims(masks[some], axis)
             np.add(image * shares, under * (1 - shares), out=out)
 
-        ask = in_batches(self.network, probing(self.network, self.layer), image, write)
+        ask = in_batches(self.network, answerer_of(self.network, self.layer), image, write)
         return np.concatenate([self.answers(found)[:, self.classes] for found in ask(np.arange(len(masks)))])
 
 
@@ -100,7 +100,7 @@ class Perturbed(Compiled):
         self.network, self.images = network, image_of(network.graph.inputs)
         self.method, self._record = method.name, method
         self._options, self._intake, self._layer = options, intake, layer
-        self.layers = [probed_layer(network, layer) if method.layer else None]
+        self.layers = [summed_layer(network, layer) if method.layer else None]
 
     def explained(
         self, x: np.ndarray, wishes: Sequence[int], progress: Progress | None = None

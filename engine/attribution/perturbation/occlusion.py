@@ -12,11 +12,11 @@ import numpy as np
 from ....kernels.tile import tile
 from ...runtime.ahead import ahead
 from ...runtime.network import Network
+from .answerer import BATCH_ON_GPU, Answer, Ask, answerer_of, in_batches, parts, summed_layer, workers
 from .masks import CORNERS, IMAGE, PATCH, UNDER, masked
 from .places import Hiding, Places, places
-from .probe import BATCH_ON_GPU, Answer, Ask, in_batches, parts, probed_layer, probing, workers
 
-__all__ = ["Answer", "Hiding", "Places", "answers", "asking", "how", "places", "plainly", "probed_layer"]
+__all__ = ["Answer", "Hiding", "Places", "answers", "asking", "how", "places", "plainly", "summed_layer"]
 
 TOGETHER = 32  # places that are on their way through the stages at once
 
@@ -26,7 +26,7 @@ def answers(network: Network, layer: str | None, hiding: Hiding) -> Iterator[Ans
 
     Where it is quicker, only what a patch changes is computed again (`incremental.py`); `how` says whether.
     Otherwise the images are written into one buffer for each core, which is all that is held of them; its
-    length is what the model asks for, or else fits a processor's cache. Raises BadRequest as `probed_layer`.
+    length is what the model asks for, or else fits a processor's cache. Raises BadRequest as `summed_layer`.
     """
     return asking(network, layer, hiding)[1](np.arange(len(hiding.places)))
 
@@ -38,18 +38,18 @@ def asking(
 
     As `answers`; with a `share` below 1 approximately, as `Incremental` says.
     """
-    probe, (photo, under) = probing(network, layer), hiding.maps
-    way = probe.plan(network, photo, under, hiding.places, share).way
+    answerer, (photo, under) = answerer_of(network, layer), hiding.maps
+    way = answerer.plan(network, photo, under, hiding.places, share).way
     if way is None:
-        feeds = {network.graph.inputs[0]: np.repeat(hiding.image[None], probe.fixed or 1, 0)}
-        clean = lambda: Answer(*(values[:1] for values in probe.whole(network, feeds)))
+        feeds = {network.graph.inputs[0]: np.repeat(hiding.image[None], answerer.fixed or 1, 0)}
+        clean = lambda: Answer(*(values[:1] for values in answerer.whole(network, feeds)))
         return clean, plainly(network, layer, hiding)
     kept = way.keep(photo)
 
     def staged(some: np.ndarray) -> Answer:
-        return probe.answer(way.answers(kept, under, some))
+        return answerer.answer(way.answers(kept, under, some))
 
-    clean = lambda: probe.answer(way.clean(kept))
+    clean = lambda: answerer.answer(way.clean(kept))
     return clean, lambda numbers: ahead(staged, parts(numbers, TOGETHER), workers(network))
 
 
@@ -62,21 +62,21 @@ def plainly(network: Network, layer: str | None, hiding: Hiding) -> Ask:
     def write(some: np.ndarray, out: np.ndarray) -> None:
         tile(image, filler, places.corners(some), places.patch, out, last)
 
-    return in_batches(network, probing(network, layer), image, write)
+    return in_batches(network, answerer_of(network, layer), image, write)
 
 
 def on_device(network: Network, layer: str | None, hiding: Hiding) -> Ask:
     """As `plainly`, with the patches a part of the graph: only their corners go to the device."""
-    probe, (image, filler, places, last) = probing(network, layer), hiding
-    size = probe.fixed or BATCH_ON_GPU
-    graph = masked(probe.graph, image.shape, last)
-    session = network.compile(graph, list(dict.fromkeys(probe.names)))
+    answerer, (image, filler, places, last) = answerer_of(network, layer), hiding
+    size = answerer.fixed or BATCH_ON_GPU
+    graph = masked(answerer.graph, image.shape, last)
+    session = network.compile(graph, list(dict.fromkeys(answerer.names)))
     feeds = {IMAGE: image.astype(np.float32), UNDER: filler.astype(np.float32)}
     feeds[PATCH] = np.array(places.patch)
 
     def whole(some: np.ndarray) -> Answer:
-        corners = places.corners(np.resize(some, probe.fixed or len(some)))
-        found = probe.answer(session(feeds | {CORNERS: corners}))
+        corners = places.corners(np.resize(some, answerer.fixed or len(some)))
+        found = answerer.answer(session(feeds | {CORNERS: corners}))
         return Answer(*(values[: len(some)] for values in found))
 
     return lambda numbers: map(whole, parts(numbers, size))
@@ -84,5 +84,5 @@ def on_device(network: Network, layer: str | None, hiding: Hiding) -> Ask:
 
 def how(network: Network, layer: str | None, places: Places, share: float = 1) -> str:
     """How `answers` came about for these places: in stages or in plain batches, and why; empty before."""
-    found = probing(network, layer).plans.get((places.key, share))
+    found = answerer_of(network, layer).plans.get((places.key, share))
     return found.why if found else ""

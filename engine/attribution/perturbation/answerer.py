@@ -1,4 +1,4 @@
-"""A network that is probed: which values are read while it answers, and what is compiled for that.
+"""A network that answers for images: which of its values are read, and what is compiled for that.
 
 Whole runs are on images that are written as they are asked for, on all cores at once.
 """
@@ -40,7 +40,7 @@ class Answer(NamedTuple):
 Ask = Callable[[np.ndarray], Iterator[Answer]]  # answers for some of the images, by their numbers (n,)
 
 
-class Probe:
+class Answerer:
     """A network that is to answer with an Answer; `fixed` is the only batch that it takes, or None."""
 
     def __init__(self, network: Network, layer: str | None):
@@ -93,44 +93,44 @@ class Probe:
         return found
 
 
-_MADE: WeakKeyDictionary[Network, dict[str | None, Probe]] = WeakKeyDictionary()
+_MADE: WeakKeyDictionary[Network, dict[str | None, Answerer]] = WeakKeyDictionary()
 
 
-def probing(network: Network, layer: str | None) -> Probe:
+def answerer_of(network: Network, layer: str | None) -> Answerer:
     """The network compiled for a layer; made once for as long as the network is there."""
     made = _MADE.setdefault(network, {})
     if layer not in made:
-        made[layer] = Probe(network, layer)
+        made[layer] = Answerer(network, layer)
     return made[layer]
 
 
-def probed_layer(network: Network, layer: str | None = None) -> str | None:
+def summed_layer(network: Network, layer: str | None = None) -> str | None:
     """The layer whose feature maps are summed: the named one, or the last before the head.
 
     None where none is named and the network has no feature maps: occlusion itself needs none. Raises
     BadRequest for a layer that is not there or is no feature map, and for a model that is no classifier.
     """
-    return probing(network, layer).layer
+    return answerer_of(network, layer).layer
 
 
 def in_batches(
-    network: Network, probe: Probe, image: np.ndarray, write: Callable[[np.ndarray, np.ndarray], object]
+    network: Network, answerer: Answerer, image: np.ndarray, write: Callable[[np.ndarray, np.ndarray], object]
 ) -> Ask:
     """The function that gives the answers for images that `write` makes of their numbers (n,).
 
     It writes them into (n, ...) float32, which holds copies of the `image` at first: one buffer for each core
     is all that is held of them; its length is what the model asks for, or else fits a processor's cache.
     """
-    size = probe.fixed or (BATCH if network.provider == "cpu" else BATCH_ON_GPU)
+    size = answerer.fixed or (BATCH if network.provider == "cpu" else BATCH_ON_GPU)
     buffers = local()
-    probe.compiled(network)  # once, before the threads that share it begin
+    answerer.compiled(network)  # once, before the threads that share it begin
 
     def whole(some: np.ndarray) -> Answer:
         if not hasattr(buffers, "batch"):
             buffers.batch = np.repeat(image[None].astype(np.float32), size, axis=0)
         count = len(some)
         write(some, buffers.batch[:count])
-        found = probe.whole(network, {network.graph.inputs[0]: buffers.batch[: probe.fixed or count]})
+        found = answerer.whole(network, {network.graph.inputs[0]: buffers.batch[: answerer.fixed or count]})
         return Answer(*(values[:count] for values in found))
 
     return lambda numbers: ahead(whole, parts(numbers, size), workers(network))
