@@ -1,14 +1,14 @@
 """Coordinates followed through the graph: where each element of a value lies in the picture.
 
     convolutions, pools, Resize     by kernel, stride, dilation and padding: the middle of what each sees
-    Reshape, Transpose, Slice, ...  executed on the positions (positions.py)
+    Reshape, Transpose, Slice, ...  executed on the positions
     element by element              where it was; where values meet, where the finest of them was
     attention                       where the query was
     products with weights           the mean of what is summed: channels keep their place, tokens lose it
 
 What the picture itself decides (a gather by a computed index, regions that were found) has no place, and
-neither has what is made of that alone; a skip connection around it brings its own. The rules (placing.py) ask
-the table of traits what an operator does; there is no list of architectures.
+neither has what is made of that alone; a skip connection around it brings its own. The rules
+(operators/places) ask the table of traits what an operator does; there is no list of architectures.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ class Coordinates:
         return self._arrays[name]
 
     def inside(self, body: GraphProto, given: Sequence[Positions | None]) -> list[Positions | None]:
-        """Where the outputs of a graph inside a node lie, by where its inputs do (at.py)."""
+        """Where the outputs of a graph inside a node lie, by where its inputs do (operators/places/at.py)."""
         if self.depth == MAX_DEPTH:
             raise ValueError(f"graphs are followed through no more than {MAX_DEPTH} others around them")
         captured = around(body)

@@ -6,8 +6,8 @@
     this one          0       1       2
 
 Exact for convolutions, poolings and what works on each position alone, merged by sums and concatenations;
-a value behind anything else has no span. Unlike the boxes of `receptive.py` they are told from any value
-to any later one, and can be cut: see `Span.crop`.
+a value behind anything else has no span. Unlike receptive fields (features/receptive.py) they are told from
+any value to any later one, and can be cut: see `Span.crop`.
 """
 
 from __future__ import annotations

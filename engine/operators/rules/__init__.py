@@ -4,7 +4,7 @@ A rule is called with the gradient of the output, the output, the node's inputs 
 specification (None where an optional one is left out) and, by name, the attributes that it asks for. It
 returns one gradient per input, None where there is none; one alone for a single input. An entry may be
 a function of no arguments, called only if that gradient is wanted. Un-broadcasting, adding up and
-leaving out what nobody asked for is the walker's business (`gradient.py`).
+leaving out what nobody asked for is the walker's business (autodiff/gradient.py).
 
 To add an operator, add a line to the table of its family.
 """
