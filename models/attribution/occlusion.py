@@ -9,22 +9,12 @@ import numpy as np
 
 from ...engine.attribution.compiled import Progress
 from ...engine.attribution.method import Pair
-from ...engine.attribution.perturbation.hidden import Hidden, places_on
-from ...engine.attribution.perturbation.places import Places
+from ...engine.attribution.perturbation.hidden import Hidden
 from ...engine.errors import BadRequest
 from ..maps.attribution import Attribution
 from ..maps.occluded import Occlusion
 from ..network.vision_model import Target, VisionModel
 from .attribute import Attributor
-
-
-def places_for(lens: VisionModel, patch: Pair | None = None, stride: Pair | None = None) -> Places:
-    """Where a patch goes on a model's input; `patch` and `stride`, one number or two, in pixels of it.
-
-    By default a seventh of the input's shorter side, in steps of half a patch. Raises BadRequest as
-    `engine.attribution.perturbation.places` does.
-    """
-    return places_on(lens.preprocess.size, patch, stride)
 
 
 def occlusion(

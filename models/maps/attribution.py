@@ -236,7 +236,7 @@ class Attribution(Shown):
 
 
 # What it was called when maps and signals were two classes.
-HeatMap = Projection = Attribution
+HeatMap = Attribution
 
 
 def guided_gradcam(guided: Attribution, heat: Attribution) -> Attribution:

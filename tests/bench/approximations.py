@@ -19,11 +19,12 @@ import numpy as np
 from onnxlens.engine.anatomy.readouts import score_name
 from onnxlens.engine.attribution.gradients import one_hot
 from onnxlens.engine.attribution.perturbation.costs import cut_points
+from onnxlens.engine.attribution.perturbation.hidden import places_on
 from onnxlens.engine.attribution.perturbation.places import Places
 from onnxlens.engine.attribution.perturbation.plans import entry
 from onnxlens.engine.autodiff.gradient import backpropagate, inside
 from onnxlens.kernels.tile import tile
-from onnxlens.models.attribution.occlusion import occlusion, places_for
+from onnxlens.models.attribution.occlusion import occlusion
 from onnxlens.models.lens import Lens
 from onnxlens.models.maps.occluded import Occlusion
 from onnxlens.models.photos.fill import filler
@@ -45,7 +46,7 @@ def main(
 ) -> None:
     """Print a line for each way."""
     lens = Lens(model, preset=preset, provider="cpu", threads=threads)
-    spots = places_for(lens, patch, stride)
+    spots = places_on(lens.preprocess.size, patch, stride)
     print(f"{lens.path.name}, {len(photos)} photos, {len(spots)} places")
     ways: dict[str, dict[str, float | bool]] = {f"narrow {share}": {"narrow": share} for share in SHARES}
     ways |= {"coarse": {"coarse": True}}
