@@ -195,7 +195,7 @@ Line = tuple[float, float, int]  # the centre of the first cell, the step to the
 
 
 def _line(facts: np.ndarray, count: int, size: int) -> Line | None:
-    """The even grid along one axis that cells (3, n) lie on; None where they do not, or see all of it."""
+    """The even grid on which the facts of cells along an axis lie; None where on none, or each sees all."""
     centres = facts[CENTRE]
     if count > 1 and np.isposinf(facts[END]).any():
         return None
@@ -214,7 +214,7 @@ def _line(facts: np.ndarray, count: int, size: int) -> Line | None:
 
 
 def _reach(facts: np.ndarray, size: int) -> tuple[float, float]:
-    """All that cells (3, n) see of a picture so wide."""
+    """All that the facts of cells say that they see of a picture so wide."""
     return max(float(facts[FIRST].min()), 0.0), min(float(facts[END].max()), float(size))
 
 

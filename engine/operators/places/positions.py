@@ -290,9 +290,9 @@ def sampled(p: Positions, axis: int, at: np.ndarray, taps: np.ndarray) -> Positi
         if field.shape[1 + axis] == 1:
             return field
         elements([*field.shape[: 1 + axis], taps.size, *field.shape[2 + axis :]])
-        nearest = [np.minimum(low + i, n - 1) for i in (0, 1)]
-        before, behind = (field[:1].take(i, 1 + axis) for i in nearest)
-        grain = np.minimum(*(field[GRAIN:].take(i, 1 + axis) for i in nearest))
+        nearest = (field[::GRAIN].take(i, 1 + axis) for i in (low, np.minimum(low + 1, n - 1)))
+        (before, fine), (behind, also) = (np.split(f, 2) for f in nearest)
+        grain = np.minimum(fine, also)
         with np.errstate(invalid="ignore"):
             centre = before + (behind - before) * weight
             if apart != 1:  # along an axis of tokens a neighbour may be that at the other side
@@ -337,6 +337,8 @@ def _meet(fields: Sequence[np.ndarray]) -> np.ndarray:
     elements([len(fields), *common(*(f.shape for f in fields))])
     if len(fields[0]) == 1:
         return reduce(lambda a, b: np.where(np.isnan(a), b, a), fields)
+    if all(_same(f[::GRAIN], fields[0][::GRAIN]) and (f[FIRST] < f[END]).all() for f in fields):
+        return reduce(_both, fields)
     every = np.stack(np.broadcast_arrays(*fields), 1)
     finest = _counted(every, 1)
     apart, grain = _span(every, 1, finest), np.where(finest, every[GRAIN], -inf).max(0)
@@ -349,6 +351,11 @@ def _meet(fields: Sequence[np.ndarray]) -> np.ndarray:
         border = (field[END] <= field[FIRST]) & ~np.isnan(field[CENTRE])
         found[:, border] = field[:, border]
     return found
+
+
+def _both(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """What lies in the same places, with all that the two see: most sums are of such."""
+    return np.stack([a[CENTRE], np.minimum(a[FIRST], b[FIRST]), np.maximum(a[END], b[END]), a[GRAIN]])
 
 
 def met(p: Positions, axes: Sequence[int]) -> Positions:
