@@ -252,7 +252,7 @@ def _is_far(layer: Layer) -> bool:
 def _noted(entry: Mapping[str, Any], layer: Layer) -> str:
     """Why marks cannot show where a layer lies, where somebody looked."""
     note = entry.get("notes", {}).get(layer.module)
-    return f". {note}" if note else ""
+    return f". {' '.join(note.split())}" if note else ""
 
 
 def _cells(row: Row, entry: Mapping[str, Any]) -> str:
