@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from onnxlens.engine.anatomy.maps import coordinates, view_of, views, why_not
 from onnxlens.engine.canonical.canonical import canonical
@@ -89,6 +90,16 @@ KERNEL, TALL = np.ones((4, 3, 3, 1)), np.ones((4, 3, 4, 1))
 )
 def test_centres_worked_by_hand(build, centres):
     assert rows(build)[0] == pytest.approx(centres)
+
+
+@pytest.mark.parametrize("mode", ["border", "reflection"])
+@pytest.mark.parametrize("corners", [0, 1])
+def test_what_a_grid_takes_from_beyond_the_border_lies_where_it_is_taken_from(mode, corners):
+    grid = np.stack(np.meshgrid([-0.25, 0.5], np.linspace(-2.3, 2.6, 9)), -1)[None].astype(np.float32)
+    sample = lambda x: op.GridSample(x, grid, mode="linear", padding_mode=mode, align_corners=corners)
+    picture = np.broadcast_to(np.arange(8)[:, None] + 0.5, (1, 3, 8, 8)).astype(np.float32)
+    (taken,) = ReferenceEvaluator(made(sample).to_model()).run(None, {"image": picture})
+    np.testing.assert_allclose(rows(sample)[0], taken[0, 0, :, 0], atol=1e-5)
 
 
 def test_a_part_that_the_runtime_does_not_cut_out_is_said_to_be_lost():

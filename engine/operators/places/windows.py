@@ -197,12 +197,25 @@ def _at_grid(at: At, p: Positions, grid: np.ndarray) -> Positions:
     n, c, height, width = p.shape
     (h, w), places = grid.shape[:2], []
     for xy, size in ((1, height), (0, width)):
-        unit = (np.clip(grid[..., xy].ravel(), -3, 3) + 1) / 2  # what is further out sees nothing either
-        places.append(unit * (size - 1) if at.attrs.get("align_corners") else unit * size - 0.5)
+        unit = (grid[..., xy].ravel().astype(float) + 1) / 2
+        corners = bool(at.attrs.get("align_corners"))
+        place = unit * (size - 1) if corners else unit * size - 0.5
+        places.append(_beyond(place, size, at.attrs.get("padding_mode", "zeros"), corners))
     taps = [np.floor(place).astype(int)[:, None] + np.arange(2) for place in places]
     rows = sampled(p, 2, places[0], taps[0])  # (n, c, h w, width)
     pixels = _diagonal(sampled(rows, 3, places[1], taps[1]))
     return reshaped(pixels, [n, c, h, w])
+
+
+def _beyond(place: np.ndarray, size: int, mode: str, corners: bool) -> np.ndarray:
+    """Where what lies beyond `size` pixels is taken from: nowhere, the border, or as in a mirror there."""
+    if mode == "reflection" and size > 1:
+        low, span = (0.0, size - 1) if corners else (-0.5, size)
+        there = np.abs(place - low) % (2 * span)
+        place = low + np.minimum(there, 2 * span - there)
+    if mode in ("border", "reflection"):
+        return np.clip(place, 0, size - 1)
+    return np.clip(place, -size - 1, 2 * size)  # what is further out sees nothing either
 
 
 def _diagonal(p: Positions) -> Positions:
