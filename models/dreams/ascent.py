@@ -26,7 +26,6 @@ from ...engine.graph.file import read_model
 from ...engine.graph.graph import Graph, Tensor, op
 from ...engine.graph.types import is_float
 from ...engine.runtime.session import Session
-from ...kernels.climb import climb
 from ..network.vision_model import VisionModel
 from ..photos.preprocess import Preprocess
 
@@ -120,6 +119,7 @@ class Ascent:
 
     def _step_by_kernel(self, shape: Shape, rate: float) -> PixelStep | None:
         """The same step with all but the gradient by a kernel: the graph has many passes over the pixels."""
+        from ...kernels.climb import climb  # a kernel takes a while to load, and most commands never dream
 
         def build(graph: Graph) -> Graph:
             return gradient_graph(graph, self._climb, shape)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ....kernels.tile import tile
 from ...runtime.ahead import ahead
 from ...runtime.network import Network
 from .answerer import BATCH_ON_GPU, Answer, Ask, answerer_of, in_batches, parts, summed_layer, workers
@@ -55,6 +54,8 @@ def asking(
 
 def plainly(network: Network, layer: str | None, hiding: Hiding) -> Ask:
     """The function that gives the answers for some of the places by whole runs of the network."""
+    from ....kernels.tile import tile  # a kernel takes a while to load, and most methods hide nothing
+
     if network.provider != "cpu":
         return on_device(network, layer, hiding)
     image, filler, places, last = hiding
