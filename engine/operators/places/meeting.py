@@ -7,16 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from .at import At, Found, as_given, channels_second, slots
-from .positions import (
-    Positions,
-    common,
-    met,
-    reshaped,
-    spread,
-    taken,
-    together,
-    transposed,
-)
+from .merging import met, together
+from .positions import Positions, common, reshaped, spread, taken, transposed
 
 
 def kept(at: At) -> Found:

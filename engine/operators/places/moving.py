@@ -7,10 +7,10 @@ from math import prod
 import numpy as np
 
 from .at import At, Found
+from .merging import joined
 from .positions import (
     Positions,
     elements,
-    joined,
     nowhere,
     numbered,
     reshaped,

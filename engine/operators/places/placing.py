@@ -24,6 +24,7 @@ from .meeting import (
     recurrent,
     reduced,
 )
+from .merging import together
 from .moving import (
     center_crop_pad,
     concat,
@@ -41,9 +42,6 @@ from .moving import (
     tile,
     transpose,
     unsqueeze,
-)
-from .positions import (
-    together,
 )
 from .windows import col2im, conv, grid_sample, pool, resize, unpool
 

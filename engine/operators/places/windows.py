@@ -10,15 +10,8 @@ import numpy as np
 
 from ..traits import traits_of
 from .at import At, Found, as_given, channels_second, is_last, slots
-from .positions import (
-    Positions,
-    elements,
-    joined,
-    met,
-    reshaped,
-    sampled,
-    taken,
-)
+from .merging import joined, met
+from .positions import Positions, elements, reshaped, sampled, taken
 
 
 def conv(at: At) -> Found:
