@@ -176,6 +176,7 @@ class Coordinates:
         except (ArithmeticError, BadModel, LookupError, TypeError, ValueError) as error:
             if self.batch == _OPEN_BATCH and self.has_open_batch:
                 raise _Batch from error
+            found = None
         results = [found] if found is None or isinstance(found, Positions) else found
         return [p if p is None else self._shared(p) for p in results]
 
