@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..engine.anatomy.maps import map_names
 from ..engine.attribution.compiled import Compiled, Progress
 from ..engine.attribution.methods import METHODS
-from ..engine.dreams.dream import Priors
-from ..engine.dreams.objective import quoted
 from ..engine.errors import BadRequest
 from .attribution.attribute import Attributor, attribute
 from .attribution.occlusion import occlusion
-from .dreams.ascent import Ascent
-from .dreams.dream import Dream, default_layer, dream
-from .dreams.imagine import VARIATION, imagine
 from .features.responses import Response, responses
-from .features.top import Top, looked_at, top
 from .features.weights import Weights, weights
 from .maps.attribution import Attribution
 from .maps.convention import FIELDS
@@ -30,6 +24,11 @@ from .network.vision_model import Target, VisionModel
 from .photos.pillow import is_pillow, upright
 from .storage.album import photos as photos_of
 from .storage.store import photo_at
+
+if TYPE_CHECKING:  # what takes a while to load comes with the verb that needs it
+    from ..engine.dreams.dream import Priors
+    from .dreams.dream import Dream
+    from .features.top import Top
 
 # A path, an address, pixels (H, W, 3) uint8 RGB, or an image of Pillow's.
 Photo = Any
@@ -201,6 +200,8 @@ class Lens(VisionModel):
         """The deconvnet from one class, or the strongest channel of a layer, by default of the last feature
         map; as `attribute`.
         """
+        from .features.top import looked_at
+
         layer = looked_at(self) if target is None and layer is None else layer
         return self._one("deconvnet", photo, target, layer, options)
 
@@ -262,6 +263,8 @@ class Lens(VisionModel):
         >>> [hit.channel for hit in found]
         [24]
         """
+        from .features.top import top
+
         places = [photos] if isinstance(photos, str | os.PathLike) else photos
         return top(self, photos_of(places), **options)
 
@@ -284,6 +287,10 @@ class Lens(VisionModel):
         >>> made.objective, made.pictures.shape
         ('channel(relu4, 12)', (1, 288, 288, 3))
         """
+        from ..engine.dreams.objective import quoted
+        from .dreams.ascent import Ascent
+        from .dreams.dream import default_layer, dream
+
         said = objective or f"layer({quoted(default_layer(self))})"
         return dream(Ascent(self, said, vectors, priors), pixels(photo), **settings)
 
@@ -305,6 +312,10 @@ class Lens(VisionModel):
         >>> onnxlens.Lens("scenes").imagine("odds(cat)", iterations=2).pictures.shape
         (1, 96, 96, 3)
         """
+        from ..engine.dreams.dream import Priors
+        from .dreams.ascent import Ascent
+        from .dreams.imagine import VARIATION, imagine
+
         start = None if photo is None else pixels(photo)
         ascent = Ascent(self, objective, vectors, priors or Priors(VARIATION))
         return imagine(ascent, start, **settings)

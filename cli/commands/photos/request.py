@@ -59,10 +59,11 @@ class Request:
         """What finds that in a photo, by a method with its `own` options, each said once or several times."""
         from ....engine.anatomy.layers import matching
         from ....models.attribution.attribute import Attributor
-        from ....models.features.top import looked_at
 
         where = matching(lens.network.graph, self.layers) if self.layers else self.layer
         if where is None and how.target == "units" and not self.targets:
+            from ....models.features.top import looked_at  # of the one kind of method that begins there
+
             where = looked_at(lens)
         said = {"channels": self.channels or (), "position": self.position, "top": self.top}
         said |= {"layer": where, "convention": self.convention}

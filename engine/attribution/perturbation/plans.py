@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from ...graph.graph import Graph
 from ...graph.nodes import attributes, describe, reads
 from ...runtime.network import Network
 from .costs import chains, total_cost
-from .incremental import Incremental
 from .spans import spans
 from .stages import Ranges
+
+if TYPE_CHECKING:
+    from .incremental import Incremental
 
 WORTH = 1e9  # multiplications; a run of less is over before the stages are compiled
 GAIN = 1.2  # what cutting has to save by the estimate to be tried
@@ -50,6 +52,8 @@ def plan(
     network takes is what its stages take on the whole image: compiled for that once more it would need
     twice the memory.
     """
+    from .incremental import Incremental  # its kernels take a while to load
+
     if network.provider != "cpu":
         return Plan(None, f"plain batches: on {network.provider} the maps stay on the device")
     count = len(patches.down[0]) * len(patches.across[0])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from onnx import NodeProto, helper
 
-from ....kernels.photos.crop import Box, Corner
 from ...errors import BadModel
 from ...graph.graph import Graph, Tensor, op
 from ...graph.nodes import describe, reads
@@ -16,6 +15,9 @@ from ...operators.traits import traits_of
 from ...runtime.network import Network
 from ...runtime.session import Session
 from .spans import Range, Span, spans
+
+if TYPE_CHECKING:
+    from ....kernels.photos.crop import Box, Corner
 
 
 class Ranges(NamedTuple):
