@@ -36,7 +36,7 @@ from .axes import channel_axis
 _OPEN_BATCH = 2  # images: with two of them it shows which elements belong to which
 MAX_DEPTH = 4  # of graphs inside others, each of which may be followed twice
 _OPEN_SIDE = 224  # pixels of a side that is open
-_SHARED = 2**15  # bytes; larger fields are not compared with others
+_SHARED = 2**16  # bytes; larger fields are not compared with others
 
 
 class Coordinates:
