@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from numbers import Integral
 from typing import Any, NamedTuple, get_type_hints
 
@@ -106,7 +106,7 @@ def method_named(name: str, families: tuple[str, ...] = ()) -> Method:
     return METHODS[name]
 
 
-@cache
+@lru_cache(64)
 def options_of(method: Method) -> dict[str, Field]:
     """The options of a method by their names."""
     defaults = method.options._field_defaults  # type: ignore[attr-defined]
