@@ -222,8 +222,10 @@ def wrong_maps(row: Row, end: Ended, model: Path, photo: Path) -> Iterator[str]:
     shown = json.loads((end.out / "manifest.json").read_text())["results"][0]["layers"]
     files = {layer["layer"]: end.out / layer["files"]["values"] for layer in shown}
     truth = inner(model, list(files), feeds(row, model, photo))
-    for name, values in truth.items():  # in any order of axes
-        yield from differing(name, np.sort(np.load(files[name]), axis=None), np.sort(values[0], axis=None))
+    for name, values in truth.items():  # in any order of axes, of one photo in a batch of copies
+        found = np.load(files[name])
+        one = values if found.size == values.size else values[0]
+        yield from differing(name, np.sort(found, axis=None), np.sort(one, axis=None))
 
 
 def wrong_answers(row: Row, model: Path, training: Path, photo: Path) -> Iterator[str]:
