@@ -9,6 +9,7 @@ from onnx.reference import ReferenceEvaluator
 from onnxlens.engine.anatomy.maps import coordinates, view_of, views, why_not
 from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.graph.graph import Graph, op
+from onnxlens.engine.operators.bodies import BODIES
 from onnxlens.engine.operators.places.placing import RULES
 from onnxlens.engine.operators.traits import having
 
@@ -24,6 +25,11 @@ def test_every_operator_that_moves_or_mixes_elements_has_a_rule_or_a_reason():
     facts = ("elementwise", "window", "moves", "mixes", "weights", "attends", "normalises")
     known = having(lambda t: any(getattr(t, fact) for fact in facts))
     assert set(known) - set(RULES) == set(NO_RULE)
+
+
+def test_every_operator_with_a_body_has_a_rule_but_those_that_cut_regions_out():
+    regions, over_all = {"MaxRoiPool", "RoiAlign"}, {"LinearAttention"}
+    assert set(BODIES) - set(RULES) == regions | over_all
 
 
 def made(build, shape=(1, 3, 8, 8)):

@@ -22,10 +22,10 @@ def meeting(at: At) -> Found:
     return together([p for i in range(len(at)) if (p := at.positions(i)) is not None], shape)
 
 
-def chosen(at: At) -> Found:
+def chosen(at: At, what: Sequence[int] = (1, 2)) -> Found:
     """Where: what is chosen, not what chooses."""
-    shape = common(*(at.shape(i) for i in range(3)))
-    parts = [p for i in (1, 2) if (p := at.positions(i)) is not None]
+    shape = common(*(at.shape(i) for i in (0, *what)))
+    parts = [p for i in what if (p := at.positions(i)) is not None]
     return together(parts or [at[0]], shape)
 
 

@@ -117,10 +117,13 @@ def gather(at: At) -> Found:
     return taken(p, axis, index.astype(int))
 
 
-def concat(at: At) -> Found:
-    """One behind the other; what does not depend on the picture lies nowhere."""
-    axis = at.attrs["axis"] % len(at.shape(0))
-    return joined([at[i] for i in range(len(at))], axis)
+def concat(at: At, first: int = 0, every: int = 1) -> Found:
+    """One behind the other; what does not depend on the picture lies nowhere.
+
+    What is joined are the inputs from the `first` on; of integers `every` third, behind it scale and zero.
+    """
+    parts = [at[i] for i in range(first, len(at), every)]
+    return joined(parts, at.attrs["axis"] % len(parts[0].shape))
 
 
 def expand(at: At) -> Found:
