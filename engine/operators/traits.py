@@ -136,7 +136,7 @@ _ELEMENTWISE = {
     **_together("Max Min", hull=True),
     **_together("Where", moves="chooses", hull=True),
     **_together("Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor", truth=True, range=_UNIT),
-    **_together(f"{MS}QLinearAdd {MS}QLinearMul"),
+    **_together(f"{MS}QLinearAdd {MS}QLinearMul {MS}QLinearWhere"),
 }
 
 _ACTIVATIONS = {

@@ -236,7 +236,7 @@ class Attribution(Shown):
 
 
 # What it was called when maps and signals were two classes.
-HeatMap = Attribution
+HeatMap = Projection = Attribution
 
 
 def guided_gradcam(guided: Attribution, heat: Attribution) -> Attribution:

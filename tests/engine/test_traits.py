@@ -49,6 +49,7 @@ MORE = [
     (f"{MS}:QuantizeLinear", [X, STEP, ZERO], {}), (f"{MS}:DequantizeLinear", QUANTISED, {}),
     (f"{MS}:QLinearAdd", QUANTISED * 2 + QUANTISED[1:], {}),
     (f"{MS}:QLinearMul", QUANTISED * 2 + QUANTISED[1:], {}),
+    (f"{MS}:QLinearWhere", [TRUE, *QUANTISED * 2, *QUANTISED[1:]], {}),
     (f"{MS}:QLinearSigmoid", QUANTISED + QUANTISED[1:], {}),
     (f"{MS}:QLinearLeakyRelu", QUANTISED + QUANTISED[1:], {"alpha": 0.1}),
     (f"{MS}:QLinearSoftmax", [*QUANTISED, np.float32(1 / 256), np.uint8(0)], {"axis": -1, "opset": 13}),
