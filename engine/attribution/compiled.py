@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..anatomy.readouts import readout
+from ..anatomy.readouts.classes import readout
 from ..errors import BadRequest
 from ..runtime.ahead import BATCH
 from ..runtime.network import Network

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import ModelProto
 
 from ..anatomy.layers import checked_layer
-from ..anatomy.readouts import readout
+from ..anatomy.readouts.classes import readout
 from ..autodiff.gradient import inside
 from ..errors import BadModel, BadRequest
 from ..graph.graph import Tensor, op

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..anatomy.readouts import known
+from ..anatomy.readouts.classes import known
 from ..autodiff.blocks import not_real
 from ..autodiff.gradient import inside
 from ..errors import BadRequest

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from onnx import NodeProto
 
 from ..anatomy.maps import feature_map, layer_named
-from ..anatomy.readouts import readout
+from ..anatomy.readouts.classes import readout
 from ..autodiff.broadcasting import zeros_like
 from ..autodiff.gradient import backpropagate, inside
 from ..autodiff.variants import TABLES

@@ -12,7 +12,7 @@ from onnx import NodeProto
 
 from ..anatomy.anatomy import default_input
 from ..anatomy.layers import last_features
-from ..anatomy.readouts import score_name
+from ..anatomy.readouts.classes import score_name
 from ..canonical.canonical import canonical
 from ..errors import BadRequest, NoRule, OnnxlensError
 from ..graph.file import Source

@@ -16,7 +16,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, defs
 
 from ..anatomy.anatomy import default_input
-from ..anatomy.readouts import score_name
+from ..anatomy.readouts.classes import score_name
 from ..canonical.canonical import canonical
 from ..errors import BadRequest, NoRule, nearest
 from ..graph.file import Source

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..anatomy.maps import feature_map
-from ..anatomy.readouts import readout
+from ..anatomy.readouts.classes import readout
 from ..autodiff.gradient import inside
 from ..errors import BadRequest, nearest
 from ..graph.graph import Graph, Tensor, op

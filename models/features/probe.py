@@ -10,7 +10,7 @@ import numpy as np
 
 from ...engine.anatomy.layers import checked_layer, matching
 from ...engine.anatomy.maps import layer_named, view_of, why_not
-from ...engine.anatomy.readouts import score_name
+from ...engine.anatomy.readouts.classes import score_name
 from ...engine.errors import BadRequest
 from ...engine.features.probe import Probe, probe, unplaced
 from ...engine.features.responses import stages

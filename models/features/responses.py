@@ -10,7 +10,7 @@ import numpy as np
 from ...engine import picture
 from ...engine.anatomy.layers import matching
 from ...engine.anatomy.maps import views
-from ...engine.anatomy.readouts import score_name
+from ...engine.anatomy.readouts.classes import score_name
 from ...engine.errors import BadRequest
 from ...engine.features import responses as engine
 from ...engine.features.responses import Statistics

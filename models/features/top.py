@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...engine.anatomy.layers import checked_layer, matching
-from ...engine.anatomy.readouts import score_name
+from ...engine.anatomy.readouts.classes import score_name
 from ...engine.errors import BadRequest
 from ...engine.features.peaks import Peaks
 from ...engine.features.receptive import receptive_fields

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.anatomy.readouts import Readout
+from ...engine.anatomy.readouts.classes import Readout
 from .numbers import Number, finite
 
 

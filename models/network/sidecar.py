@@ -36,8 +36,8 @@ _T = TypeVar("_T")
 class Sidecar(NamedTuple):
     """What was found, None for what was not, and a line that tells a person where, or why not.
 
-    `readout`: what the answers are, one of KINDS (engine/anatomy/readouts.py). `decoded`: the colours of the
-    pixels of a model that decoded pictures itself.
+    `readout`: what the answers are, one of KINDS (engine/anatomy/readouts/classes.py). `decoded`: the colours
+    of the pixels of a model that decoded pictures itself.
     """
 
     facts: dict[str, Any] | None  # fields of a Preprocess, as many as are said

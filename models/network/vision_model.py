@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...engine.anatomy.maps import Place, view_of
-from ...engine.anatomy.readouts import Readout, readout
+from ...engine.anatomy.readouts.classes import Readout, readout
 from ...engine.errors import BadRequest, NoMap, nearest
 from ...engine.graph.file import read_model
 from ...engine.graph.types import is_float
@@ -35,8 +35,8 @@ class VisionModel:
     """A model that takes photos, the way they go into it, and what it answers; arguments as of a Lens.
 
     How photos go in and what the classes are called is read from inside or beside the file where it stands
-    there, and which output holds the classes from the graph (engine/anatomy/readouts.py); what is given says
-    it otherwise. A model without classes opens as any other: only what needs a class refuses it.
+    there, and which output holds the classes from the graph (engine/anatomy/readouts); what is given says it
+    otherwise. A model without classes opens as any other: only what needs a class refuses it.
     """
 
     def __init__(

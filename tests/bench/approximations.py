@@ -16,7 +16,7 @@ from collections.abc import Callable
 import click
 import numpy as np
 
-from onnxlens.engine.anatomy.readouts import score_name
+from onnxlens.engine.anatomy.readouts.classes import score_name
 from onnxlens.engine.attribution.gradients import one_hot
 from onnxlens.engine.attribution.perturbation.costs import cut_points
 from onnxlens.engine.attribution.perturbation.hidden import places_on

@@ -34,7 +34,7 @@ from page import ROOT, machine
 from onnxlens.engine.anatomy.grids import View
 from onnxlens.engine.anatomy.layers import checked_layer
 from onnxlens.engine.anatomy.maps import view_of, views
-from onnxlens.engine.anatomy.readouts import score_name
+from onnxlens.engine.anatomy.readouts.classes import score_name
 from onnxlens.engine.anatomy.scopes import members
 from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.graph.graph import Graph

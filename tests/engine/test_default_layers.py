@@ -6,7 +6,7 @@ from onnx import numpy_helper, parser
 
 from onnxlens.engine.anatomy.layers import last_features
 from onnxlens.engine.anatomy.maps import views
-from onnxlens.engine.anatomy.readouts import score_name
+from onnxlens.engine.anatomy.readouts.classes import score_name
 from onnxlens.engine.attribution.explainer import Explainer
 from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.runtime.network import Network

@@ -6,7 +6,7 @@ from onnx import numpy_helper, parser
 
 from onnxlens.engine.anatomy.layers import last_features, matching
 from onnxlens.engine.anatomy.maps import feature_map, is_map, map_names, views
-from onnxlens.engine.anatomy.readouts import score_name
+from onnxlens.engine.anatomy.readouts.classes import score_name
 from onnxlens.engine.attribution.explainer import Explainer
 from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadRequest

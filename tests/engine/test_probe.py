@@ -10,7 +10,7 @@ from oracles.networks import parsed
 from onnxlens.engine.anatomy.grids import Place, View
 from onnxlens.engine.anatomy.layers import checked_layer
 from onnxlens.engine.anatomy.maps import view_of
-from onnxlens.engine.anatomy.readouts import score_name
+from onnxlens.engine.anatomy.readouts.classes import score_name
 from onnxlens.engine.features.probe import centre_of_mass, own_change, probe, spots
 from onnxlens.engine.features.responses import STAGES, stages
 from onnxlens.engine.runtime.network import Network

@@ -8,7 +8,7 @@ from oracles.networks import NO_KERNEL, run
 
 from onnxlens.engine.anatomy.layers import last_features
 from onnxlens.engine.anatomy.maps import coordinates
-from onnxlens.engine.anatomy.readouts import score_name
+from onnxlens.engine.anatomy.readouts.classes import score_name
 from onnxlens.engine.autodiff.doctor import examine
 from onnxlens.engine.autodiff.gradient import gradient
 from onnxlens.engine.canonical.canonical import canonical

@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from onnxlens.cli import main
 from onnxlens.engine.anatomy.layers import last_features
-from onnxlens.engine.anatomy.readouts import score_name
+from onnxlens.engine.anatomy.readouts.classes import score_name
 from onnxlens.engine.attribution.explainer import Explainer
 from onnxlens.engine.attribution.projector import Projector
 from onnxlens.engine.autodiff.gradient import gradient

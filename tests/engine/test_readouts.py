@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxlens.engine.anatomy.intervals import INTERVALS, interval
-from onnxlens.engine.anatomy.readouts import readout, score_name
+from onnxlens.engine.anatomy.readouts.classes import readout, score_name
 from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.graph.nodes import reads

@@ -19,7 +19,7 @@ from oracles.cases import CASES, HAND_MADE
 from onnxlens.cli import COMMANDS
 from onnxlens.cli.commands.photos.ways import WAYS
 from onnxlens.engine import metrics
-from onnxlens.engine.anatomy.readouts import KINDS
+from onnxlens.engine.anatomy.readouts.classes import KINDS
 from onnxlens.engine.attribution.methods import METHODS
 from onnxlens.engine.autodiff.variants import TABLES
 from onnxlens.engine.dreams.terms import TERMS

@@ -31,7 +31,7 @@ def command(model: str, output: str | None, as_json: bool) -> None:
     onnxlens layers scenes --json
     """
     from ....engine.anatomy.layers import last_features
-    from ....engine.anatomy.readouts import known, score_name
+    from ....engine.anatomy.readouts.classes import known, score_name
     from ....engine.canonical.canonical import canonical
     from ....models.network.zoo import resolve
 

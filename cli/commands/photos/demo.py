@@ -95,7 +95,7 @@ def command(out: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
 def _subject(lens: Lens, folder: Folder, scene_file: str) -> Subject:
     """One of the drawn scenes, and more of them to search for those of highest response."""
     from ....engine.anatomy.layers import last_features
-    from ....engine.anatomy.readouts import score_name
+    from ....engine.anatomy.readouts.classes import score_name
     from ....engine.picture import encode_png
     from ....models.embedded.scenes import TEST_SEEDS, scene
     from ....models.photos.photo import read_photo

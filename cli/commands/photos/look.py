@@ -172,7 +172,7 @@ def _classes(subject: Subject) -> str:
 def _layers(subject: Subject) -> list[dict[str, str]]:
     """Feature maps and scores, in the order of the network."""
     from ....engine.anatomy.maps import map_names
-    from ....engine.anatomy.readouts import known
+    from ....engine.anatomy.readouts.classes import known
 
     graph = subject.lens.network.graph
     read = known(graph)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...anatomy.layers import checked_layer
 from ...anatomy.maps import feature_map
-from ...anatomy.readouts import readout
+from ...anatomy.readouts.classes import readout
 from ...autodiff.gradient import inside
 from ...errors import BadRequest
 from ...runtime.ahead import BATCH, ahead, cores

@@ -20,16 +20,16 @@ from math import prod
 import numpy as np
 from onnx import NodeProto
 
-from ..errors import BadRequest, nearest
-from ..graph.graph import Graph
-from ..graph.nodes import attributes
-from ..graph.sizes import Dim
-from ..graph.types import is_float
-from ..operators.traits import traits_of
-from .anatomy import default_input, seeing
-from .embeddings import is_embedding
-from .intervals import interval
-from .squashing import SQUASHED, squashing
+from ...errors import BadRequest, nearest
+from ...graph.graph import Graph
+from ...graph.nodes import attributes
+from ...graph.sizes import Dim
+from ...graph.types import is_float
+from ...operators.traits import traits_of
+from ..anatomy import default_input, seeing
+from ..embeddings import is_embedding
+from ..intervals import interval
+from ..squashing import SQUASHED, squashing
 
 KINDS = ("classes", "labels", "values")
 # Producers call outputs by what they hold; parts of such names of outputs that hold no class scores.

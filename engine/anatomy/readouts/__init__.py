@@ -1,0 +1,1 @@
+"""What a model answers: a file for each kind, and one table of them."""
