@@ -10,8 +10,11 @@ from ..operators.traits import traits_of
 
 
 def seeing(graph: Graph) -> set[str]:
-    """The values that depend on what the inputs hold, and not on their sizes alone; the inputs included."""
-    found = set(graph.inputs)
+    """The values that depend on the picture, and not on its size alone; it is included.
+
+    What is given beside it (Dataflow.given) is the same for all pictures, as weights are.
+    """
+    found = set(graph.pictured)
     for node in graph.nodes:
         if not traits_of(node).reads_sizes and not found.isdisjoint(graph.reads(node)):
             found.update(filter(None, node.output))
@@ -20,8 +23,8 @@ def seeing(graph: Graph) -> set[str]:
 
 def default_input(graph: Graph) -> list[str]:
     """The name of the input that is most likely the image: the first of four axes, or else the first."""
-    images = [name for name in graph.inputs if len(graph[name].shape or ()) == 4]
-    return (images or graph.inputs)[:1]
+    images = [name for name in graph.pictured if len(graph[name].shape or ()) == 4]
+    return (images or graph.pictured)[:1]
 
 
 def is_pooling(node: NodeProto) -> bool:
@@ -38,7 +41,7 @@ def bottlenecks(graph: Graph, score: str, scales: bool = True) -> list[str]:
     integers stand for all.
     """
     way = [n for n in graph.ancestors([score]) if not traits_of(n).reads_sizes]
-    reached, last_read = set(graph.inputs), dict.fromkeys(graph.inputs, -1)
+    reached, last_read = set(graph.pictured), dict.fromkeys(graph.pictured, -1)
     for i, node in enumerate(way):
         read = reached.intersection(graph.reads(node))
         if read:
@@ -46,7 +49,7 @@ def bottlenecks(graph: Graph, score: str, scales: bool = True) -> list[str]:
             reached.update(filter(None, numbers))
             last_read.update(dict.fromkeys(read, i))
     found = []
-    needed_until = max((last_read[name] for name in graph.inputs), default=-1)
+    needed_until = max((last_read[name] for name in graph.pictured), default=-1)
     for i, node in enumerate(way):
         made = [o for o in node.output if o in last_read]
         if len(made) == 1 and needed_until <= i:

@@ -98,7 +98,7 @@ def coordinates(graph: Graph) -> Coordinates:
     found = graph.anatomy.get("coordinates")
     if found is None or found.graph is not graph:
         fed = graph.anatomy.get("image")  # what is computed in the place of an input
-        images = [fed] if fed is not None and fed in graph else graph.inputs
+        images = [fed] if fed is not None and fed in graph else graph.pictured
         ranks = {i: len(graph[i].shape or ()) for i in images}
         image = next((i for i in images if ranks[i] == 4), None)
         if image is None:  # one picture as decoders give it

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..anatomy.readouts.classes import readout
 from ..errors import BadRequest
+from ..graph.graph import Graph
 from ..runtime.ahead import BATCH
 from ..runtime.network import Network
 
@@ -144,11 +145,11 @@ class Compiled:
         return min(count, BATCH) if self.network.provider == "cpu" else count
 
 
-def image_of(graph_inputs: Sequence[str]) -> str:
+def image_of(graph: Graph) -> str:
     """The input that holds the images. Raises BadRequest for a model without any."""
-    if not graph_inputs:
+    if not graph.pictured:
         raise BadRequest("the model has no input; only image models can be explained")
-    return graph_inputs[0]
+    return graph.pictured[0]
 
 
 def meant(wishes: Sequence[int], chances: np.ndarray) -> list[int]:

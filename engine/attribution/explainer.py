@@ -63,7 +63,7 @@ class Explainer(Compiled):
     ):
         self._record = method_named(method, ("cam",))
         graph = network.graph
-        self.network, self.method, self.images = network, method, image_of(graph.inputs)
+        self.network, self.method, self.images = network, method, image_of(graph)
         read = readout(graph, output)
         self.score = inside(graph, read.scores).name
         named = [layer] if layer is None or isinstance(layer, str) else layer

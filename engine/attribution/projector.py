@@ -39,7 +39,7 @@ class Projector(Compiled):
     ):
         how = method_named(method, ("backward",)).compute
         graph = network.graph.copy()
-        self.network, self.method, self.layer, self.images = network, method, layer, image_of(graph.inputs)
+        self.network, self.method, self.layer, self.images = network, method, layer, image_of(graph)
         image = inside(graph, self.images)
         if image.dtype is None or not is_float(image.dtype):
             raise BadRequest(not_real(image, self.images))

@@ -48,7 +48,7 @@ def rebound(graph: Graph, name: str, shape: Sequence[Dim], wanted: str) -> Graph
     BadModel where an operator does not fit the other size.
     """
     other = Graph(dict(graph.opsets))
-    other.twins = dict(graph.twins)
+    other.twins, other.given = dict(graph.twins), graph.given
     for i in graph.inputs:
         elem = graph.types[i].tensor_type.elem_type
         other.declare_input(

@@ -104,7 +104,7 @@ def _each(back: _Backward, outputs: Sequence[int]) -> Iterator[np.ndarray]:
 def _image(graph: Graph) -> str:
     """The input that is an image."""
     seen = views(graph)
-    for name in graph.inputs:
+    for name in graph.pictured:
         if name in seen and (graph[name].shape or ())[seen[name].channels] in (1, 3):
             return name
     raise BadRequest("the model takes no image that a pattern could be shown in")
@@ -149,7 +149,7 @@ def _backward(network: Network, graph: Graph, image: str, layer: str) -> _Backwa
         )
     together = batch if isinstance(batch, int) else max(1, min(MAX_AT_ONCE, MAX_BYTES // max(held, 1)))
     session = network.compile(graph, [grad.name])
-    feeds = {n: _blank(graph[n], together) for n in graph.inputs if n != seed.name}
+    feeds = {n: _blank(graph[n], together) for n in graph.pictured if n != seed.name}
     return _Backward(session, feeds, seed.name, grad.name, together, count)
 
 

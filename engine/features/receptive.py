@@ -40,7 +40,7 @@ def receptive_fields(graph: Graph, names: Sequence[str]) -> dict[str, np.ndarray
     on the way is not known.
     """
     graph = graph.copy()
-    image = graph.inputs[0]
+    image = graph.pictured[0]
     shape = sizes_of_one(graph[image])
     if shape is None:
         raise BadModel(f"the receptive fields depend on the size of the input {image!r}, which is open")
@@ -70,7 +70,7 @@ def _as_map(graph: Graph, name: str) -> Tensor:
     if name in graph and coordinates(graph)[name] is not None and len(graph[name].shape or ()) == 4:
         if is_map(graph, name):
             return feature_map(graph, name)
-        channels = view_of(graph, graph.inputs[0]).channels
+        channels = view_of(graph, graph.pictured[0]).channels
         return op.Transpose(graph[name], perm=[0, channels, *(a for a in (1, 2, 3) if a != channels)])
     return feature_map(graph, name)
 
@@ -83,7 +83,7 @@ def _measure(graph: Graph, shape: Sequence[int]) -> None:
     ]
     if not unknown:
         return
-    image = graph[graph.inputs[0]]
+    image = graph[graph.pictured[0]]
     values = Session(graph, unknown, "cpu")({image.name: np.zeros(shape, image.dtype)})
     for name, value in values.items():
         kind, first = graph.types[name].tensor_type.elem_type, (graph[name].shape or (1,))[:1]

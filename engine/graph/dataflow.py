@@ -7,7 +7,8 @@ it is made.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+from collections import UserDict
+from collections.abc import Collection, Iterable, MutableMapping, Sequence
 from copy import copy
 from functools import reduce
 from typing import Any, Self
@@ -40,6 +41,8 @@ class Dataflow:
         self.constants: dict[str, TensorProto] = {}
         self.inputs: list[str] = []
         self.outputs: list[str] = []
+        # What inputs hold that no picture goes into. Copies share it, and sessions look into it as they run.
+        self.given: MutableMapping[str, np.ndarray] = UserDict()
         self.head: Any = None  # the Readout of the output that is looked at, where somebody said it
         self.metadata: dict[str, str] = {}
         # The float32 values that stand for others: for 16-bit inputs and outputs (widen.py) and for
@@ -154,6 +157,11 @@ class Dataflow:
 
     def __contains__(self, name: str) -> bool:
         return name in self._defined
+
+    @property
+    def pictured(self) -> list[str]:
+        """The inputs that a picture may go into: all but those whose values are given."""
+        return [name for name in self.inputs if name not in self.given]
 
     def value_names(self) -> list[str]:
         """Names of the inputs and of all computed values, in order."""

@@ -28,7 +28,7 @@ def fed(graph: Graph, name: str, entry: Callable[[Graph], Tensor], names: Collec
     leading = [*draft.nodes[before:], last]
     following = [n for n in draft.nodes[:before] if inner not in n.output]
     other = Graph(dict(graph.opsets))
-    other.metadata, other.head = dict(graph.metadata), graph.head
+    other.metadata, other.head, other.given = dict(graph.metadata), graph.head, graph.given
     other.twins = {k: v for k, v in graph.twins.items() if k != name}
     for i in draft.inputs:
         if i != source:
@@ -47,7 +47,7 @@ def fed(graph: Graph, name: str, entry: Callable[[Graph], Tensor], names: Collec
 def _renamed(graph: Graph, new: Mapping[str, str]) -> Graph:
     """The graph with new names for some of its values; `twins` tells them."""
     other = Graph(dict(graph.opsets))
-    other.metadata, other.head = dict(graph.metadata), graph.head
+    other.metadata, other.head, other.given = dict(graph.metadata), graph.head, graph.given
     other.twins = dict(new) | {name: new.get(twin, twin) for name, twin in graph.twins.items()}
     types = {new.get(name, name): type_ for name, type_ in graph.types.items()}
     for name in graph.inputs:

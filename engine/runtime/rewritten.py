@@ -38,6 +38,7 @@ class Rewritten(Graph):
         for name in graph.inputs:
             self.declare_input(name, graph.types[name])
         self.outputs, self.metadata, self.twins = list(graph.outputs), graph.metadata, graph.twins
+        self.given = graph.given
 
     def constant(self, value: Any, dtype: Any = None) -> Tensor:
         """As in any Graph, a large one in a file, from which the runtime takes it without another copy."""

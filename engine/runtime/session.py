@@ -36,7 +36,8 @@ _TWO_BITS = {TensorProto.INT2, TensorProto.UINT2}
 class Session:
     """A graph, compiled for some of its values.
 
-    `session(feeds)` takes arrays by input name and gives arrays by output name. Weights are handed to
+    `session(feeds)` takes arrays by input name, those of Dataflow.given at their will, and gives arrays by
+    output name. Weights are handed to
     ONNX Runtime as they lie in memory, those in files of their own by their place in the file, which it
     maps; sizes above protobuf's 2 GB are no obstacle. Its threads go to sleep as soon as it has run, for what
     takes its turn in the same cores: the runtime's own habit is to let them wait awake for 33 ms. What the
@@ -58,6 +59,7 @@ class Session:
         self._narrow = [graph[o].dtype == BFLOAT16 and o in graph.twins for o in self.outputs]
         self._asked = [graph.twins[o] if n else o for o, n in zip(self.outputs, self._narrow, strict=True)]
         self.provider = choose(provider)[0]
+        self._given = graph.given
         model = _model(graph, self._asked)
         self._types = {i.name: Tensor(graph, i.name).dtype for i in model.graph.input}
         options = _options(self.provider, threads)
@@ -92,9 +94,9 @@ class Session:
         """
         arrays = {}
         for name, dtype in self._types.items():
-            if name not in feeds:
+            if name not in feeds and name not in self._given:
                 raise BadRequest(f"the model's input {name!r} is missing; it has: {', '.join(self._types)}")
-            array = np.asarray(feeds[name])
+            array = np.asarray(feeds[name] if name in feeds else self._given[name])
             if dtype is not None and dtype.kind in "iu" and array.dtype.kind == "f":
                 array = np.rint(array)
             array = np.asarray(array, dtype)

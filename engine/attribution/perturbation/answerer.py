@@ -58,7 +58,7 @@ class Answerer:
             totals = feature_map(graph, self.layer).sum([2, 3], keepdims=False)
             self.names.append(totals.name)
         # A model may take any batch and yet have the size of one written into its head.
-        sizes = [(graph[name].shape or (None,))[0] for name in (graph.inputs[0], *self.names)]
+        sizes = [(graph[name].shape or (None,))[0] for name in (graph.pictured[0], *self.names)]
         self.fixed = next((n for n in sizes if isinstance(n, int)), None)
         self._session: Session | None = None  # a network in stages does without: it would hold all weights
         self.plans: dict[tuple[Key, float], Plan] = {}
@@ -130,7 +130,7 @@ def in_batches(
             buffers.batch = np.repeat(image[None].astype(np.float32), size, axis=0)
         count = len(some)
         write(some, buffers.batch[:count])
-        found = answerer.whole(network, {network.graph.inputs[0]: buffers.batch[: answerer.fixed or count]})
+        found = answerer.whole(network, {network.graph.pictured[0]: buffers.batch[: answerer.fixed or count]})
         return Answer(*(values[:count] for values in found))
 
     return lambda numbers: ahead(whole, parts(numbers, size), workers(network))

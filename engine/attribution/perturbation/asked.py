@@ -55,7 +55,7 @@ class Asked:
     def clean(self) -> Answer:
         """The answer to the image as it is."""
         answerer = answerer_of(self.network, self.layer)
-        feeds = {self.network.graph.inputs[0]: np.repeat(self.image[None], answerer.fixed or 1, 0)}
+        feeds = {self.network.graph.pictured[0]: np.repeat(self.image[None], answerer.fixed or 1, 0)}
         return Answer(*(values[:1] for values in answerer.whole(self.network, feeds)))
 
     @cached_property
@@ -97,7 +97,7 @@ class Perturbed(Compiled):
     def __init__(
         self, network: Network, method: Method, options: Any, intake: Intake, layer: str | None = None
     ):
-        self.network, self.images = network, image_of(network.graph.inputs)
+        self.network, self.images = network, image_of(network.graph)
         self.method, self._record = method.name, method
         self._options, self._intake, self._layer = options, intake, layer
         self.layers = [summed_layer(network, layer) if method.layer else None]

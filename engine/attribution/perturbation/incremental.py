@@ -88,7 +88,7 @@ class Incremental:
             inner = [v for v in self._totals.values() if v in made[i] and v not in made[i - 1]]
             inner += [end] if self._pooled and end == cuts[-1] else []
             self._stages.append(Stage(network, graph, start, end, list(dict.fromkeys(inner)), self._changed))
-        sizes = [(graph[n].shape or (None,))[0] for n in (graph.inputs[0], *self._asked)]
+        sizes = [(graph[n].shape or (None,))[0] for n in (graph.pictured[0], *self._asked)]
         self._fixed = next((n for n in sizes if isinstance(n, int)), None)
         self._shape = [d for d in (graph[self._entry].shape or ())[1:] if isinstance(d, int)]
         self._tail = network.compile(part(graph, self._entry, self._asked), self._asked, threads=1)

@@ -19,7 +19,7 @@ def masked(graph: Graph, shape: tuple[int, ...], last: bool) -> Graph:
 
         x_n = under where corner_n <= (y, x) < corner_n + patch, else image
     """
-    axes, (count, *_) = (1, 2) if last else (2, 3), graph[graph.inputs[0]].shape or (None,)
+    axes, (count, *_) = (1, 2) if last else (2, 3), graph[graph.pictured[0]].shape or (None,)
 
     def start(g: Graph) -> Tensor:
         image, under = (g.input(name, np.float32, shape) for name in (IMAGE, UNDER))
@@ -28,7 +28,7 @@ def masked(graph: Graph, shape: tuple[int, ...], last: bool) -> Graph:
         inside = [_within(corners, patch, i, axis, shape[axis - 1]) for i, axis in enumerate(axes)]
         return op.Where(op.And(*inside), under, image)
 
-    return fed(graph, graph.inputs[0], start)
+    return fed(graph, graph.pictured[0], start)
 
 
 def _within(corners: Tensor, patch: Tensor, which: int, axis: int, size: int) -> Tensor:

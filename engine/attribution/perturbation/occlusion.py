@@ -40,7 +40,7 @@ def asking(
     answerer, (photo, under) = answerer_of(network, layer), hiding.maps
     way = answerer.plan(network, photo, under, hiding.places, share).way
     if way is None:
-        feeds = {network.graph.inputs[0]: np.repeat(hiding.image[None], answerer.fixed or 1, 0)}
+        feeds = {network.graph.pictured[0]: np.repeat(hiding.image[None], answerer.fixed or 1, 0)}
         clean = lambda: Answer(*(values[:1] for values in answerer.whole(network, feeds)))
         return clean, plainly(network, layer, hiding)
     kept = way.keep(photo)

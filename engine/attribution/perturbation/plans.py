@@ -101,7 +101,7 @@ def _trial(runs: Sequence[Callable[[], int]]) -> list[float]:
 
 def entry(graph: Graph, shape: tuple[int, ...]) -> str | None:
     """The map (N, C, H, W) that is an image of this shape (C, H, W): the input, or it with its axes moved."""
-    name = graph.inputs[0]
+    name = graph.pictured[0]
     readers = [n for n in graph.nodes if name in reads(n)]
     if (
         len(readers) == 1

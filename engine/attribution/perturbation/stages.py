@@ -107,6 +107,9 @@ def part(graph: Graph, start: str, ends: Sequence[str], free: bool = False) -> G
         _, channels, *_ = graph[start].shape or (None, None)
         type_ = helper.make_tensor_type_proto(type_.tensor_type.elem_type, ["N", channels, "h", "w"])
     other.declare_input(start, type_)
+    other.given = graph.given
+    for name in wanted.intersection(graph.given):
+        other.declare_input(name, graph.types[name])
     for name in graph.constants.keys() & wanted:
         other.add_constant(graph.constants[name])
     for node in reversed(nodes):
