@@ -12,8 +12,9 @@ from ..photos.preprocess import CHANNELS, Preprocess, known_fields
 from ..photos.presets import ENOUGH, PRESETS, RELATIVE
 from .labels import find_label_file, parse_json, read_labels, read_text, to_labels
 from .producers import bitmap, huggingface, lobe, paddle, roboflow, timm, ultralytics
+from .words import CHARACTERS_KEY, words_of
 
-PREPROCESS_KEY, LABELS_KEY, CHARACTERS_KEY = "onnxlens.preprocess", "onnxlens.labels", "character"
+PREPROCESS_KEY, LABELS_KEY = "onnxlens.preprocess", "onnxlens.labels"
 # Files of producers in a model's folder: what they say of photos, some with the config.json beside them, and
 # of classes.
 FACTS: dict[str, Callable[[Any, Any], Any]] = {
@@ -37,7 +38,7 @@ class Sidecar(NamedTuple):
     """What was found, None for what was not, and a line that tells a person where, or why not.
 
     `readout`: what the answers are, one of KINDS (engine/anatomy/readouts/classes.py). `decoded`: the colours
-    of the pixels of a model that decoded pictures itself.
+    of the pixels of a model that decoded pictures itself. `words`: what the producer says of the answers.
     """
 
     facts: dict[str, Any] | None  # fields of a Preprocess, as many as are said
@@ -45,6 +46,7 @@ class Sidecar(NamedTuple):
     source: str
     readout: str | None = None
     decoded: str | None = None
+    words: Mapping[str, str] = {}
 
     @property
     def is_enough(self) -> bool:
@@ -68,7 +70,8 @@ def find(path: Path, metadata: Mapping[str, str], classes: int | None = None) ->
     facts = _first(_preprocesses(path, metadata), "preprocessing", notes, lambda f: f.keys() >= ENOUGH)
     labels = _first(_labels(path, metadata, classes), "labels", notes)
     readout = _first(_readouts(path), "readout", notes)
-    return Sidecar(facts, labels, "; ".join(notes), readout, decoded(metadata))
+    words = words_of(path, metadata, next(_beside(path, "config.json"), None))
+    return Sidecar(facts, labels, "; ".join(notes), readout, decoded(metadata), words)
 
 
 def decoded(metadata: Mapping[str, str]) -> str | None:

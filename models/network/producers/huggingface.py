@@ -60,6 +60,16 @@ def readout(config: Any) -> str | None:
     return kinds.get(said)
 
 
+def words(config: Any) -> dict[str, str]:
+    """What a config.json says in one word or number, and the first of its architectures."""
+    if not isinstance(config, Mapping):
+        return {}
+    named = config.get("architectures")
+    first = {"architectures": named[0]} if isinstance(named, list) and named else {}
+    plain = {**config, **first}
+    return {key: str(value) for key, value in plain.items() if isinstance(value, str | int | float)}
+
+
 def _class(config: Config, model: Any) -> str | None:
     """The name of the class without its endings, old or new; None where nothing tells it."""
     kind = config.get("image_processor_type") or config.get("feature_extractor_type")

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..labels import to_labels
 
-_MAX_LITERAL = 2**18  # characters
+MAX_LITERAL = 2**18  # characters
 _UNIT: dict[str, Any] = {"scale": 1 / 255}
 
 
@@ -37,8 +37,8 @@ def labels(metadata: Mapping[str, str]) -> list[str]:
 
 def _literal(text: str) -> Any:
     """A Python literal, the form in which Ultralytics writes numbers, lists and tables."""
-    if len(text) > _MAX_LITERAL:
-        raise ValueError(f"longer than {_MAX_LITERAL} characters")
+    if len(text) > MAX_LITERAL:
+        raise ValueError(f"longer than {MAX_LITERAL} characters")
     try:
         return ast.literal_eval(text)
     except (SyntaxError, TypeError, MemoryError, RecursionError):
