@@ -287,7 +287,7 @@ class Lens(VisionModel):
         >>> made.objective, made.pictures.shape
         ('channel(relu4, 12)', (1, 288, 288, 3))
         """
-        from ..engine.dreams.objective import quoted
+        from ..engine.sums import quoted
         from .dreams.ascent import Ascent
         from .dreams.dream import default_layer, dream
 

@@ -2,8 +2,8 @@
 
     0.8*channel(conv4, 12) - 0.2*class("tabby cat")
 
-A sum of terms with numbers before them, and nothing else: the text may be a stranger's, and is read rather
-than run. Each term is a function of tensors (terms.py); its parameters are what stands between its brackets.
+A sum of terms with numbers before them, and nothing else (../sums.py). Each term is a function of tensors
+(terms.py); its parameters are what stands between its brackets.
 """
 
 from __future__ import annotations
@@ -11,31 +11,18 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from .. import sums
 from ..anatomy.maps import feature_map
 from ..anatomy.readouts.classes import readout
 from ..autodiff.gradient import inside
 from ..errors import BadRequest, nearest
 from ..graph.graph import Graph, Tensor, op
+from ..sums import Part
 from .terms import TERMS
-
-MAX_CHARACTERS = 4000  # characters of an objective
-_START = re.compile(r"\s*(?P<sign>[+-]?)\s*(?:(?P<weight>[\d.]+(?:[eE][+-]?\d+)?)\s*\*)?\s*")
-_NAME = re.compile(r"(?P<name>\w+)\s*\(")
-_ARGUMENT = re.compile(r"""\s*(?:"(?P<double>[^"]*)"\s*|'(?P<single>[^']*)'\s*|(?P<bare>[^,()"']*))""")
-
-
-class Part(NamedTuple):
-    """One term of an objective: weight * name(arguments), and the position in the text where it begins."""
-
-    weight: float
-    name: str
-    arguments: tuple[str, ...]
-    at: int
 
 
 def index_of(text: str) -> int:
@@ -73,69 +60,18 @@ def objective(
         try:
             value = _built(graph, part, class_of, vectors or {})
         except BadRequest as error:
-            raise _wrong(text, part.at, str(error)) from error
+            raise sums.wrong("objective", text, part.at, str(error)) from error
         value = value if part.weight == 1 else value * part.weight
         total = value if total is None else total + value
     assert total is not None
     return total
 
 
-def quoted(name: str) -> str:
-    """A name as it stands in an objective. BadRequest for one that holds both kinds of quotes."""
-    mark = "'" if '"' in name else '"'
-    if mark in name:
-        raise BadRequest(f"{name!r:.80} holds both kinds of quotes, and cannot stand in an objective")
-    return mark + name + mark
-
-
 def parse(text: str) -> list[Part]:
     """The terms of an objective, one at least. Raises BadRequest, with the position, where it is no sum of
     terms; whether layers, channels and classes exist is for the graph to say.
     """
-    if len(text) > MAX_CHARACTERS:
-        raise BadRequest(f"an objective ends at {MAX_CHARACTERS} characters")
-    parts: list[Part] = []
-    at = 0
-    while not parts or text[at:].strip():
-        start = _START.match(text, at)
-        assert start is not None
-        if parts and not start["sign"]:
-            raise _wrong(text, at, "expected + or -")
-        name = _NAME.match(text, start.end())
-        if name is None:
-            raise _wrong(text, start.end(), f"expected a term such as channel(LAYER, 3){nearest('', TERMS)}")
-        if name["name"] not in TERMS:
-            raise _wrong(text, name.start(), f"no term {name['name']!r:.40}{nearest(name['name'], TERMS)}")
-        weight = _weight(text, start)
-        arguments, at = _arguments(text, name.end())
-        parts.append(Part(weight, name["name"], arguments, name.start()))
-    return parts
-
-
-def _weight(text: str, start: re.Match[str]) -> float:
-    try:
-        weight = float(start["weight"] or 1)
-    except ValueError:
-        weight = np.inf
-    if not isfinite(weight):
-        raise _wrong(text, start.start("weight"), f"{start['weight']!r:.40} is no number")
-    return -weight if start["sign"] == "-" else weight
-
-
-def _arguments(text: str, at: int) -> tuple[tuple[str, ...], int]:
-    """What stands between brackets, and the position behind them."""
-    arguments: list[str] = []
-    while True:
-        found = _ARGUMENT.match(text, at)
-        assert found is not None
-        at = found.end()
-        if text[at : at + 1] not in (",", ")"):
-            raise _wrong(text, at, "expected , or ); names with brackets or quotes stand in quotes")
-        given = found[found.lastgroup or "bare"]
-        arguments.append(given.strip() if found.lastgroup == "bare" else given)
-        at += 1
-        if text[at - 1] == ")":
-            return tuple(arguments), at
+    return sums.parse(text, "objective", TERMS, "channel(LAYER, 3)")
 
 
 def _built(
@@ -202,8 +138,3 @@ def _within(index: int, size: int | str | None, what: str) -> int:
         known = f"they go from 0 to {size - 1}" if isinstance(size, int) else "say one"
         raise BadRequest(f"{what:.60} is not there: {known}")
     return index
-
-
-def _wrong(text: str, at: int, what: str) -> BadRequest:
-    here = text[at : at + 20].strip()
-    return BadRequest(f"objective, position {at + 1}{f' ({here!r})' if here else ', at the end'}: {what}")

@@ -175,7 +175,7 @@ def rewritten(entry: Path, graph: Graph) -> Graph:
     """What `graph` was rewritten to, without its weights. Raises OSError where the entry is not there."""
     model = ModelProto.FromString((entry / GRAPH).read_bytes())
     new = Graph({o.domain: o.version for o in model.opset_import})
-    new.twins, new.metadata = graph.twins, graph.metadata
+    new.twins, new.metadata, new.given = graph.twins, graph.metadata, graph.given
     for tensor in model.graph.initializer:
         new.add_constant(tensor)
     for value in model.graph.input:

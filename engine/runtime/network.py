@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,12 @@ class Network:
         if name not in feeds:
             raise BadRequest(f"the model's input {name!r} is missing{nearest(name, feeds)}")
         return np.array(feeds[name])
+
+    def over(self, graph: Graph) -> Network:
+        """The network with another graph in the place of its own, and sessions of its own."""
+        other = copy(self)
+        other.graph, other._sessions = graph, {}
+        return other
 
     def session(self, outputs: Sequence[str]) -> Session:
         """The model compiled for these outputs; the last few are kept."""

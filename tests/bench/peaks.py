@@ -22,9 +22,9 @@ from onnxlens.engine.attribution.explainer import Explainer
 from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers
 from onnxlens.engine.attribution.perturbation.places import places
 from onnxlens.engine.attribution.projector import Projector
-from onnxlens.engine.dreams.objective import quoted
 from onnxlens.engine.runtime.ahead import BATCH
 from onnxlens.engine.runtime.network import Network
+from onnxlens.engine.sums import quoted
 from onnxlens.models.dreams.ascent import Ascent
 from onnxlens.models.dreams.dream import default_layer, dream
 from onnxlens.models.lens import Lens

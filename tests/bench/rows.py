@@ -23,9 +23,10 @@ from onnxlens.engine.attribution.perturbation.occlusion import Hiding, answers
 from onnxlens.engine.attribution.perturbation.places import Places, places
 from onnxlens.engine.attribution.projector import Projector
 from onnxlens.engine.dreams.dream import Climb, Priors, gradient_graph
-from onnxlens.engine.dreams.objective import objective, quoted
+from onnxlens.engine.dreams.objective import objective
 from onnxlens.engine.runtime.ahead import BATCH
 from onnxlens.engine.runtime.network import Network
+from onnxlens.engine.sums import quoted
 from onnxlens.kernels.tile import tile
 from onnxlens.models.attribution.occlusion import occlusion as occlude
 from onnxlens.models.dreams.ascent import Ascent, entered

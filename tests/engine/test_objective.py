@@ -12,10 +12,11 @@ from oracles.toys import build
 
 from onnxlens.engine.autodiff.gradient import backpropagate
 from onnxlens.engine.canonical.canonical import canonical
-from onnxlens.engine.dreams.objective import MAX_CHARACTERS, objective, parse
+from onnxlens.engine.dreams.objective import objective, parse
 from onnxlens.engine.dreams.terms import TERMS
 from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.graph.graph import Graph, op
+from onnxlens.engine.sums import MAX_CHARACTERS
 
 RNG = np.random.default_rng(3)
 LABELS = ["cat", "dog, hound", "(sic)"]

@@ -99,7 +99,7 @@ climbs = options.stacked(
 
 def wished(lens: VisionModel, given: dict[str, Any]) -> str:
     """The objective that the options say, by default a layer's own. BadRequest where they say several."""
-    from ....engine.dreams.objective import quoted
+    from ....engine.sums import quoted
     from ....models.dreams.dream import default_layer
 
     said = [name for name in ("objective", "layer", "target") if given[name] is not None]

@@ -189,7 +189,7 @@ def projections(subject: Subject) -> Panel:
 
 def dream(subject: Subject) -> Panel:
     """(6) A dream: the photo, with more of what a layer sees in it."""
-    from ....engine.dreams.objective import quoted
+    from ....engine.sums import quoted
     from ....models.dreams.ascent import Ascent
     from ....models.dreams.dream import default_layer
     from ....models.dreams.dream import dream as dreamt

@@ -247,7 +247,7 @@ def _vjp(s: Tensor, y: Tensor, *inputs: Tensor | None, index: int = 0) -> Tensor
 
 
 def _is_weight(x: Tensor | None, reach: int = REACH) -> bool:
-    """True for a constant, also one that is turned, picked from, scaled or dequantised first.
+    """True for a constant or what is given, also turned, picked from, scaled or dequantised first.
 
     The scale and the zero point that a value is quantised with on the spot count as constants.
     """
@@ -255,7 +255,7 @@ def _is_weight(x: Tensor | None, reach: int = REACH) -> bool:
         return True
     node = x.graph.producer(x.name)
     if node is None:
-        return x.name in x.graph.constants
+        return x.name in x.graph.constants or x.name in x.graph.given
     if node.op_type == "DynamicQuantizeLinear":
         return x.name in node.output[1:]
     told = node.input[:1] if node.op_type == "CastLike" else reads(node)  # of the other only its type

@@ -1,0 +1,93 @@
+"""A network that answers with numbers of one's choice: sums of what it answers, weighted by seeds.
+
+    answer (N, M) = the elements of all parts, side by side        scores (N, T) = answer @ seeds (1, M, T)
+
+The sums take the place of the scores of classes. So whatever explains a class explains a box, a region, a
+character or a difference of two, and knows nothing of it: gradients begin with the seed as they do with the 1
+at a class, and what is hidden of a photo changes the sum as it does a score.
+"""
+
+from __future__ import annotations
+
+from collections import UserDict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..anatomy.anatomy import default_input
+from ..anatomy.readouts.classes import Readout
+from ..anatomy.readouts.thing import Seed
+from ..autodiff.gradient import inside
+from ..errors import BadRequest
+from ..graph.graph import Graph, Tensor, op
+from ..graph.types import is_float
+from ..runtime.network import Network
+
+MAX_NUMBERS = 2**28  # of the seeds of one photo, which are held densely
+
+
+class Aim:
+    """A network to be asked for sums of its values.
+
+    `parts` are the values that seeds lie on. With `unit` the answer is taken as a vector of length 1, so that
+    its product with another such vector is their cosine. `network` is what methods are compiled for: its
+    classes are the sums, as many as there are seeds, or where it is for `one`, a single one, as gradients
+    want to know it before.
+
+    Raises BadRequest for a part that holds no real numbers.
+    """
+
+    def __init__(self, network: Network, parts: Sequence[str], unit: bool = False, one: bool = True):
+        self.parts, self._one = tuple(parts), one
+        graph = network.graph.copy()
+        graph.given = UserDict(graph.given)  # its own: the seeds are nobody else's
+        flat = [_flat(graph, part) for part in self.parts]
+        answer = op.Concat(*flat, axis=1) if len(flat) > 1 else flat[0]
+        if unit:
+            answer = answer / op.Max(op.ReduceL2(answer, [1]), np.float32(1e-12))
+        self._name = graph.unused("seeds")
+        seeds = graph.input(self._name, np.float32, [1, None, 1 if one else None])
+        sums = op.Squeeze(op.MatMul(op.Unsqueeze(answer, [1]), seeds), [1])
+        name = graph.output(sums, graph.unused("targets")).name
+        graph.given[self._name] = np.zeros((1, 0, 1), np.float32)
+        why = "sums that somebody asked for"
+        graph.head = Readout(name, name, name, "values", "given", 1 if one else MAX_NUMBERS, why)
+        self._given, self.network = graph.given, network.over(graph)
+
+    def at(self, seeds: Sequence[Seed], values: Mapping[str, np.ndarray]) -> None:
+        """Aim at some sums of the photo that has these `values` of the parts, of one image each.
+
+        Raises BadRequest where the seeds would not fit into memory.
+        """
+        assert len(seeds) == 1 or not self._one
+        sizes = [values[part].size for part in self.parts]
+        if sum(sizes) * len(seeds) > MAX_NUMBERS:
+            raise BadRequest(f"{len(seeds)} targets of {sum(sizes)} numbers each are too many: ask for fewer")
+        rows = [
+            np.concatenate([s.dense(p, n) for p, n in zip(self.parts, sizes, strict=True)]) for s in seeds
+        ]
+        self._given[self._name] = np.ascontiguousarray(np.stack(rows, axis=1)[None])
+
+
+def _flat(graph: Graph, name: str) -> Tensor:
+    """A value as (N, M) float32, whatever axis its batch is; as (1, M) where none is known to be."""
+    value = inside(graph, name)
+    if value.dtype is None or not is_float(value.dtype):
+        raise BadRequest(f"{name!r} holds {value.dtype or 'values of unknown type'}, no real numbers")
+    axis, rank = batch_axis(graph, name), len(value.shape or ())
+    if axis:
+        value = op.Transpose(value, perm=[axis, *(a for a in range(rank) if a != axis)])
+    flat = op.Reshape(value, [1, -1] if axis is None else [0, -1])
+    return flat if flat.dtype == np.float32 else op.Cast(flat, to=1)
+
+
+def batch_axis(graph: Graph, name: str) -> int | None:
+    """Which axis of a value counts the images; None where none does, or nobody can say which."""
+    shape = inside(graph, name).shape
+    images = next((graph[i].shape or () for i in default_input(graph)), ())
+    if not shape or not images:
+        return None
+    axes = [axis for axis, size in enumerate(shape) if size is not None and size == images[0]]
+    if isinstance(images[0], int) and images[0] == 1:  # any axis of 1 does as well, as does none
+        return 0 if axes[:1] == [0] else None
+    return axes[0] if len(axes) == 1 or axes[:1] == [0] else None
