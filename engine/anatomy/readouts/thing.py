@@ -2,7 +2,7 @@
 
 Whatever is explained is a linear functional of the model's values: a `Seed` holds its weights. A class is
 one weight of 1 on its score; the region of a class has equal weights on the class's scores there; "A rather
-than B" is the difference of two. The weighted sum is what methods go back from (attribution/aim.py).
+than B" is the difference of two. The weighted sum is what methods go back from (targets/aim.py).
 """
 
 from __future__ import annotations

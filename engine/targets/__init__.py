@@ -1,0 +1,1 @@
+"""What is to be explained: a language for it, and a network that answers with it."""

@@ -1,0 +1,63 @@
+"""What a model answered to one photo, as those ask who say what is to be explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..anatomy.readouts.thing import Reading, Thing
+from ..errors import BadRequest, NoMap
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a model answered to one photo, as targets ask for it.
+
+    `things` are the ones that its `reading` found, best first, `values` those of the graph that these and the
+    seeds are of, by name, for this photo alone. `labels` name the classes, and `class_of` gives the index of
+    a class from what is written. `to_input` takes a point (row, column) of the photo to one of the model's
+    input, `vector` gives the values of the answer to another photo, by its path.
+    """
+
+    reading: Reading
+    things: Sequence[Thing]
+    values: Mapping[str, np.ndarray]
+    labels: Sequence[str]
+    class_of: Callable[[str], int]
+    to_input: Callable[[float, float], tuple[float, float]]
+    vector: Callable[[str], Mapping[str, np.ndarray]]
+
+    def label(self, thing: Thing) -> str:
+        """What a thing is called: its own words, or its class."""
+        if thing.label is None:
+            return thing.words
+        return self.labels[thing.label] if thing.label < len(self.labels) else f"class {thing.label}"
+
+    def of(self, kind: str) -> list[Thing]:
+        """The things of a kind, best first. Raises BadRequest where the model answers no such things."""
+        found = [thing for thing in self.things if thing.kind == kind]
+        if not found and self.things:
+            raise no_such(self.reading, kind)
+        if not found:
+            raise NoMap(f"the model found no {kind} here")
+        return found
+
+
+def told(thing: Thing, answered: Answered) -> Thing:
+    """A thing with words that say which one it is."""
+    among = [t for t in answered.things if t.kind == thing.kind]
+    number = next(i for i, t in enumerate(among) if t is thing)
+    name = answered.label(thing)
+    if thing.kind in ("box", "character"):
+        name = f"{'char' if thing.kind == 'character' else thing.kind} {number}: {name}"
+    return replace(thing, words=name)
+
+
+def no_such(reading: Reading, what: str) -> BadRequest:
+    """That an answer has no such targets, and which it has."""
+    named = {"boxes": "box(0), box(LABEL)", "regions": "region(LABEL), pixel(ROW, COLUMN)"}
+    named |= {"sequence": "char(0), text()", "embedding": "similar(PHOTO)", "picture": "pixel(ROW, COLUMN)"}
+    there = named.get(reading.kind, "class(LABEL)")
+    return BadRequest(f"the model answers {reading.kind}, which have no {what}: say {there} or element(...)")

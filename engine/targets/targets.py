@@ -1,0 +1,91 @@
+"""Targets: what of an answer is to be explained, said in a line of text, as one thing with its seed.
+
+    cat        box(3)        box(dog, 0.5).x        region(dog, 120:200, 40:90)        tabby - tiger
+
+One language for all models (../sums.py). What a text means is only known once the model has answered to a
+photo: its third box, the region of its dog. Each target says in words what it came to.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..anatomy.readouts.thing import Reading, Thing
+from ..errors import BadRequest, NoMap, nearest
+from ..sums import Part, parse, wrong
+from .answered import Answered, told
+from .terms import TARGETS
+
+BARE = {"boxes": "box", "regions": "region"}  # what a name without brackets means; a class elsewhere
+_TOP = re.compile(r"top0*([1-9]\d{0,5})", re.IGNORECASE)
+
+
+def targets(wishes: Sequence[str | int | None], answered: Answered) -> list[Thing]:
+    """The things that are meant, each once, with its words.
+
+    None is the best thing, "top3" the three best ones and "every" all; a number is a class. Raises BadRequest
+    for what the model cannot be asked, with what there is, and NoMap where the photo shows no such thing.
+    """
+    found: list[Thing] = []
+    for wish in wishes:
+        text = "" if wish is None else str(wish).strip()
+        most = _TOP.fullmatch(text)
+        if text in ("", "every") or most:
+            if not answered.things:
+                raise NoMap(
+                    "the model found nothing in this photo; a target such as element(...) always works"
+                )
+            count = int(most[1]) if most else len(answered.things) if text else 1
+            found += [told(thing, answered) for thing in answered.things[:count]]
+        else:
+            found.append(_summed(text, answered))
+    return list({id(thing.seed): thing for thing in found}.values())
+
+
+def check(text: str, reading: Reading) -> list[Part]:
+    """The terms of a target, before there is a photo. Raises BadRequest where it is none for this answer."""
+    return parse(text, "target", TARGETS, "box(0)", BARE.get(reading.kind, "class"))
+
+
+def elements(wishes: Sequence[str | int | None], reading: Reading) -> list[str]:
+    """The values of which targets name elements: they have to be looked at too."""
+    texts = [str(w) for w in wishes if w is not None]
+    texts = [t for t in texts if t != "every" and not _TOP.fullmatch(t.strip())]
+    parts = [part for text in texts for part in check(text, reading)]
+    return [part.arguments[0] for part in parts if part.name == "element" and part.arguments]
+
+
+def _summed(text: str, answered: Answered) -> Thing:
+    parts = check(text, answered.reading)
+    found = []
+    for part in parts:
+        try:
+            found.append(_built(part, answered))
+        except BadRequest as error:
+            raise wrong("target", text, part.at, str(error)) from error
+    if len(parts) == 1 and parts[0].weight == 1:
+        return found[0]
+    weighted = [thing.seed * part.weight for thing, part in zip(found, parts, strict=True)]
+    seed = sum(weighted[1:], weighted[0])
+    return Thing("sum", None, None, seed, text, found[0].box)
+
+
+def _built(part: Part, answered: Answered) -> Thing:
+    """One term: the thing that a function of TARGETS finds for what stands between its brackets."""
+    term = TARGETS[part.name]
+    parameters = list(inspect.signature(term).parameters.values())[1:]
+    rest = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    given = part.arguments if part.arguments != ("",) else ()
+    needed = sum(p.default is p.empty and p.kind is not p.VAR_POSITIONAL for p in parameters)
+    if len(given) < needed or (len(given) > len(parameters) and not rest) or "" in given:
+        names = ", ".join(p.name if p.default is p.empty else f"[{p.name}]" for p in parameters)
+        raise BadRequest(f"it is {part.name}({names})")
+    thing = term(answered, *given)
+    if not part.field:
+        return thing
+    if part.field not in thing.seeds:
+        raise BadRequest(f"{part.name} has no {part.field!r:.20}{nearest(part.field, thing.seeds)}")
+    return replace(thing, seed=thing.seeds[part.field], score=None, words=f"{part.field} of {thing.words}")
