@@ -1,4 +1,4 @@
-"""The terms of targets: functions of what was answered, and of what stands between their brackets, to a thing."""
+"""The terms of targets: each finds a thing in an answer, by what stands between its brackets."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ classes, and behind either a sure answer has almost no gradient.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -30,6 +30,7 @@ from ..anatomy import default_input, seeing
 from ..embeddings import is_embedding
 from ..intervals import interval
 from ..squashing import SQUASHED, squashing
+from .thing import Seed, Thing
 
 KINDS = ("classes", "labels", "values")
 # Producers call outputs by what they hold; parts of such names of outputs that hold no class scores.
@@ -83,6 +84,29 @@ class Readout:
         """
         scale, zero = self.step
         return FORMS[self.form]((np.asarray(output, np.float64) - zero) * scale)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The value that the answer is read from."""
+        return (self.value,)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The value that holds the scores."""
+        return (self.scores,)
+
+    def things(self, values: Mapping[str, np.ndarray], size: tuple[int, int]) -> list[Thing]:
+        """The classes by their answers, best first, each with its score before the last squashing.
+
+        Of labels, which stand by themselves, those that are more likely there than not; the best in any case.
+        """
+        answers = self.answers(np.ravel(values[self.value][:1]))
+        order = np.argsort(-answers, kind="stable").tolist()
+        there = [i for i in order if answers[i] >= 0.5] if self.kind == "labels" else order
+        return [
+            Thing("class", i, float(answers[i]) if self.sure else None, Seed.on(self.scores, i))
+            for i in there or order[:1]
+        ]
 
     def read_as(self, kind: str) -> Readout:
         """The same numbers as another of KINDS: raw scores are squashed as that needs."""
