@@ -193,20 +193,20 @@ def test_a_part_of_the_picture_and_a_pixel():
     proto = network("y = Softmax<axis=1>(s)", FIVE)
     found = read(proto)
     values, things = answered(proto, found)
-    part = found.region(values, SIZE, 2, (4, 12), (0, 8))
+    part = found.region(values, 2, (4, 12), (0, 8))
     assert number(part.seed, values) == pytest.approx(values["s"][0, 2, 1:3, 0:2].mean(), rel=1e-5)
     assert part.box == (4, 0, 12, 8)
-    pixel = found.pixel(values, SIZE, 13, 9)
+    pixel = found.pixel(values, 13, 9)
     assert pixel.label == values["s"][0, :, 3, 2].argmax()
     assert number(pixel.seed, values) == pytest.approx(values["s"][0, :, 3, 2].max(), rel=1e-5)
-    assert number(found.pixel(values, SIZE, 13, 9, 4).seed, values) == pytest.approx(values["s"][0, 4, 3, 2])
-    whole = found.region(values, SIZE, things[0].label)
+    assert number(found.pixel(values, 13, 9, 4).seed, values) == pytest.approx(values["s"][0, 4, 3, 2])
+    whole = found.region(values, things[0].label)
     np.testing.assert_array_equal(whole.mask, things[0].mask)
     with pytest.raises(BadRequest, match="no class 5: the model has classes 0 to 4"):
-        found.region(values, SIZE, 5)
+        found.region(values, 5)
     values["s"][0, 3] = values["y"][0, 3] = -9
     with pytest.raises(BadRequest, match="no pixel of the picture is of class 3; there are: 0"):
-        found.region(values, SIZE, 3)
+        found.region(values, 3)
 
 
 def test_without_padding_the_regions_lie_in_the_middle():

@@ -48,7 +48,8 @@ class Regions:
 
     `scores` are those planes before their last squashing, on which the seeds lie; `answer` is what the model
     gives: planes of the same, or one of the indices of classes (`chosen`). `form` is which of FORMS makes
-    probabilities of the answer. `background` is the class that counts only where there is no other.
+    probabilities of the answer. `size` is the height and width of the input, and `background` the class that
+    counts only where there is no other.
     """
 
     of: str
@@ -56,6 +57,7 @@ class Regions:
     scores: Planes
     form: str
     why: str
+    size: tuple[int, int]
     chosen: bool = False
     background: int | None = None
 
@@ -100,7 +102,6 @@ class Regions:
     def region(
         self,
         values: Mapping[str, np.ndarray],
-        size: tuple[int, int],
         label: int,
         rows: Range | None = None,
         columns: Range | None = None,
@@ -112,29 +113,29 @@ class Regions:
         if not 0 <= label < self.count:
             raise BadRequest(f"there is no class {label}: the model has classes 0 to {self.count - 1}")
         if rows is None and columns is None:
-            masks = self._masks(values, size)
+            masks = self._masks(values, self.size)
             if label not in masks:
                 there = ", ".join(map(str, sorted(masks))) or "none"
                 raise BadRequest(f"no pixel of the picture is of class {label}; there are: {there}")
             return self._found(values, masks, [label])[0]
-        inside = self.scores.within(size, self._scores(values).shape[1:], rows, columns)
+        inside = self.scores.within(self.size, self._scores(values).shape[1:], rows, columns)
         mean = float(self._probability(values)[label][inside].mean())
-        return self._thing(values, label, inside, mean, self.scores.over(inside.astype(np.float32), size))
+        mask = self.scores.over(inside.astype(np.float32), self.size)
+        return self._thing(values, label, inside, mean, mask)
 
     def pixel(
         self,
         values: Mapping[str, np.ndarray],
-        size: tuple[int, int],
         row: float,
         column: float,
         label: int | None = None,
     ) -> Thing:
-        """The score of a class, by default that of the likeliest, where a pixel of the input is."""
-        at = (row + 0.5, row + 0.5), (column + 0.5, column + 0.5)
+        """The score of a class, by default that of the likeliest, at a place of the input, in pixels."""
+        at = (row, row), (column, column)
         scores = self._scores(values)
-        inside = self.scores.within(size, scores.shape[1:], *at)
+        inside = self.scores.within(self.size, scores.shape[1:], *at)
         best = int(scores[:, inside].mean(1).argmax()) if label is None else label
-        return self.region(values, size, best, *at)
+        return self.region(values, best, *at)
 
     def _thing(
         self, values: Mapping[str, np.ndarray], c: int, inside: np.ndarray, mean: float, mask: np.ndarray
@@ -211,11 +212,12 @@ def _read(graph: Graph, output: str, hints: Hints) -> tuple[int, Regions] | None
     answer, chosen = planes_of(graph, output), _chosen(graph, output)
     if answer is None:
         return None
+    size = coordinates(graph).size
     background = next((i for i, name in enumerate(hints.labels) if name.lower() in _BACKGROUND), None)
     if chosen is not None:
         made = _squashed(graph, chosen)
         scores, why = made[2] if made else chosen, "the class of each pixel, behind an ArgMax"
-        return _SURE, Regions("classes", answer, scores, "softmax", why, True, background)
+        return _SURE, Regions("classes", answer, scores, "softmax", why, size, True, background)
     if not _is_real(graph, output):
         return None
     found = _of_planes(graph, answer, hints)
@@ -223,7 +225,7 @@ def _read(graph: Graph, output: str, hints: Hints) -> tuple[int, Regions] | None
         return None
     sure, (of, form, scores, why) = found
     of = "mask" if answer.count == 1 else of
-    return sure, Regions(of, answer, scores, form, why, False, background if of == "classes" else None)
+    return sure, Regions(of, answer, scores, form, why, size, False, background if of == "classes" else None)
 
 
 def _of_planes(graph: Graph, answer: Planes, hints: Hints) -> tuple[int, _Made] | None:
