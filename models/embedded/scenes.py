@@ -53,10 +53,10 @@ def scene(seed: int, label: int | None = None, size: int = 96) -> Scene:
     ground, tones = colours(rng, _PIECES)
     image = background(rng, size, ground)
     canvas = _draw(rng, size, label)
-    image = _paint(rng, image, canvas, tones)
+    image = paint(rng, image, canvas, tones)
     grain = (rng.standard_normal((96, 96)) * rng.uniform(0, 0.04)).astype(np.float32)
     image += cv2.resize(grain, (size, size))[..., None]
-    visible = _cover(_is_object(canvas), size) >= 0.5
+    visible = covered(_is_object(canvas), size) >= 0.5
     return Scene(np.rint(image.clip(0, 1) * 255).astype(np.uint8), visible, int(label))
 
 
@@ -71,23 +71,23 @@ def _draw(rng: Generator, size: int, label: int) -> np.ndarray:
     # More often near the borders than uniform, so that a map which always points at the centre earns little.
     where = rng.random(2)
     where -= 0.12 * np.sin(2 * np.pi * where)
-    parts = _place(rng, parts, extent, turn_by, where, margin=0.03)
+    parts = place(rng, parts, extent, turn_by, where, margin=0.03)
     behind = rng.integers(2, _PIECES - 1)
     area = 0
     for i in range(_PIECES):
         if i == behind:
-            _stamp(canvas, parts, line, INK, inner)
+            stamp(canvas, parts, line, INK, inner)
             area = _is_object(canvas).sum()
         clutter, extent, angle = piece(rng, _CLUTTER + 1 + i), rng.uniform(0.08, 0.24), rng.uniform(0, 360)
-        clutter = _place(rng, clutter, extent, angle, rng.random(2), margin=-0.04)
+        clutter = place(rng, clutter, extent, angle, rng.random(2), margin=-0.04)
         before = canvas.copy()
-        _stamp(canvas, clutter, line, _CLUTTER, False)
+        stamp(canvas, clutter, line, _CLUTTER, False)
         if _is_object(canvas).sum() < _LEAST_SHOWN * area:
             canvas = before
     return canvas
 
 
-def _place(
+def place(
     rng: Generator, parts: list[Part], extent: float, angle: float, where: np.ndarray, margin: float
 ) -> list[Part]:
     """Parts stretched, mirrored, turned by `angle` degrees and moved, in units of the picture's side.
@@ -104,7 +104,7 @@ def _place(
     return [Part(p * scale + move, q.tone, q.width * scale) for p, q in zip(turned, parts, strict=True)]
 
 
-def _stamp(canvas: np.ndarray, parts: list[Part], line: float, ink: int, inner: bool) -> None:
+def stamp(canvas: np.ndarray, parts: list[Part], line: float, ink: int, inner: bool) -> None:
     """Draw parts onto the map of tones; where `line` > 0 outlined as one, where `inner` each for itself."""
     for part in parts if line else ():
         if part.tone:
@@ -129,16 +129,16 @@ def _is_object(canvas: np.ndarray) -> np.ndarray:
     return (canvas >= INK) & (canvas < _CLUTTER)
 
 
-def _cover(part: np.ndarray, size: int) -> np.ndarray:
+def covered(part: np.ndarray, size: int) -> np.ndarray:
     """The share of each pixel that a fine boolean map covers, (size, size) in 0..1."""
     return cv2.resize(part.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
 
 
-def _paint(rng: Generator, image: np.ndarray, canvas: np.ndarray, tones: np.ndarray) -> np.ndarray:
+def paint(rng: Generator, image: np.ndarray, canvas: np.ndarray, tones: np.ndarray) -> np.ndarray:
     """Colour, texture, relief and shadow for the map of tones, over a background: (size, size, 3)."""
     size = len(image)
     colour = cv2.resize(tones.take(canvas, axis=0), (size, size), interpolation=cv2.INTER_AREA)
-    cover = _cover(canvas > 0, size)
+    cover = covered(canvas > 0, size)
     light = rng.uniform(0, 2 * np.pi)
     dx, dy = float(np.cos(light)), float(np.sin(light))
     soft = cv2.GaussianBlur(cover, (0, 0), size * 0.018)
@@ -147,7 +147,7 @@ def _paint(rng: Generator, image: np.ndarray, canvas: np.ndarray, tones: np.ndar
     image = image * (1 - shadow * (1 - cover))[..., None]
     image = image * (1 - cover)[..., None] + colour
     for tone in (BODY, TRIM):
-        weave = _cover(canvas == tone, size) * (pattern(rng, size) - 0.5) * rng.uniform(0, 0.3)
+        weave = covered(canvas == tone, size) * (pattern(rng, size) - 0.5) * rng.uniform(0, 0.3)
         image += weave[..., None] * rng.uniform(0.6, 1, 3).astype(np.float32)
     relief = cv2.Sobel(soft, cv2.CV_32F, 1, 0) * -dx + cv2.Sobel(soft, cv2.CV_32F, 0, 1) * -dy
     return image + (relief * cover * (size / 96) * rng.uniform(0, 0.22))[..., None]
