@@ -34,7 +34,7 @@ from .thing import Seed, Thing
 
 KINDS = ("classes", "labels", "values")
 # Producers call outputs by what they hold; parts of such names of outputs that hold no class scores.
-_OTHERWISE = re.compile(
+OTHERWISE = re.compile(
     r"box|bbox|landmark|keypoint|kpt|coord|offset|anchor|delta|embed|feature|hidden|pooler|vector|depth|mask|"
     r"gaze|angle|pose|latent",
     re.IGNORECASE,
@@ -246,7 +246,7 @@ def _judged(graph: Graph, output: str, value: str, count: int, depending: set[st
         kind, form, scores, why = found
         return Readout(output, value, _reals(graph, scores), kind, form, count, why)
     raw = Readout(output, value, value, "values", "given", count, "values, by the name of the output")
-    if _OTHERWISE.search(re.split(r"[/.:]", output)[-1]):
+    if OTHERWISE.search(re.split(r"[/.:]", output)[-1]):
         return raw
     if interval(graph, value).within(0, 1):
         return replace(raw, kind="labels", why="always between 0 and 1")

@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 from ...errors import BadRequest, nearest
 from ...graph.graph import Graph
-from . import regions
+from . import regions, sequence
 from .classes import KINDS
 from .thing import Hints, Reading
 
 # By the name that --readout takes, in the order in which they are tried.
-READOUTS: dict[str, Callable[[Graph, Hints], Reading | None]] = {"regions": regions.find}
+READOUTS: dict[str, Callable[[Graph, Hints], Reading | None]] = {
+    "regions": regions.find,
+    "sequence": sequence.find,
+}
 
 
 def kinds() -> tuple[str, ...]:
