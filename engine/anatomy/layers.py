@@ -143,7 +143,7 @@ def _inside_attention(
         taken, traits = not outside.isdisjoint(node.output), traits_of(node)
         if not taken:
             asked.append(node)
-        if (taken or traits.weights or traits.activates) and not _asks(node, depending):
+        if (taken or traits.weights or traits.activates) and not asks(node, depending):
             outside.update(graph.reads(node))
     inside: set[str] = set()
     for node in reversed(asked):
@@ -153,7 +153,7 @@ def _inside_attention(
     return inside
 
 
-def _asks(node: NodeProto, depending: set[str]) -> bool:
+def asks(node: NodeProto, depending: set[str]) -> bool:
     """Whether a node takes of one value what another says: attention, a product in it, samples at places."""
     traits = traits_of(node)
     if traits.elementwise or traits.moves or traits.window:

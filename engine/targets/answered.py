@@ -29,6 +29,12 @@ class Answered:
     to_input: Callable[[float, float], tuple[float, float]]
     vector: Callable[[str], Mapping[str, np.ndarray]]
 
+    @property
+    def there(self) -> Sequence[Thing]:
+        """The things that are more likely there than not: some of the classes, all others; at least one."""
+        some = [t for t in self.things if t.kind != "class" or (t.score or 0) >= 0.5]
+        return some or self.things[:1]
+
     def label(self, thing: Thing) -> str:
         """What a thing is called: its own words, or its class."""
         if thing.label is None:

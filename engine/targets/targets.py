@@ -38,8 +38,8 @@ def targets(wishes: Sequence[str | int | None], answered: Answered) -> list[Thin
                 raise NoMap(
                     "the model found nothing in this photo; a target such as element(...) always works"
                 )
-            count = int(most[1]) if most else len(answered.things) if text else 1
-            found += [told(thing, answered) for thing in answered.things[:count]]
+            there = answered.there if text == "every" else answered.things[: int(most[1]) if most else 1]
+            found += [told(thing, answered) for thing in there]
         else:
             found.append(_summed(text, answered))
     return list({id(thing.seed): thing for thing in found}.values())
@@ -56,6 +56,11 @@ def elements(wishes: Sequence[str | int | None], reading: Reading) -> list[str]:
     texts = [t for t in texts if t != "every" and not _TOP.fullmatch(t.strip())]
     parts = [part for text in texts for part in check(text, reading)]
     return [part.arguments[0] for part in parts if part.name == "element" and part.arguments]
+
+
+def is_sum(text: str) -> bool:
+    """Whether a text looks like more than the name of one class: a term with brackets, or a sum."""
+    return bool(re.search(r"^\s*(?:[-+\d.]|\w+\s*\()|\s[-+]\s", text))
 
 
 def _summed(text: str, answered: Answered) -> Thing:

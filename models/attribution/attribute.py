@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ...engine.anatomy.readouts.classes import KINDS
 from ...engine.attribution.compile import compiled
 from ...engine.attribution.compiled import Compiled, Explanation, Intake, Progress
 from ...engine.attribution.methods import METHODS, Method, method_named, options_given, options_of
 from ...engine.attribution.projector import CHANNELS, Projector
 from ...engine.errors import BadRequest
+from ...engine.targets.targets import elements, is_sum
 from ..maps.attribution import Attribution, Unit
 from ..maps.convention import FIELDS, check_convention
-from ..maps.prediction import prediction, ranked
+from ..maps.found import Found
+from ..maps.prediction import Prediction, prediction, ranked
 from ..network.vision_model import Target, VisionModel
 from ..photos.fill import fill_named, filler
 from ..photos.preprocess import Box, Preprocess
+from .aimed import Aimed, Explained
 
 PREDICTIONS = 5  # of the most probable classes, with each map
+_T = TypeVar("_T")
 KEPT = 8  # compiled methods of a lens; each holds its own copy of the prepared weights
 
 
@@ -79,14 +84,23 @@ class Attributor:
         check_convention(convention)
         self.lens, self.convention, self._predictions = lens, convention, predictions
         self._channels, self._position, self._top = channels, position, top
+        self.method = method_named(method) if isinstance(method, str) else METHODS[method.method]
+        self._of_units = self.method.units and layer is not None
+        self._aimed: Aimed | None = None
         if isinstance(method, str):
-            self.method = method_named(method)
             _check_fills(self.method, options)
             given = options_given(self.method, options)
-            self.compiled, self.options = _kept(lens, self.method, layer, given), given._asdict()
+            self.options = given._asdict()
+            if not self._of_units and _is_aimed(lens, targets):
+                parts = tuple(elements(targets, lens.reading))
+                aimed = lambda layer: Aimed(lens, self.method, parts, layer, given, intake(lens))
+                self._aimed = _kept(lens, (self.method.name, parts), layer, given, aimed)
+                self.compiled = self._aimed.compiled
+            else:
+                made = lambda layer: compiled(lens.network, self.method, layer, given, intake(lens))
+                self.compiled = _kept(lens, self.method.name, layer, given, made)
         else:
-            self.method, self.compiled, self.options = METHODS[method.method], method, {}
-        self._of_units = self.method.units and layer is not None
+            self.compiled, self.options = method, {}
         if self._of_units and any(target is not None for target in targets):
             raise BadRequest("a unit is a class or a channel of a layer: say targets or a layer, not both")
         if not self._of_units and (channels or position or top):
@@ -94,7 +108,9 @@ class Attributor:
         if self._of_units:
             assert isinstance(self.compiled, Projector)
             self.compiled.check(channels, position)
-        self._wishes = [] if self._of_units else [lens.wish(t) for t in targets]
+        self._targets = targets
+        of_classes = not (self._of_units or self._aimed)
+        self._wishes = [lens.wish(t) for t in targets] if of_classes else []
 
     @property
     def layers(self) -> list[str]:
@@ -122,6 +138,11 @@ class Attributor:
 
         Raises NoMap where the answer of the model is not a number, if the method needs one.
         """
+        if self._aimed is not None:
+            return [
+                self._of_things(photo, box, *self._aimed(self.lens, self._targets, x[None], box, progress))
+                for photo, box, x in zip(photos, boxes, inputs, strict=True)
+            ]
         if isinstance(self.compiled, Projector) and self._of_units:
             top = self._top or CHANNELS
             found = [self.compiled.of_units(x[None], self._channels, self._position, top) for x in inputs]
@@ -132,6 +153,13 @@ class Attributor:
             for photo, box, of_photo in zip(photos, boxes, found, strict=True)
         ]
 
+    def _of_things(
+        self, photo: np.ndarray, box: Box, explained: Sequence[Explained], every: Sequence[Found]
+    ) -> list[Attribution]:
+        """What was found of the targets of a photo, on the photo."""
+        best = list(every[: self._predictions])
+        return [self._on(photo, box, e, thing, best) for thing, found in explained for e in found]
+
     def _laid(self, photo: np.ndarray, box: Box, found: Explanation) -> Attribution:
         """What was found in a photo, on the photo."""
         lens, output = self.lens, found.output
@@ -141,7 +169,18 @@ class Attributor:
         if output is not None and not self._of_units:
             answers = lens.readout.answers(np.ravel(output))
             target = prediction(lens.readout, lens.labels, answers, found.target)
-        in_input = self.method.style != "overlay"
+        return self._on(photo, box, found, target, best)
+
+    def _on(
+        self,
+        photo: np.ndarray,
+        box: Box,
+        found: Explanation,
+        target: Prediction | Found | None,
+        best: Sequence[Prediction | Found],
+    ) -> Attribution:
+        """An explanation on its photo."""
+        lens, in_input = self.lens, self.method.style != "overlay"
         return Attribution(
             photo=photo,
             values=in_colours(found.values, lens.preprocess) if in_input else found.values,
@@ -150,7 +189,7 @@ class Attributor:
             method=self.method.name,
             target=target,
             score=found.score,
-            predictions=best,
+            predictions=list(best),
             layer=found.layer,
             unit=Unit(found.target, found.position or (0, 0)) if self._of_units else None,
             problem=found.problem,
@@ -159,20 +198,41 @@ class Attributor:
         )
 
 
-_MADE: WeakKeyDictionary[VisionModel, dict[Any, Compiled]] = WeakKeyDictionary()
+def _is_aimed(lens: VisionModel, targets: Sequence[Target]) -> bool:
+    """Whether more is asked for than classes of a classifier, by their names, numbers or ranks."""
+    if lens.reading.kind not in KINDS:
+        return True
+
+    def is_class(target: Target) -> bool:
+        try:
+            return lens.wish(target) is not None
+        except BadRequest:
+            if str(target).strip() == "every" or is_sum(str(target)):
+                return False
+            raise
+
+    return not all(map(is_class, targets))
 
 
-def _kept(lens: VisionModel, method: Method, layer: str | Sequence[str] | None, given: Any) -> Compiled:
-    """A method compiled for a lens with the options that are `given`; the last few are kept."""
+_MADE: WeakKeyDictionary[VisionModel, dict[Any, Any]] = WeakKeyDictionary()
+
+
+def _kept(
+    lens: VisionModel,
+    what: Any,
+    layer: str | Sequence[str] | None,
+    given: Any,
+    make: Callable[[str | Sequence[str] | None], _T],
+) -> _T:
+    """What is made for a lens and a layer with the options that are `given`; the last few are kept."""
     if not (layer is None or isinstance(layer, str)):
         if not (isinstance(layer, Sequence) and all(isinstance(name, str) for name in layer)):
             raise BadRequest(f"layer is the name of one, or several names, not {layer!r:.40}")
         layer = tuple(layer)
-    make = lambda: compiled(lens.network, method, layer, given, intake(lens))
     if any(isinstance(value, np.ndarray | list) for value in given):
-        return make()
-    made, key = _MADE.setdefault(lens, {}), (method.name, layer, given)
-    made[key] = found = made.pop(key, None) or make()
+        return make(layer)
+    made, key = _MADE.setdefault(lens, {}), (what, layer, given)
+    made[key] = found = made.pop(key, None) or make(layer)
     while len(made) > KEPT:
         del made[next(iter(made))]
     return found

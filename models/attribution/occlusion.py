@@ -13,6 +13,7 @@ from ...engine.attribution.perturbation.hidden import Hidden
 from ...engine.errors import BadRequest
 from ..maps.attribution import Attribution
 from ..maps.occluded import Occlusion
+from ..maps.prediction import Prediction
 from ..network.vision_model import Target, VisionModel
 from .attribute import Attributor
 
@@ -108,8 +109,12 @@ def occlusions(
 
 def occluded(lens: VisionModel, found: Attribution) -> Occlusion:
     """What was recorded by place for an attribution of the method "occlusion"."""
+    if not isinstance(found.target, Prediction):
+        raise BadRequest(
+            "answers by place are recorded for classes; for any other target take the map of "
+            'attribute(photo, "occlusion", [target])'
+        )
     hidden: Hidden = found.extras["hidden"]
-    assert found.target is not None
     return Occlusion(
         found=found,
         photo=found.photo,
@@ -118,7 +123,7 @@ def occluded(lens: VisionModel, found: Attribution) -> Occlusion:
         hidden=lens.preprocess.inverse(hidden.under[None])[0],
         target=found.target,
         score=found.score,
-        predictions=found.predictions,
+        predictions=[p for p in found.predictions if isinstance(p, Prediction)],
         labels=lens.labels,
         layer=found.layer,
         channel=hidden.channel,

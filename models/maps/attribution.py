@@ -15,6 +15,7 @@ from ...engine.errors import BadRequest, NoMap, nearest
 from ...host import cv2
 from ..photos.crop import cut
 from ..photos.preprocess import Box
+from .found import Found
 from .numbers import Number, finite, plain
 from .placement import Placement, whole
 from .prediction import Prediction
@@ -57,9 +58,9 @@ class Attribution(Shown):
     place: Placement
     at: str
     method: str
-    target: Prediction | None
+    target: Prediction | Found | None
     score: float
-    predictions: list[Prediction]
+    predictions: list[Prediction | Found]
     layer: str | None = None
     unit: Unit | None = None
     problem: str = ""

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...engine.anatomy.maps import Place, view_of
-from ...engine.anatomy.readouts.classes import Readout, readout
+from ...engine.anatomy.readouts.classes import KINDS, Readout, SeveralReadouts, readout
+from ...engine.anatomy.readouts.table import reading
+from ...engine.anatomy.readouts.thing import Hints, Reading, Thing
 from ...engine.errors import BadRequest, NoMap, nearest
 from ...engine.graph.file import read_model
 from ...engine.graph.types import is_float
 from ...engine.runtime.ahead import BATCH
 from ...engine.runtime.network import Network
+from ...engine.targets.aim import batch_axis
+from ...engine.targets.answered import Answered, told
 from ..maps.convention import CELLS, FIELDS
+from ..maps.found import Found
 from ..maps.placement import Placement, whole
 from ..maps.prediction import Prediction, ranked
 from ..photos.preprocess import Box, Preprocess
@@ -67,6 +72,7 @@ class VisionModel:
         self._fixed = fixed[0] if isinstance(fixed[0], int) else None
         self.batch = self._fixed or 1  # a fixed batch is filled with copies
         self._unread: BadRequest | None = None
+        self._read: Reading | None = None
         self.labels, named = self._named(labels, beside, metadata, record, output, readout)
         self.source = "; ".join(filter(None, (source, named)))
         self._places: dict[str, Place | None] = {}
@@ -91,10 +97,14 @@ class VisionModel:
         graph = self.network.graph
         if output is not None and output not in graph.outputs:
             raise BadRequest(f"the model has no output {output!r}{nearest(output, graph.outputs)}")
+        self._hints = Hints(self.preprocess.size, known, beside.words, output, kind)
         try:
+            if kind is not None and kind not in KINDS:
+                self._read = reading(graph, self._hints)
+                raise BadRequest(f"the answer is read as {kind}, which holds no score for each class")
             graph.head = readout(graph, output, len(known), kind or beside.readout)
         except BadRequest as error:
-            if kind is not None:
+            if kind is not None and self._read is None:
                 raise
             self._unread = error
             return list(known), "no classes"
@@ -122,6 +132,31 @@ class VisionModel:
         if self._unread is not None:
             raise self._unread
         return readout(self.network.graph)
+
+    @property
+    def reading(self) -> Reading:
+        """How the answer is read: as classes, or whatever else it is (engine/anatomy/readouts/table.py).
+
+        Raises BadRequest where several outputs may be meant, and for an answer that cannot be read.
+        """
+        if self._read is None:
+            if isinstance(self._unread, SeveralReadouts):
+                raise self._unread
+            read = self.readout if self.has_classes else None
+            if read is None or (read.kind == "values" and self._hints.kind is None):
+                read = self._other(read)
+            self._read = read
+        return self._read
+
+    def _other(self, read: Readout | None) -> Reading:
+        """How an answer is read that has no classes, or only values (`read`) that may be a vector."""
+        try:
+            found = reading(self.network.graph, self._hints)
+        except BadRequest:
+            if read is None:
+                raise
+            return read
+        return found if read is None or found.kind == "embedding" else read
 
     @property
     def has_classes(self) -> bool:
@@ -167,6 +202,75 @@ class VisionModel:
         if any(np.isnan(p.answer) for p in best):
             raise NoMap(f"output {name!r} is not a number (NaN); `onnxlens gradcam` finds where that begins")
         return best
+
+    def things(self, photo: np.ndarray) -> list[Found]:
+        """What the model finds in a photo (H, W, 3) uint8 RGB, best first: classes, boxes, regions, text, a
+        vector, numbers, whatever it answers.
+
+        Raises NoMap where the answer is not a number, and BadRequest where it cannot be read.
+        """
+        x, box = self.preprocess(photo)
+        answered = self.answered(x, box)
+        found = [told(thing, answered) for thing in answered.things]
+        return [self.found(i, thing, answered, box) for i, thing in enumerate(found)]
+
+    def found(self, index: int, thing: Thing, answered: Answered, box: Box) -> Found:
+        """A thing of an answer to a photo, of which the input covers the `box`."""
+        value = thing.seed.total(answered.values)
+        return Found(index, thing.words, thing, value, self.preprocess.size, box)
+
+    def answered(
+        self,
+        x: np.ndarray,
+        box: Box,
+        parts: Collection[str] = (),
+        photo: Callable[[str], np.ndarray] | None = None,
+    ) -> Answered:
+        """What the model answers to an input (1, ...), which covers the `box` of a photo, for targets to ask.
+
+        `parts` are values of the network that are looked at besides, `photo` reads another photo. Raises
+        NoMap where the answer is not a number.
+        """
+        read = self.reading
+        names = list(dict.fromkeys([*read.outputs, *read.parts, *parts]))
+        values = self._values(x, names)
+        for name in names:
+            if values[name].dtype.kind == "f" and not np.isfinite(values[name]).all():
+                raise NoMap(f"{name!r} is not a number (NaN); `onnxlens doctor` may say where that begins")
+        (height, width), (y0, x0, y1, x1) = self.preprocess.size, box
+        rows, columns = height / (y1 - y0), width / (x1 - x0)
+        return Answered(
+            read,
+            read.things(values, self.preprocess.size),
+            values,
+            self.labels,
+            self.class_of,
+            lambda row, column: ((row - y0) * rows, (column - x0) * columns),
+            lambda name: self._values(self.preprocess(photo(name))[0] if photo else x, names),
+        )
+
+    def _values(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Some values for one input (1, ...), without the copies that a fixed batch is filled with."""
+        values = self.network.run({self.input: np.repeat(x, self.batch, 0)}, names)
+        if self.batch == 1:
+            return values
+        axes = {name: batch_axis(self.network.graph, name) for name in names}
+        return {n: v if axes[n] is None else np.take(v, [0], axes[n]) for n, v in values.items()}
+
+    def class_of(self, text: str) -> int:
+        """The index of a class that a thing may be of, from its name or number.
+
+        Raises BadRequest for one that the model does not have, as far as its names are known.
+        """
+        if text.isdecimal() and len(text) < 10:
+            if self.labels and int(text) >= len(self.labels):
+                raise BadRequest(
+                    f"there is no class {text}: the model has classes 0 to {len(self.labels) - 1}"
+                )
+            return int(text)
+        if not self.labels:
+            raise BadRequest(f"the names of the classes are not known: {text!r:.40} is to be a number")
+        return class_named(text, self.labels)
 
     def feeds(self, photo: np.ndarray) -> tuple[dict[str, np.ndarray], Box]:
         """A photo (H, W, 3) uint8 RGB as the model takes it, and the part of it that the input covers.

@@ -51,6 +51,10 @@ FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+class SeveralReadouts(BadRequest):
+    """Several outputs may hold the classes; somebody has to say which."""
+
+
 @dataclass(frozen=True)
 class Readout:
     """An output that has one number for each class.
@@ -96,16 +100,12 @@ class Readout:
         return (self.scores,)
 
     def things(self, values: Mapping[str, np.ndarray], size: tuple[int, int]) -> list[Thing]:
-        """The classes by their answers, best first, each with its score before the last squashing.
-
-        Of labels, which stand by themselves, those that are more likely there than not; the best in any case.
-        """
+        """All classes by their answers, best first, each with its score before the last squashing."""
         answers = self.answers(np.ravel(values[self.value][:1]))
         order = np.argsort(-answers, kind="stable").tolist()
-        there = [i for i in order if answers[i] >= 0.5] if self.kind == "labels" else order
         return [
             Thing("class", i, float(answers[i]) if self.sure else None, Seed.on(self.scores, i))
-            for i in there or order[:1]
+            for i in order
         ]
 
     def read_as(self, kind: str) -> Readout:
@@ -141,7 +141,7 @@ def readout(
         raise BadRequest(_none(others))
     if len({r.scores for r in found}) > 1:
         shown = ", ".join(f"{r.output} ({r.count}: {r.why})" for r in found)
-        raise BadRequest(f"several outputs may hold the classes: {shown}; say which with --output NAME")
+        raise SeveralReadouts(f"several outputs may hold the classes: {shown}; say which with --output NAME")
     return found[0].read_as(kind or found[0].kind)
 
 

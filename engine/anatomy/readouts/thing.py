@@ -53,6 +53,11 @@ class Seed:
     def __sub__(self, other: Seed) -> Seed:
         return self + other * -1.0
 
+    def total(self, values: Mapping[str, np.ndarray]) -> float:
+        """The weighted sum of some values, of one image each."""
+        found = (np.ravel(values[name])[w.indices] @ w.weights for name, w in self.of.items())
+        return float(sum(found))
+
     def dense(self, value: str, size: int) -> np.ndarray:
         """The weights of all elements of a value that has `size` of them, (size,) float32."""
         array = np.zeros(size, np.float32)

@@ -1,0 +1,91 @@
+"""The layers that an answer is made of: all levels of a detector's pyramid, of others the last features.
+
+P3 -> conv -> classes -.          A level is the last feature map that all branches of one grid begin at:
+  `-> conv -> boxes   -|          not the inside of a branch, and not what decodes boxes from its numbers.
+P4 -> conv -> classes -+-> concat -> answer
+  `-> conv -> boxes   -'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnx import NodeProto
+
+from ..graph.graph import Graph
+from ..operators.traits import traits_of
+from .anatomy import bottlenecks, seeing
+from .layers import asks, last_features
+from .maps import is_map, view_of
+
+MAX_ENDS = 64  # branches that are looked at; no detector has as many
+Grid = tuple[object, ...]
+
+
+def levels(graph: Graph, parts: Sequence[str]) -> list[str]:
+    """The layers that a map of some parts of an answer is by default made of, the finest first.
+
+    Raises BadRequest where there is none.
+    """
+    ends = _ends(graph, parts)
+    if len(ends) < 2:
+        return [last_features(graph, parts[0])]
+    ways = {end: [name for name in bottlenecks(graph, end) if is_map(graph, name)] for end in ends}
+    grids = {end: _grid(graph, end) for end in ends}
+    found: dict[str, Grid] = {}
+    for end in ends:
+        alike = [other for other in ends if other != end and grids[other] == grids[end]]
+        own = [n for n in ways[end] if n != end]
+        shared = [
+            n for n in own if all(n in ways[other] for other in alike) and _grid(graph, n) == grids[end]
+        ]
+        for name in (shared if alike and shared else own)[-1:]:
+            found[name] = _grid(graph, name)
+    return sorted(found, key=lambda name: -_size(found[name])) or [last_features(graph, parts[0])]
+
+
+def ranked(graph: Graph, parts: Sequence[str]) -> bool:
+    """Whether values hold what was found, or ranked: another picture has others in their places."""
+    depending = seeing(graph)
+    nodes = graph.ancestors(list(parts))
+    return any(traits_of(n).finds and not depending.isdisjoint(graph.reads(n)) for n in nodes)
+
+
+def _ends(graph: Graph, parts: Sequence[str]) -> list[str]:
+    """What the last layers with weights before some values give, as far as these lie in the picture.
+
+    None where attention or a recurrent layer stands behind them, or one behind another, as in residual
+    blocks: what comes of these has no levels.
+    """
+    wanted, found, depending = set(parts), list[str](), seeing(graph)
+    for node in reversed(graph.ancestors(list(parts))):
+        if wanted.isdisjoint(node.output) or depending.isdisjoint(node.output):
+            continue
+        traits = traits_of(node)
+        if asks(node, depending) or traits.recurs:
+            return []
+        if traits.weights and _lies(graph, node):
+            found.append(node.output[0])
+        else:
+            wanted.update(graph.reads(node))
+        if len(found) > MAX_ENDS:
+            return []
+    behind = {o for end in found for n in graph.ancestors([end]) for o in n.output if o != end}
+    return found if behind.isdisjoint(found) else []
+
+
+def _lies(graph: Graph, node: NodeProto) -> bool:
+    """Whether a layer makes a map of a map: what decodes boxes of all levels side by side does not."""
+    return is_map(graph, node.output[0]) and is_map(graph, node.input[0])
+
+
+def _grid(graph: Graph, name: str) -> Grid:
+    view, shape = view_of(graph, name), graph[name].shape or ()
+    return tuple(view.grid or (shape[axis] for axis in view.perm[2:]))
+
+
+def _size(grid: Grid) -> int:
+    size = 1
+    for side in grid:
+        size *= side if isinstance(side, int) else 1
+    return size

@@ -1,0 +1,125 @@
+"""A method for whatever a model answers: boxes, regions, characters, vectors, differences of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...engine.anatomy.levels import levels, ranked
+from ...engine.anatomy.readouts.thing import Thing
+from ...engine.attribution.compile import compiled
+from ...engine.attribution.compiled import Explanation, Intake, Progress
+from ...engine.attribution.method import Method
+from ...engine.errors import BadRequest
+from ...engine.targets.aim import Aim
+from ...engine.targets.answered import Answered, told
+from ...engine.targets.targets import targets
+from ..maps.found import Found
+from ..maps.levels import together
+from ..network.vision_model import Target, VisionModel
+from ..photos.preprocess import Box
+from ..storage.store import photo_at
+
+CHANGED = ("perturbation", "path")  # the families that look at other pictures than the photo
+
+
+class Explained(NamedTuple):
+    """A thing that was found in a photo, and its explanations: one, or one for each layer that was named."""
+
+    thing: Found
+    explanations: list[Explanation]
+
+
+class Aimed:
+    """A method compiled for the sums that the targets of a photo come to.
+
+    `elements` are values of which targets name single numbers, beside those that the answer is made of. A
+    method that looks at a layer looks by default at all that the answer is made of, the levels of a
+    detector's pyramid, whose maps are put together.
+
+    Raises BadRequest for a target that this answer cannot have, and for a method that looks at changed photos
+    where the model ranks what it finds: its third box is then another one each time.
+    """
+
+    def __init__(
+        self,
+        lens: VisionModel,
+        method: Method,
+        elements: Sequence[str],
+        layer: str | Sequence[str] | None,
+        options: Any,
+        intake: Intake,
+    ):
+        self._lock = Lock()
+        read, graph = lens.reading, lens.network.graph
+        self._parts = list(dict.fromkeys([*read.parts, *elements]))
+        if method.family in CHANGED and ranked(graph, self._parts):
+            raise BadRequest(
+                f"{method.name} looks at changed photos, and in each the model ranks anew what it finds: "
+                "take a method that looks at the photo itself, as gradcam and saliency do"
+            )
+        self._levels = layer is None and method.on_layer
+        if layer is None and method.layer and not method.units:
+            found = levels(graph, self._parts)
+            layer = found if self._levels else found[0]
+        self._labels = list[str]()
+        self._one = method.family != "perturbation"
+        self._aim = Aim(lens.network, self._parts, getattr(read, "unit", False), self._one)
+        intake = intake._replace(labels=self._labels)
+        self.compiled = compiled(self._aim.network, method, layer, options, intake)
+
+    def __call__(
+        self,
+        lens: VisionModel,
+        wishes: Sequence[Target],
+        x: np.ndarray,
+        box: Box,
+        progress: Progress | None = None,
+    ) -> tuple[list[Explained], list[Found]]:
+        """What explains each target of an input (1, ...), which covers the `box` of a photo; and all that the
+        model found there. `wishes` are texts of targets, as of engine/targets.
+        """
+        answered = lens.answered(x, box, self._parts, photo_at)
+        things = targets(wishes, answered)
+        groups = [[thing] for thing in things] if self._one else [things]
+        with self._lock:  # what is aimed at is the network's
+            made = [e for group in groups for e in self._explained(x, group, answered, progress)]
+        explained = [
+            Explained(lens.found(i, thing, answered, box), self._shown(lens, found))
+            for i, (thing, found) in enumerate(zip(things, made, strict=True))
+        ]
+        every = [lens.found(i, told(t, answered), answered, box) for i, t in enumerate(answered.things)]
+        return explained, every
+
+    def _explained(
+        self, x: np.ndarray, things: Sequence[Thing], answered: Answered, progress: Progress | None
+    ) -> Iterator[list[Explanation]]:
+        """The explanations of some things, for each one of each layer."""
+        self._aim.at([thing.seed for thing in things], answered.values)
+        self._labels[:] = [thing.words for thing in things]
+        (found,) = self.compiled.explained(x, range(len(things)), progress)
+        layers = len(found) // len(things)
+        for i, thing in enumerate(things):
+            yield [_in_words(e, i, thing.words) for e in found[i * layers :][:layers]]
+
+    def _shown(self, lens: VisionModel, found: list[Explanation]) -> list[Explanation]:
+        """The explanations, those of the levels put together as one."""
+        if not self._levels or len(found) == 1:
+            return found
+        places = [lens.placement(e.at) for e in found]
+        maps = [np.nan_to_num(e.values, posinf=0, neginf=0) for e in found]
+        values = together(maps, places, lens.preprocess.size)
+        problem = "" if values.any() else found[0].problem
+        reached = [e.at for e, of_level in zip(found, maps, strict=True) if of_level.any()]
+        return [replace(found[0], values=values, problem=problem, extras={"levels": reached})]
+
+
+def _in_words(found: Explanation, number: int, words: str) -> Explanation:
+    """An explanation whose problem names the thing, and which says nothing of the classes of a classifier."""
+    extras = {name: value for name, value in found.extras.items() if name != "hidden"}
+    problem = found.problem.replace(f"class {number}", repr(words))
+    return replace(found, problem=problem, extras=extras)
