@@ -60,7 +60,7 @@ def elements(wishes: Sequence[str | int | None], reading: Reading) -> list[str]:
 
 def is_sum(text: str) -> bool:
     """Whether a text looks like more than the name of one class: a term with brackets, or a sum."""
-    return bool(re.search(r"^\s*(?:[-+\d.]|\w+\s*\()|\s[-+]\s", text))
+    return bool(re.search(r"^\s*(?:[-+]|[\d.]+\s*\*|\w+\s*\()|\s[-+]\s", text))
 
 
 def _summed(text: str, answered: Answered) -> Thing:
