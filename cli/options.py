@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -204,6 +204,32 @@ cluster = stacked(
 model_output = click.option(
     "--output", metavar="NAME", help="Output of the model that holds the classes.  [default: found]"
 )
+
+
+def _by_name(ctx: click.Context, option: click.Parameter, said: Sequence[str]) -> dict[str, str] | None:
+    """What is said as NAME=VALUE, by name; None for nothing."""
+    found: dict[str, str] = {}
+    for text in said:
+        name, sign, value = text.partition("=")
+        if not sign or not name or not value or name in found:
+            why = "is said twice" if sign and name in found else "is not NAME=VALUE"
+            raise click.BadParameter(f"{text[:60]!r} {why}", ctx, option)
+        found[name] = value
+    return found or None
+
+
+inputs = stacked(
+    click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        callback=_by_name,
+        metavar="NAME=VALUE",
+        help="What an input beside the picture is given: numbers (1,2,3), a .npy file or a photo; may be "
+        "said several times.",
+    ),
+    click.option("--second", metavar="PHOTO", help="The other picture, for a model that compares two."),
+)
 FIELD = "field_"  # before the names of the parameters that are fields of a preprocessing
 
 
@@ -241,6 +267,7 @@ photos = stacked(
         help="What it says: one of the classes is right, each label by itself, or no probabilities.  "
         "[default: found]",
     ),
+    inputs,
     runtime,
 )
 

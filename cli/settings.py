@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import click
 
 from ..engine.errors import BadRequest, nearest
-from .tables import FILE, as_said, levels, read_table
+from .tables import FILE, TABLES, as_said, levels, read_table
 
 PREFIX = "ONNXLENS"
 OTHERS = frozenset(  # that are no option's
@@ -147,7 +147,7 @@ def _check_keys(table: dict[str, Any], ctx: click.Context, where: str, names: Na
     for key, value in table.items():
         if key in parts and isinstance(value, dict):
             _check_keys(value, ctx, where, (*names, key))
-        elif isinstance(value, dict) and key in keys:
+        elif isinstance(value, dict) and key in keys - TABLES:
             raise BadRequest(f"{where}: {key} is a setting and no command, so it cannot be a table")
         elif key not in keys:
             among = f" of {' '.join(names)}" if names else ""

@@ -13,6 +13,7 @@ from .options import FIELD
 
 FILE = "pyproject.toml"  # of the working folder; in a file of this name the table is [tool.onnxlens]
 MAX_BYTES = 2**20  # bytes
+TABLES = frozenset({"input"})  # options that a file says as a table of names and values
 
 
 def read_table(path: Path | None) -> tuple[str, dict[str, Any]]:
@@ -44,7 +45,7 @@ def read_table(path: Path | None) -> tuple[str, dict[str, Any]]:
 
 def levels(table: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """What a file says for a command: for all, then for its group, then for it alone."""
-    found = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    found = {key: value for key, value in table.items() if key in TABLES or not isinstance(value, dict)}
     if names and isinstance(table.get(names[0]), dict):
         found |= levels(table[names[0]], names[1:])
     return found
@@ -55,6 +56,8 @@ def as_said(option: click.Option, value: Any, where: str) -> Any:
 
     `where` stands in front of the error, a BadRequest.
     """
+    if isinstance(value, dict) and option.multiple:
+        return [f"{name}={_words(v, f'{where}.{name}')}" for name, v in value.items()]
     if option.multiple:
         values = value if isinstance(value, list) else [value]
         return [_word(v, where) for v in values]
@@ -62,9 +65,17 @@ def as_said(option: click.Option, value: Any, where: str) -> Any:
         if not isinstance(value, bool):
             raise BadRequest(f"{where} is true or false, not {str(value)[:40]!r}")
         return value
-    if isinstance(value, list) and (option.name or "").startswith(FIELD):  # as --mean 0.5,0.4,0.3
-        return ",".join(_word(v, where) for v in value)
+    if (option.name or "").startswith(FIELD):  # as --mean 0.5,0.4,0.3
+        return _words(value, where)
     return _word(value, where)
+
+
+def _words(value: Any, where: str) -> str:
+    """Several values as a command line says them: 1,2,3, and rows of them as 1,2;3,4."""
+    if not isinstance(value, list):
+        return _word(value, where)
+    rows = [",".join(_word(v, where) for v in row) for row in value if isinstance(row, list)]
+    return ";".join(rows) if rows and len(rows) == len(value) else ",".join(_word(v, where) for v in value)
 
 
 def _word(value: Any, where: str) -> str:

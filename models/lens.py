@@ -21,17 +21,14 @@ from .maps.convention import FIELDS
 from .maps.occluded import Occlusion
 from .maps.prediction import Prediction
 from .network.vision_model import Target, VisionModel
-from .photos.pillow import is_pillow, upright
 from .storage.album import photos as photos_of
-from .storage.store import photo_at
+from .storage.store import Photo, pixels
 
 if TYPE_CHECKING:  # what takes a while to load comes with the verb that needs it
     from ..engine.dreams.dream import Priors
     from .dreams.dream import Dream
     from .features.top import Top
 
-# A path, an address, pixels (H, W, 3) uint8 RGB, or an image of Pillow's.
-Photo = Any
 Source = str | os.PathLike[str]  # a file, a folder with all below it, or a pattern
 
 
@@ -59,6 +56,11 @@ class Lens(VisionModel):
     readout
         Whether one of them is right ("classes"), each by itself ("labels") or none ("values"); read from the
         graph by default.
+    inputs
+        What the model takes beside the picture, by the names of its inputs: arrays, numbers, or as text
+        numbers such as "1,2,3", a .npy file or a photo.
+    second
+        A second picture, for the other input of a model that compares two.
     provider
         As of a Network.
     threads
@@ -329,10 +331,3 @@ class Lens(VisionModel):
         ['conv1', 'relu1', 'pool1']
         """
         return map_names(self.network.graph)
-
-
-def pixels(photo: Photo) -> np.ndarray:
-    """A photo as (H, W, 3) uint8 RGB; an array comes as it is."""
-    if isinstance(photo, str | os.PathLike):
-        return photo_at(os.fspath(photo))
-    return upright(photo) if is_pillow(photo) else np.asarray(photo)

@@ -44,9 +44,15 @@ def encoded(found: Top, identity: Identity) -> bytes:
     return buffer.getvalue()
 
 
-def identified(model: str, preprocess: Preprocess, rows: Sequence[tuple[str, int]], k: int) -> Identity:
-    """What two tables must have in common to be merged; `model` is the SHA-256 of the model."""
+def identified(
+    model: str, inputs: Mapping[str, Any], preprocess: Preprocess, rows: Sequence[tuple[str, int]], k: int
+) -> Identity:
+    """What two tables must have in common to be merged; `model` is the SHA-256 of the model.
+
+    `inputs`: the digests of what it is given beside the picture.
+    """
     about = {"model": model, "preprocess": preprocess.to_dict(), "k": k, "rows": list(rows)}
+    about |= {"inputs": inputs} if inputs else {}
     return json.loads(json.dumps(about))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ from onnx import ModelProto
 from ...engine.canonical.given import given_sizes
 from ...engine.errors import BadModel, BadRequest
 from ...engine.graph.decoders import obstacle
-from ...engine.graph.nodes import describe, reads
+from ...engine.graph.nodes import describe
 from ...engine.graph.types import dtype_of, is_float, shape_of
 from ..photos.layout import infer_layout
 from ..photos.preprocess import CHANNELS, Preprocess
 from ..photos.presets import ENOUGH, OPTIONS, PRESETS, Said, completed, facts_of, has_preset, told
+from .inputs import described, is_picture, needed_inputs
 from .sidecar import Sidecar
 
 NOWHERE = "how photos go into this model stands nowhere in or beside it"
@@ -24,38 +25,26 @@ PIXELS = "raw"  # the preset of a model that takes pixels as they are: whole num
 TONES = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
 
 
-def image_input(model: ModelProto) -> tuple[str, tuple[Any, ...], np.dtype]:
-    """The name, shape and type of the one image input; open sizes that the graph knows are filled in.
+def image_input(model: ModelProto, said: Collection[str] = ()) -> tuple[str, tuple[Any, ...], np.dtype]:
+    """The name, shape and type of the image input; open sizes that the graph knows are filled in.
 
-    Inputs that nothing reads, and those that have a value of their own, are none that a photo needs.
-    Raises BadModel where there is no input of four axes and real or whole numbers, or another besides it.
+    Inputs that nothing reads, those that have a value of their own and those that are `said` are none that a
+    photo goes into; of several it is the first of colours, as others are masks and depths. Raises BadModel
+    where there is no input of four axes and real or whole numbers.
     """
-    weights = {t.name for t in model.graph.initializer}
-    read = {name for node in model.graph.node for name in reads(node)}
-    inputs = [v for v in model.graph.input if v.name not in weights]
-    needed = [v for v in inputs if v.name in read] or inputs
-    images = [v for v in needed if len(shape_of(v.type) or ()) == 4 and _is_of_numbers(dtype_of(v.type))]
+    needed = [v for v in needed_inputs(model) if v.name not in said]
+    images = [v for v in needed if is_picture(v)]
     if not images:
-        shown = ", ".join(f"{v.name} ({dtype_of(v.type)}, {list(shape_of(v.type) or ())})" for v in needed)
+        shown = ", ".join(map(described, needed))
         raise BadModel(
             _lacking(model) or f"the model has no image input of four axes; it has: {shown or 'no input'}"
         )
-    if len(needed) > 1:
-        coloured = (v for v in images if 3 in (shape_of(v.type) or ())[1::2])  # others are masks, depths, ...
-        image = next(coloured, images[0])
-        others = ", ".join(v.name for v in needed if v is not image)
-        raise BadModel(
-            f"besides the image {image.name!r} the model needs {others}, which onnxlens cannot know: give "
-            "the file an initializer of that name, which stands for the input"
-        )
-    name, shape, dtype = images[0].name, shape_of(images[0].type) or (), dtype_of(images[0].type)
+    coloured = (v for v in images if 3 in (shape_of(v.type) or ())[1::2])
+    image = next(coloured, images[0])
+    name, shape, dtype = image.name, shape_of(image.type) or (), dtype_of(image.type)
     given = given_sizes(model.graph, name, len(shape))
     filled = tuple(d if isinstance(d, int) else given.get(i, d) for i, d in enumerate(shape))
     return name, filled, np.dtype(dtype)
-
-
-def _is_of_numbers(dtype: np.dtype | None) -> bool:
-    return dtype is not None and (is_float(dtype) or dtype.kind in "iu")
 
 
 def _lacking(model: ModelProto) -> str:

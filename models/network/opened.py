@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ...engine.errors import BadModel
 from ...engine.graph.file import read_model
@@ -14,6 +17,7 @@ from ..photos.layout import infer_layout
 from ..photos.preprocess import Preprocess
 from ..photos.presets import Said
 from . import zoo
+from .inputs import all_said, needed_inputs, stored
 from .intake import bound, check_whole, image_input, preprocess_for
 from .sidecar import find
 
@@ -29,6 +33,7 @@ class Opened:
     input: str | None
     preprocess: Preprocess | None
     source: str
+    inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def open_network(
@@ -36,6 +41,8 @@ def open_network(
     preset: Said = None,
     size: tuple[int, int] | None = None,
     layout: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    second: Any = None,
     progress: zoo.Progress | None = None,
     **runtime: Any,
 ) -> Opened:
@@ -48,9 +55,12 @@ def open_network(
     path = zoo.resolve(model, progress)
     proto = read_model(path)
     try:
-        name, shape, dtype = image_input(proto)
-    except BadModel:  # it takes no image: its weights can be shown, its patterns cannot
+        name, shape, dtype = image_input(proto, inputs or ())
+    except BadModel:  # its weights can be shown, its patterns cannot
         return Opened(path, Network(proto, **runtime), None, None, "takes no image")
+    if inputs is second is None and len(needed_inputs(proto)) > 1:
+        return Opened(path, Network(proto, **runtime), None, None, "takes more than an image")
+    said = all_said(proto, name, inputs, second)
     record = zoo.records().get(str(model))
     beside = find(path, {p.key: p.value for p in proto.metadata_props})
     usual = record.preset if record else None
@@ -64,13 +74,14 @@ def open_network(
     else:
         preprocess, fixed = None, _filled(shape, size, layout)
         source = "colours: taken as rgb (--preset says it otherwise)"
+    found, fixed = stored(proto, name, shape, fixed, said, preprocess)
     try:
-        network = Network(proto, shapes={name: fixed} if fixed != shape else None, **runtime)
+        network = Network(proto, shapes={name: fixed} if fixed != shape or found else None, **runtime)
     except BadModel:
         if size is not None or preprocess is not None or fixed == shape:
             raise
         network = Network(proto, **runtime)  # SIDE, which nobody said, is none that it takes
-    return Opened(path, network, name, preprocess, source)
+    return Opened(path, network, name, preprocess, source, found)
 
 
 def _filled(shape: tuple[Any, ...], size: tuple[int, int] | None, layout: str | None) -> tuple[Any, ...]:

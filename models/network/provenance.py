@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from .digest import sha256
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .opened import Opened
     from .vision_model import VisionModel
 
@@ -47,11 +49,25 @@ def versions() -> dict[str, str]:
 def identity(lens: VisionModel) -> dict[str, Any]:
     """What two models must have in common for the results of one to stand for those of the other."""
     read, labels = lens.readout, json.dumps(lens.labels)
+    given = digests(lens.inputs)
     return {
         "model": sha256(lens.path),
+        **({"inputs": given} if given else {}),
         "preprocess": lens.preprocess.to_dict(),
         "readout": [read.output, read.kind, read.form],
         "labels": hashlib.sha256(labels.encode()).hexdigest(),
+    }
+
+
+def digests(inputs: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """What inputs beside the picture were given, for the record."""
+    return {
+        name: {
+            "type": str(array.dtype),
+            "shape": list(array.shape),
+            "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
+        }
+        for name, array in inputs.items()
     }
 
 
@@ -69,6 +85,7 @@ def about(
             "sha256": sha256(lens.path),
             "opset": lens.network.opset,
             "input": lens.input,
+            **({"inputs": digests(lens.inputs)} if lens.inputs else {}),
         },
         "provider": {"used": lens.network.provider, "why": lens.network.why},
         "preprocess": lens.preprocess and lens.preprocess.to_dict(),

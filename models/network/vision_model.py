@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,14 @@ from ..maps.prediction import Prediction, ranked
 from ..photos.preprocess import Box, Preprocess
 from ..photos.presets import Said
 from . import zoo
+from .inputs import all_said, stored
 from .intake import PIXELS, bound, check_whole, image_input, preprocess_for
 from .labels import class_named, read_labels
 from .sidecar import Sidecar, find
 
 Target = int | str | None
-SETTINGS = "preset", "size", "layout", "labels", "output", "readout"  # of a Lens, but for the runtime's
+# of a Lens, but for the runtime's
+SETTINGS = "preset", "size", "layout", "labels", "output", "readout", "inputs", "second"
 
 
 class VisionModel:
@@ -54,13 +56,16 @@ class VisionModel:
         labels: Sequence[str] | str | os.PathLike[str] | None = None,
         output: str | None = None,
         readout: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        second: Any = None,
         provider: str = "auto",
         threads: int | None = None,
         progress: zoo.Progress | None = None,
     ):
         self.path = zoo.resolve(model, progress)
         proto = read_model(self.path)
-        self.input, shape, dtype = image_input(proto)
+        self.input, shape, dtype = image_input(proto, inputs or ())
+        said = all_said(proto, self.input, inputs, second)
         metadata = {p.key: p.value for p in proto.metadata_props}
         beside = find(self.path, metadata)
         record = zoo.records().get(str(model))
@@ -68,7 +73,9 @@ class VisionModel:
         self.preprocess, source = preprocess_for(shape, preset, size, layout, beside, usual)
         check_whole(self.preprocess, dtype)
         fixed = bound(shape, self.preprocess)
-        self.network = Network(proto, provider, threads, {self.input: fixed} if fixed != shape else None)
+        self.inputs, fixed = stored(proto, self.input, shape, fixed, said, self.preprocess)
+        shapes = {self.input: fixed} if fixed != shape or self.inputs else None
+        self.network = Network(proto, provider, threads, shapes)
         self._fixed = fixed[0] if isinstance(fixed[0], int) else None
         self.batch = self._fixed or 1  # a fixed batch is filled with copies
         self._unread: BadRequest | None = None

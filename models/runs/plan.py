@@ -15,6 +15,7 @@ from ...engine.runtime.ahead import cores
 from ..maps.convention import CONVENTIONS
 from ..network import zoo
 from ..network.digest import sha256
+from ..network.inputs import elsewhere, value_elsewhere
 from ..network.vision_model import SETTINGS
 from ..storage.album import Album, text
 from ..storage.choice import Choice, taken
@@ -121,6 +122,11 @@ def specified(
     settings = {k: given.pop(k, None) for k in SETTINGS}
     if isinstance(labels := settings["labels"], str | os.PathLike):
         settings["labels"] = str(Path(labels).absolute())
+    settings["inputs"] = elsewhere(settings["inputs"])
+    if settings["second"] is not None:
+        if not isinstance(settings["second"], str | os.PathLike):
+            raise BadRequest("a run takes its second picture by its path: give one in the place of pixels")
+        settings["second"] = value_elsewhere(settings["second"])
     threads = given.pop("threads", None) or (1 if engine == "ray" else cores())
     if engine == "local":
         alone = any(method_named(name).serial for name in methods)

@@ -14,6 +14,7 @@ import numpy as np
 from ...engine.attribution.methods import METHODS, options_of
 from ...engine.errors import BadRequest
 from ..maps.convention import CELLS, FIELDS
+from ..network import inputs
 from ..photos.presets import as_options
 from ..storage.addresses import is_address
 from ..storage.album import safe
@@ -98,6 +99,8 @@ def _options(given: Mapping[str, Any]) -> list[str]:
     for key, value in given.items():
         if key == "preset" and isinstance(value, str | dict):
             words += as_options(value)
+        elif key == "inputs":
+            words += inputs.as_options(value if isinstance(value, dict) else None)
         elif isinstance(value, bool):
             words += [f"--{key}"] if value else []
         elif value not in (None, ""):

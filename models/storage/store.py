@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import numpy as np
 
 from ...engine.errors import BadImage, BadRequest, Unavailable
 from ..photos.photo import MAX_BYTES, decode, read_file
+from ..photos.pillow import is_pillow, upright
 from .addresses import CLOUDS, fetched, folder_of, is_address, kind_of, opened, said
 from .album import ENDINGS, Album, name_of
 from .disk import within
 
 READERS = 8
 Read = Callable[[str], bytes]  # the file of a photo's name
+# A path, an address, pixels (H, W, 3) uint8 RGB, or an image of Pillow's.
+Photo = Any
 
 
 def album_at(address: str) -> Album:
@@ -60,6 +64,13 @@ def reader(root: str) -> Read:
 def photo_at(place: str) -> np.ndarray:
     """The photo of a file or at an address, as `read_photo`. Raises Unavailable where there is no store."""
     return decode(file_at(place), place)
+
+
+def pixels(photo: Photo) -> np.ndarray:
+    """A photo as (H, W, 3) uint8 RGB; an array comes as it is."""
+    if isinstance(photo, str | os.PathLike):
+        return photo_at(os.fspath(photo))
+    return upright(photo) if is_pillow(photo) else np.asarray(photo)
 
 
 def file_at(place: str) -> bytes:

@@ -83,7 +83,7 @@ CASES = [
     (("red.png", "red.png"), 1, "red.png: not an ONNX"),
     (("integers.onnx", "red.png"), 2, "takes pixels as whole numbers .uint8.*--preset raw"),
     (("vector.onnx", "red.png"), 1, "no image input of four axes"),
-    (("two.onnx", "red.png"), 1, "besides the image 'x' the model needs z"),
+    (("two.onnx", "red.png"), 2, "besides the image 'x' the model needs z .float32.*: say --input z=VALUE"),
     (("pictures.onnx", "red.png", "--preset", "unit"), 2, "no output has a score for each class"),
     (("bare.onnx", "red.png"), 2, "say --preset"),
     (("bare.onnx", "red.png", "--preset", "imgenet"), 2, "nearest: imagenet"),

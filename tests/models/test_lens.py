@@ -492,7 +492,7 @@ def test_inputs_that_need_nothing_are_no_obstacle(lens, lens_of):
     np.testing.assert_array_equal(found.gradcam(photo).map, lens.gradcam(photo).map)
     model.graph.node.append(helper.make_node("Identity", ["unread"], ["more"]))
     model.graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, None))
-    with pytest.raises(BadModel, match=r"besides the image .* the model needs"):
+    with pytest.raises(BadRequest, match=r"besides the image .* the model needs"):
         lens_of(model)
 
 
@@ -506,7 +506,7 @@ def test_what_is_needed_besides_the_image_may_be_an_initializer(lens, lens_of):
     for node in model.graph.node:
         node.input[:] = ["masked" if name == "image" else name for name in node.input]
     model.graph.node.insert(0, helper.make_node("Mul", ["image", "mask"], ["masked"]))
-    with pytest.raises(BadModel, match=r"besides the image 'image' the model needs mask, .*initializer"):
+    with pytest.raises(BadRequest, match=r"besides the image 'image' the model needs mask .*--input mask="):
         lens_of(model)
     model.graph.initializer.append(numpy_helper.from_array(np.ones((1, 1, *shape[2:]), np.float32), "mask"))
     found, photo = lens_of(model), blob(colour=0, at=(20, 20))

@@ -48,10 +48,12 @@ def tally_of(model: str, settings: Mapping[str, Any], workers: int | None) -> Ca
     The tables are merged as they come: the order changes none of their scores, places and owners.
     """
     from ....models.features.stream import MAX_NAMED, groups
+    from ....models.network.inputs import elsewhere, value_elsewhere
 
     path = str(Path(model).absolute()) if Path(model).is_file() else model
     labels = settings["labels"] and str(settings["labels"].absolute())
-    about = {"model": path, **settings, "labels": labels, "threads": 1}
+    inputs, second = elsewhere(settings["inputs"]), settings["second"] and value_elsewhere(settings["second"])
+    about = {"model": path, **settings, "labels": labels, "inputs": inputs, "second": second, "threads": 1}
 
     def tally(
         lens: Lens,

@@ -16,6 +16,7 @@ import click
 from ....engine.errors import BadRequest
 from ....models.maps.numbers import finite
 from ....models.network.digest import sha256
+from ....models.network.provenance import digests
 from ....models.storage.folder import Folder
 from ... import options
 from ...console import counted, emit, note, say
@@ -92,7 +93,7 @@ def command(
     tables = [place for place in places if place.endswith(TABLE) and Path(place).is_file()]
     places = tuple(place for place in places if place not in tables)
     paths = photos.paths(*apart(places), batch) if places or photos.lists or not tables else ()
-    identity = partial(identified, sha256(lens.path))
+    identity = partial(identified, sha256(lens.path), digests(lens.inputs))
     tally = _tally(model, given, engine, workers)
     if tables:
         tally = joined(tally, {name: read_bytes(Path(name)) for name in tables}, identity)

@@ -132,6 +132,7 @@ def line(
 
     Settings that this command has no option for are left out: weights have no labels.
     """
+    from ....models.network import inputs
     from ....models.photos.presets import as_options
 
     root = click.get_current_context().find_root()
@@ -141,6 +142,8 @@ def line(
     for key, value in settings.items():
         if key == "preset" and key in takes:
             words += as_options(value)
+        elif key == "inputs" and key in takes:
+            words += inputs.as_options(value)
         elif key in takes and value not in (None, "auto"):
             words += [f"--{key}", "x".join(map(str, value)) if key == "size" else str(value)]
     return shlex.join([*words, *more])
