@@ -8,61 +8,12 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from oracles.toys import COLOURS, HEAD, SIDE, UNIT, blob, build, colours, metadata_of
+from oracles.companions import pairs, texts
+from oracles.toys import blob
 
 from onnxlens.models.lens import Lens
 
-WORDS = np.vstack([np.zeros(3), HEAD]).astype(np.float32)  # what word 1, 2, ... says to red, green, blue
-
-
-def typed(model, **types):
-    """The model with inputs of other types than its image's."""
-    for value in model.graph.input:
-        if value.name in types:
-            value.type.tensor_type.elem_type = types[value.name]
-    return model
-
-
-def texts(sizes=("texts", "words"), batch="N"):
-    """How much pictures are like texts: the classifier of colours, whose classes are given as ids of words.
-
-    A mask says which words count. With the ids of one word each it is that classifier.
-    """
-    model = colours(batch=batch, softmax=False)
-    nodes = [n for n in model.graph.node if n.name != "scores"] + [
-        helper.make_node("Gather", ["words", "ids"], ["each"]),
-        helper.make_node("Cast", ["mask"], ["counts"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["counts", "last"], ["column"]),
-        helper.make_node("Mul", ["each", "column"], ["masked"]),
-        helper.make_node("ReduceSum", ["masked", "middle"], ["said"], keepdims=0),
-        helper.make_node("Transpose", ["said"], ["turned"], perm=[1, 0]),
-        helper.make_node("MatMul", ["flat", "turned"], ["scores"], "scores"),
-        helper.make_node("Softmax", ["scores"], ["probabilities"], "probabilities", axis=1),
-    ]
-    weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if t.name != "head.weight"}
-    weights |= {"words": 200 * WORDS, "last": np.array([2]), "middle": np.array([1])}
-    inputs = {"ids": sizes, "image": (batch, 3, SIDE, SIDE), "mask": sizes}
-    made = build(nodes, inputs, {"probabilities": (batch, sizes[0])}, weights)
-    helper.set_model_props(made, metadata_of(UNIT, None))
-    return typed(made, ids=TensorProto.INT64, mask=TensorProto.BOOL)
-
-
-def pairs(batch="N", channels=3):
-    """What is of one colour in one picture and not in the other, of which it is told how much to see."""
-    model = colours(batch=batch)
-    nodes = [helper.make_node("Mul", ["old", "share"], ["seen"]),
-             helper.make_node("Sub", ["image", "seen"], ["change"]), *model.graph.node]  # fmt: skip
-    for node in nodes[2:]:
-        node.input[:] = ["change" if name == "image" else name for name in node.input]
-    weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    inputs = {"image": (batch, 3, SIDE, SIDE), "old": (batch, channels, SIDE, SIDE), "share": ()}
-    made = build(nodes, inputs, {"probabilities": (batch, len(COLOURS))}, weights)
-    helper.set_model_props(made, metadata_of(UNIT, COLOURS))
-    return made
-
-
-ALL = "--input", "ids=1;2;3;4;5", "--input", "mask=1"
+ALL = "--input", "input_ids=1;2;3;4;5", "--input", "attention_mask=1"
 
 
 @pytest.fixture
@@ -89,14 +40,14 @@ def test_a_text_whose_ids_are_given_is_explained_as_a_class_is(here, run, way, s
     onnx.save(texts(sizes), "texts.onnx")
     more = ["--masks", "40"] if way == "rise" else []
     assert run(way, "model.onnx", "red.png", "--target", 0, "-o", "one", *more).code == 0
-    mask = "mask=1" if sizes[0] else "mask=1;1;1;1;1"
+    mask = "attention_mask=1" if sizes[0] else "attention_mask=1;1;1;1;1"
     done = run(way, "texts.onnx", "red.png", "--target", 0, "-o", "two", *ALL[:3], mask, *more)
     assert done.code == 0, done.err
     (_, one), (record, two) = heat(here / "one"), heat(here / "two")
     np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5 * np.abs(one).max())
     assert record["model"]["input"] == "image"
-    assert record["model"]["inputs"]["ids"]["shape"] == [5, 1]
-    assert record["model"]["inputs"]["mask"]["type"] == "bool"
+    assert record["model"]["inputs"]["input_ids"]["shape"] == [5, 1]
+    assert record["model"]["inputs"]["attention_mask"]["type"] == "bool"
 
 
 @pytest.mark.parametrize(
@@ -124,35 +75,36 @@ def test_every_command_works(here, run, command, more):
     assert done.code == 0, done.err
 
 
-def test_one_text_is_one_number_for_each_picture(here, run):
-    done = run(
-        "predict", "texts.onnx", "red.png", "blue.jpg", "--input", "ids=1,1,3", "--input", "mask=1,0,1"
-    )
-    assert done.code == 0, done.err
+def test_one_text_is_one_number_for_each_picture(here):
+    """Three words of one text, of which the second does not count: red and blue."""
+    said = {"input_ids": "1,2,3", "attention_mask": [1, 0, 1]}
+    lens = Lens("texts.onnx", inputs=said)
+    flat, scores = lens.network.run(lens.feeds(blob())[0], ["flat", "scores"]).values()
+    np.testing.assert_allclose(scores, 200 * (flat[:, :1] + flat[:, 2:]), rtol=1e-5)
 
 
 def test_values_may_be_files_and_stand_in_settings(here, run):
     np.save("ids.npy", np.arange(1, 6, dtype=np.int32)[:, None])
     truth = run("predict", "model.onnx", "red.png", "--json").records[0]["predictions"]
-    for words in (["--input", "ids=ids.npy", "--input", "mask=1"], []):
+    for words in (["--input", "input_ids=ids.npy", "--input", "attention_mask=1"], []):
         done = run("predict", "texts.onnx", "red.png", "--json", *words)
         assert done.code == 0, done.err
         found = done.records[0]["predictions"]
         assert [p["index"] for p in found] == [p["index"] for p in truth]
         assert found[0]["probability"] == pytest.approx(truth[0]["probability"], abs=1e-5)
         (here / "pyproject.toml").write_text(
-            "[tool.onnxlens.input]\nids = [[1], [2], [3], [4], [5]]\nmask = 1\n"
+            "[tool.onnxlens.input]\ninput_ids = [[1], [2], [3], [4], [5]]\nattention_mask = 1\n"
         )
 
 
 def test_a_run_is_of_what_its_inputs_were_given(here, run):
     np.save("ids.npy", np.arange(1, 6)[:, None])
-    words = ["run", "texts.onnx", "red.png", "-o", "out", "--input", "mask=1"]
-    assert run(*words, "--input", "ids=ids.npy").code == 0
+    words = ["run", "texts.onnx", "red.png", "-o", "out", "--input", "attention_mask=1"]
+    assert run(*words, "--input", "input_ids=ids.npy").code == 0
     settings = json.loads((here / "out/manifest.json").read_text())["arguments"]["settings"]
-    assert settings["inputs"] == {"mask": "1", "ids": str(here / "ids.npy")}
-    assert run(*words, "--input", "ids=1;2;3;4;5", "--resume").code == 0  # the same numbers
-    done = run(*words, "--input", "ids=5;4;3;2;1", "--resume")
+    assert settings["inputs"] == {"attention_mask": "1", "input_ids": str(here / "ids.npy")}
+    assert run(*words, "--input", "input_ids=1;2;3;4;5", "--resume").code == 0  # the same numbers
+    done = run(*words, "--input", "input_ids=5;4;3;2;1", "--resume")
     assert done.code == 2
     assert "was begun with inputs" in done.err
     page = run("report", "out", "-o", "report.html")
@@ -161,11 +113,11 @@ def test_a_run_is_of_what_its_inputs_were_given(here, run):
 
 
 def test_python_takes_arrays(here):
-    lens = Lens("texts.onnx", inputs={"ids": np.arange(1, 6)[:, None], "mask": 1})
+    lens = Lens("texts.onnx", inputs={"input_ids": np.arange(1, 6)[:, None], "attention_mask": 1})
     truth, photo = Lens("model.onnx"), blob(colour=0, at=(20, 20))
     np.testing.assert_allclose(lens.gradcam(photo).map, truth.gradcam(photo).map, rtol=1e-4)
-    assert lens.inputs["mask"].all()
-    assert lens.inputs["mask"].shape == (5, 1)
+    assert lens.inputs["attention_mask"].all()
+    assert lens.inputs["attention_mask"].shape == (5, 1)
 
 
 @pytest.mark.parametrize("batch", ["N", 1, 2])
@@ -176,7 +128,7 @@ def test_the_second_picture_goes_in_as_the_first_does(here, run, batch):
     cv2.imwrite("both.png", np.clip(both, 0, 255).astype(np.uint8)[..., ::-1])
     words = ["gradcam", "pairs.onnx", "both.png", "--target", "red", "--layer", "relu", "--input", "share=1"]
     for name, second in (("alone", "grey.png"), ("same", "red.png"), ("input", "red.png")):
-        said = ["--input", f"old={second}"] if name == "input" else ["--second", second]
+        said = ["--input", f"left={second}"] if name == "input" else ["--second", second]
         done = run(*words, "-o", name, *said)
         assert done.code == 0, done.err
     alone, same, named = (heat(here / n)[1] for n in ("alone", "same", "input"))
@@ -186,30 +138,42 @@ def test_the_second_picture_goes_in_as_the_first_does(here, run, batch):
     assert same[first].max() < 0.1 * same[other].max()
 
 
-NONE = ("--input", "mask=1")
+NONE = ("--input", "attention_mask=1")
 CASES = [
-    ("texts.onnx", [], "needs ids .int64, texts x words., mask .bool, texts x words.: say --input ids=VALUE"),
-    ("texts.onnx", NONE, "needs ids .int64, texts x words.: say --input ids=VALUE"),
-    ("texts.onnx", [*ALL, "--input", "idz=1"], "no input 'idz' beside 'image'; nearest: ids"),
-    ("texts.onnx", [*NONE, "--input", "ids=1.5,2"], "ids .int64, texts x words. takes whole numbers"),
-    ("texts.onnx", ["--input", "ids=1,2", "--input", "mask=1,1,1"], "mask .*does not take 3 numbers"),
-    ("texts.onnx", [*NONE, "--input", "ids=none.npy"], "none.npy: no such file"),
-    ("texts.onnx", [*NONE, "--input", "ids=objects.npy"], "objects.npy: a .npy file of object"),
-    ("texts.onnx", [*NONE, "--input", "ids=cut.npy"], "cut.npy: .*cut short"),
-    ("texts.onnx", [*NONE, "--input", "ids=large.npy"], "large.npy: .*cut short"),
-    ("texts.onnx", [*NONE, "--input", "ids=1,,2"], "'1,,2' is no list of numbers"),
-    ("texts.onnx", [*NONE, "--input", "ids=1;2,3"], "is no list of numbers"),
-    ("texts.onnx", [*NONE, "--input", "ids"], "'ids' is not NAME=VALUE"),
-    ("texts.onnx", [*ALL, *NONE], "'mask=1' is said twice"),
+    (
+        "texts.onnx",
+        [],
+        "needs input_ids .int64, texts x words., attention_mask .bool, texts x words.: say --input ",
+    ),
+    ("texts.onnx", NONE, "needs input_ids .int64, texts x words.: say --input input_ids=VALUE"),
+    (
+        "texts.onnx",
+        [*ALL, "--input", "input_idz=1"],
+        "no input 'input_idz' beside 'image'; nearest: input_ids",
+    ),
+    ("texts.onnx", [*NONE, "--input", "input_ids=1.5,2"], "ids .int64, texts x words. takes whole numbers"),
+    (
+        "texts.onnx",
+        ["--input", "input_ids=1,2", "--input", "attention_mask=1,1,1"],
+        "mask .*does not take 3 numbers",
+    ),
+    ("texts.onnx", [*NONE, "--input", "input_ids=none.npy"], "none.npy: no such file"),
+    ("texts.onnx", [*NONE, "--input", "input_ids=objects.npy"], "objects.npy: a .npy file of object"),
+    ("texts.onnx", [*NONE, "--input", "input_ids=cut.npy"], "cut.npy: .*cut short"),
+    ("texts.onnx", [*NONE, "--input", "input_ids=large.npy"], "large.npy: .*cut short"),
+    ("texts.onnx", [*NONE, "--input", "input_ids=1,,2"], "'1,,2' is no list of numbers"),
+    ("texts.onnx", [*NONE, "--input", "input_ids=1;2,3"], "is no list of numbers"),
+    ("texts.onnx", [*NONE, "--input", "input_ids"], "'input_ids' is not NAME=VALUE"),
+    ("texts.onnx", [*ALL, *NONE], "'attention_mask=1' is said twice"),
     ("texts.onnx", [*ALL, "--input", "image=1"], "no image input of four axes"),
-    ("texts.onnx", [*NONE, "--input", "ids=red.png"], "ids .* does not take 1 x 3 x 32 x 32"),
+    ("texts.onnx", [*NONE, "--input", "input_ids=red.png"], "ids .* does not take 1 x 3 x 32 x 32"),
     ("texts.onnx", [*ALL, "--second", "red.png"], "second picture .*none but 'image'"),
-    ("texts.onnx", [*NONE, "--input", "ids=99"], "cannot run the model"),
-    ("pairs.onnx", ["--input", "share=1"], "needs old .float32, N x 3 x 32 x 32.: .*or --second PHOTO"),
+    ("texts.onnx", [*NONE, "--input", "input_ids=99"], "cannot run the model"),
+    ("pairs.onnx", ["--input", "share=1"], "needs left .float32, N x 3 x 32 x 32.: .*or --second PHOTO"),
     ("pairs.onnx", ["--second", "red.png"], "needs share .float32, one.: say --input share=VALUE"),
     ("pairs.onnx", ["--second", "red.png", "--input", "share=1,2"], "share .* does not take 2 numbers"),
     ("pairs.onnx", ["--second", "none.png", "--input", "share=1"], "none.png: no such file"),
-    ("model.onnx", ["--input", "ids=1"], "no input 'ids' beside 'image'"),
+    ("model.onnx", ["--input", "input_ids=1"], "no input 'input_ids' beside 'image'"),
 ]
 
 

@@ -13,6 +13,7 @@ from onnx import helper
 
 from onnxlens.models.photos.preprocess import Preprocess
 
+from .companions import pairs, texts
 from .toys import blob, build, metadata_of
 
 CHANNELS, SIDE = 16, 64
@@ -64,6 +65,8 @@ def model() -> onnx.ModelProto:
 def lay(folder: Path, run: Callable[[str], object]) -> None:
     """Put all of it into an empty folder; `run` runs a command line there."""
     onnx.save(model(), folder / "model.onnx")
+    onnx.save(texts(), folder / "clip.onnx")
+    onnx.save(pairs(), folder / "siamese.onnx")
     for i, name in enumerate(("cat.jpg", "cat.png", "dog.jpg", "clouds.jpg", "sea.jpg", "flowers.jpg")):
         cv2.imwrite(str(folder / name), blob(at=(20 + 3 * i, 30 + 5 * i), colour=i % 3)[..., ::-1])
     (folder / "photos" / "more").mkdir(parents=True)
