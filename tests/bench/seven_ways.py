@@ -1,4 +1,4 @@
-"""The seven ways on 100 architectures with random weights, no option given: what works, and what each answers.
+"""The seven ways on 100 architectures with random weights, no option given: what works, what is answered.
 
 python tests/bench/architectures/export.py FOLDER       in an environment of its own: see there
 python tests/bench/seven_ways.py FOLDER [--only NAME]... [--part I/N]
