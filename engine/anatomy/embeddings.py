@@ -20,7 +20,7 @@ def is_embedding(graph: Graph, name: str, depending: set[str]) -> bool:
     pooled = gated = False
     while (node := graph.producer(name)) is not None:
         traits, sources = traits_of(node), [i for i in node.input if i in depending]
-        if traits.normalises or _is_norm(graph, node):
+        if traits.normalises or _divided(graph, node):
             return True
         if traits.weights:
             is_map = _places(graph, node) > 1
@@ -58,15 +58,25 @@ def is_wide(graph: Graph, node: NodeProto) -> bool:
     return any(d != 1 for k in kernels if len(k) == 4 for d in k[2:])
 
 
-def _is_norm(graph: Graph, node: NodeProto) -> bool:
-    """Whether a node divides a vector by its own length, or multiplies it with what is 1 over that."""
+def before_norm(graph: Graph, name: str) -> str:
+    """The vector that a value is with the length 1; the value itself where it is of any length."""
+    value = name
+    while (node := graph.producer(value)) is not None and traits_of(node).reshapes:
+        value = node.input[0]
+    if node is None:
+        return name
+    return node.input[0] if node.op_type == "LpNormalization" else _divided(graph, node) or name
+
+
+def _divided(graph: Graph, node: NodeProto) -> str:
+    """The vector that a node divides by its own length, or multiplies with what is 1 over that; else none."""
     if traits_of(node).linear != "product" or not traits_of(node).elementwise:
-        return False
+        return ""
     for vector, other in [node.input] + [node.input[::-1]] * (node.op_type == "Mul"):
         readers = [n for n in graph.ancestors([other]) if vector in n.input]
         if readers and all(_is_square(n, vector) for n in readers):
-            return True
-    return False
+            return vector
+    return ""
 
 
 def _is_square(node: NodeProto, vector: str) -> bool:

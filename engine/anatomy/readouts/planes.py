@@ -105,10 +105,10 @@ def planes_of(graph: Graph, name: str) -> Planes | None:
         if view is None:
             return None
         grid = view.grid or tuple(p.shape[a] for a in view.perm[2:4])
-        size, place = followed.size, None if followed.is_open else view.place
+        images, size, place = followed.batch, followed.size, None if followed.is_open else view.place
     if len(grid) != 2 or min(grid) < 2:
         return None
-    count = prod(p.shape) // (p.shape[view.perm[0]] if view.shape is None else 1) // prod(grid)
+    count = prod(p.shape) // (p.shape[view.perm[0]] if view.shape is None else images) // prod(grid)
     return Planes(
         name, view, count, grid, None if place is None or _is_whole(place, grid, size) else place.cells
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ...errors import BadRequest, nearest
 from ...graph.graph import Graph
-from . import regions, sequence
+from . import embedding, picture, regions, sequence
 from .classes import KINDS
 from .thing import Hints, Reading
 
@@ -14,6 +14,8 @@ from .thing import Hints, Reading
 READOUTS: dict[str, Callable[[Graph, Hints], Reading | None]] = {
     "regions": regions.find,
     "sequence": sequence.find,
+    "embedding": embedding.find,
+    "picture": picture.find,
 }
 
 
