@@ -91,7 +91,7 @@ class Lens(VisionModel):
     def attribute(
         self,
         photo: Photo,
-        method: str = "gradcam",
+        method: str | None = None,
         targets: Sequence[Target] = (None,),
         *,
         layer: str | Sequence[str] | None = None,
@@ -109,7 +109,8 @@ class Lens(VisionModel):
         photo
             As said above.
         method
-            A name of docs/methods.md.
+            A name of docs/methods.md; by default gradcam, or of what lies at a place (boxes, regions, text)
+            hirescam.
         targets
             Classes; "top3" is the three most probable ones.
         layer

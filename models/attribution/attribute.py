@@ -32,7 +32,7 @@ KEPT = 8  # compiled methods of a lens; each holds its own copy of the prepared 
 def attribute(
     lens: VisionModel,
     photo: np.ndarray,
-    method: str = "gradcam",
+    method: str | None = None,
     targets: Sequence[Target] = (None,),
     *,
     layer: str | Sequence[str] | None = None,
@@ -53,11 +53,22 @@ def attribute(
     return made.of_photo(photo, progress)
 
 
+def default_method(lens: VisionModel) -> str:
+    """Grad-CAM for what is said of the whole photo; HiResCAM for what lies at a place of it.
+
+    Grad-CAM weighs each feature map as a whole, so that its map of one box shows all that looks like what is
+    in it. HiResCAM keeps the gradient where it is (Draelos & Carin 2020; Hasany et al. 2023, section 3).
+    """
+    whole = (*KINDS, "embedding")
+    return "gradcam" if lens.reading.kind in whole else "hirescam"
+
+
 class Attributor:
     """A method for a lens, compiled once for many photos.
 
-    `method`: a name of METHODS, or one that is compiled already. `targets`: class indices, labels, None for
-    the predicted class, "top3" for the three most probable ones. `layer`: what Method.layer says; several
+    `method`: a name of METHODS, one that is compiled already, or None for `default_method`. `targets`: class
+    indices, labels, None for the predicted class, "top3" for the three most probable ones, and of whatever a
+    model answers the texts of engine/targets. `layer`: what Method.layer says; several
     where the map lies on one. With a `layer`, a method that can begin at a unit begins at each of `channels`,
     or at the `top` ones of the greatest values in the photo; at `position` (row, column), or where the
     channel is strongest. `convention` is one of CONVENTIONS: how the map of a layer lies on a photo.
@@ -70,7 +81,7 @@ class Attributor:
     def __init__(
         self,
         lens: VisionModel,
-        method: str | Compiled = "gradcam",
+        method: str | Compiled | None = None,
         targets: Sequence[Target] = (None,),
         *,
         layer: str | Sequence[str] | None = None,
@@ -82,6 +93,7 @@ class Attributor:
         **options: Any,
     ):
         check_convention(convention)
+        method = default_method(lens) if method is None else method
         self.lens, self.convention, self._predictions = lens, convention, predictions
         self._channels, self._position, self._top = channels, position, top
         self.method = method_named(method) if isinstance(method, str) else METHODS[method.method]

@@ -48,7 +48,7 @@ def command(name: str) -> click.Command:
     parameters = options.stacked(
         options.model,
         options.images,
-        *([_choice(methods)] if len(methods) > 1 else []),
+        *([_choice(methods, name == "explain")] if len(methods) > 1 else []),
         options.targets("none, but the layer's strongest channels" if _begins(methods) else "top1"),
         *_of_layers(methods),
         options.convention,
@@ -68,14 +68,15 @@ def command(name: str) -> click.Command:
     return options.command(name, help=text)(parameters(lambda **given: run(**given)))
 
 
-def _choice(methods: Sequence[Method]) -> Any:
+def _choice(methods: Sequence[Method], of_all: bool) -> Any:
     return click.option(
         "--method",
-        default=methods[0].name,
-        show_default=True,
+        default=None if of_all else methods[0].name,
+        show_default=not of_all,
         metavar="NAME",
         type=MethodName([m.name for m in methods]),
-        help=f"{', '.join(m.name for m in methods)}; docs/methods.md says what each shows.",
+        help=f"{', '.join(m.name for m in methods)}; docs/methods.md says what each shows."
+        + ("  [default: gradcam; of boxes, regions and text hirescam]" if of_all else ""),
     )
 
 
@@ -190,16 +191,20 @@ def _pictures(
 ) -> int:
     """Explain photos one by one, write what that gives, and say so; the exit code."""
     from ....engine.picture import colour_map
+    from ....models.attribution.attribute import default_method
     from ....models.attribution.pipeline import Pipeline
     from ....models.storage.choice import taken
     from ....models.storage.store import file_at
 
-    how, request = METHODS[method or default], Request(**taken(Request, given))
+    by_answer = method is None and command == "explain"
+    lens = options.open_lens(model, quiet, **given) if by_answer else None
+    how = METHODS[default_method(lens) if lens else method or default]
+    request = Request(**taken(Request, given))
     own = given_to_methods(given, [how])
     request.check(how)
     colour_map(request.colour)
     folder = (Unwritten if dry_run else Folder)(out, overwrite, resume)
-    lens = options.open_lens(model, quiet, **given)
+    lens = lens or options.open_lens(model, quiet, **given)
     made = request.attributors(lens, how, own)
     drawing = request.drawing(how, bool(own.get("exact")))
     arguments = {"method": how.name, **_had(request.arguments()), **drawing.arguments()}
