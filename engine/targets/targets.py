@@ -52,10 +52,21 @@ def check(text: str, reading: Reading) -> list[Part]:
 
 def elements(wishes: Sequence[str | int | None], reading: Reading) -> list[str]:
     """The values of which targets name elements: they have to be looked at too."""
+    return [p.arguments[0] for p in _terms(wishes, reading) if p.name == "element" and p.arguments]
+
+
+def are_alike(wishes: Sequence[str | int | None], reading: Reading) -> bool:
+    """Whether a target asks how alike two vectors are, which is of those of length 1.
+
+    A vector's own length is not: of length 1, it is the same whatever the photo shows.
+    """
+    return any(part.name == "similar" for part in _terms(wishes, reading))
+
+
+def _terms(wishes: Sequence[str | int | None], reading: Reading) -> list[Part]:
     texts = [str(w) for w in wishes if w is not None]
     texts = [t for t in texts if t != "every" and not _TOP.fullmatch(t.strip())]
-    parts = [part for text in texts for part in check(text, reading)]
-    return [part.arguments[0] for part in parts if part.name == "element" and part.arguments]
+    return [part for text in texts for part in check(text, reading)]
 
 
 def is_sum(text: str) -> bool:

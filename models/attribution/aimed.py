@@ -37,9 +37,9 @@ class Explained(NamedTuple):
 class Aimed:
     """A method compiled for the sums that the targets of a photo come to.
 
-    `elements` are values of which targets name single numbers, beside those that the answer is made of. A
-    method that looks at a layer looks by default at all that the answer is made of, the levels of a
-    detector's pyramid, whose maps are put together.
+    `elements` are values of which targets name single numbers, beside those that the answer is made of, and
+    with `unit` that is taken as a vector of length 1. A method that looks at a layer looks by default at all
+    that the answer is made of, the levels of a detector's pyramid, whose maps are put together.
 
     Raises BadRequest for a target that this answer cannot have, and for a method that looks at changed photos
     where the model ranks what it finds: its third box is then another one each time.
@@ -50,6 +50,7 @@ class Aimed:
         lens: VisionModel,
         method: Method,
         elements: Sequence[str],
+        unit: bool,
         layer: str | Sequence[str] | None,
         options: Any,
         intake: Intake,
@@ -68,7 +69,7 @@ class Aimed:
             layer = found if self._levels else found[0]
         self._labels = list[str]()
         self._one = method.family != "perturbation"
-        self._aim = Aim(lens.network, self._parts, getattr(read, "unit", False), self._one)
+        self._aim = Aim(lens.network, self._parts, unit, self._one)
         intake = intake._replace(labels=self._labels)
         self.compiled = compiled(self._aim.network, method, layer, options, intake)
 

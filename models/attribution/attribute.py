@@ -14,7 +14,7 @@ from ...engine.attribution.compiled import Compiled, Explanation, Intake, Progre
 from ...engine.attribution.methods import METHODS, Method, method_named, options_given, options_of
 from ...engine.attribution.projector import CHANNELS, Projector
 from ...engine.errors import BadRequest
-from ...engine.targets.targets import elements, is_sum
+from ...engine.targets.targets import are_alike, elements, is_sum
 from ..maps.attribution import Attribution, Unit
 from ..maps.convention import FIELDS, check_convention
 from ..maps.found import Found
@@ -105,8 +105,9 @@ class Attributor:
             self.options = given._asdict()
             if not self._of_units and _is_aimed(lens, targets):
                 parts = tuple(elements(targets, lens.reading))
-                aimed = lambda layer: Aimed(lens, self.method, parts, layer, given, intake(lens))
-                self._aimed = _kept(lens, (self.method.name, parts), layer, given, aimed)
+                unit = are_alike(targets, lens.reading)
+                aimed = lambda layer: Aimed(lens, self.method, parts, unit, layer, given, intake(lens))
+                self._aimed = _kept(lens, (self.method.name, parts, unit), layer, given, aimed)
                 self.compiled = self._aimed.compiled
             else:
                 made = lambda layer: compiled(lens.network, self.method, layer, given, intake(lens))
