@@ -196,12 +196,12 @@ def _pictures(
     from ....models.storage.choice import taken
     from ....models.storage.store import file_at
 
+    request = Request(**taken(Request, given))
+    request.check(METHODS[method or default])
     by_answer = method is None and command == "explain"
     lens = options.open_lens(model, quiet, **given) if by_answer else None
     how = METHODS[default_method(lens) if lens else method or default]
-    request = Request(**taken(Request, given))
     own = given_to_methods(given, [how])
-    request.check(how)
     colour_map(request.colour)
     folder = (Unwritten if dry_run else Folder)(out, overwrite, resume)
     lens = lens or options.open_lens(model, quiet, **given)
