@@ -534,3 +534,26 @@ def test_a_rule_is_missed_only_on_the_way():
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(BadModel, match="no such file"):
         gradient(tmp_path / "nothing.onnx")
+
+
+def test_a_first_state_of_open_shape_costs_a_recurrent_layer_nothing():
+    """Paddle repeats a state as often as there are photos; no step has to look that up."""
+    model = parsed(
+        """(float[3,N,6] x) => (float[3,1,N,4] y) {
+            count = Shape <start = 1, end = 2> (x)
+            ones = Constant <value_ints = [1, 1]> ()
+            one = Constant <value = float[1,1,4] {0.5, -1.0, 0.25, 2.0}> ()
+            times = Concat <axis = 0> (count, ones)
+            repeated = Tile (one, times)
+            h = Transpose <perm = [1, 0, 2]> (repeated)
+            y, last = LSTM <hidden_size = 4> (x, w, r, , , h, h)
+        }""",
+        w=RNG.standard_normal((1, 16, 6)),
+        r=RNG.standard_normal((1, 16, 4)),
+    )
+    training = gradient(model, of="y", wrt="x")
+    assert "NonZero" not in {node.op_type for node in training.graph.node}
+    x, g, step = (RNG.standard_normal(s).astype(np.float32) for s in ((3, 2, 6), (3, 1, 2, 4), (3, 2, 6)))
+    slope = run(training, {"x": x, "seed/y": g})["grad/x"]
+    up, down = (run(model, {"x": x + by * step})["y"] for by in (0.01, -0.01))
+    np.testing.assert_allclose((slope * step).sum(), ((up - down) * g).sum() / 0.02, rtol=1e-2)

@@ -128,12 +128,7 @@ def _run(
     for d in range(_directions(attrs)):
         backward = attrs.get("direction") == "reverse" or d == 1
         of, mine = _of_direction(d), _one_way(layer, d)
-        now = [
-            op.Expand(x.graph.constant(0, x.dtype), op.Concat(x.dim(1), [hidden], axis=0))
-            if s is None
-            else of(s)
-            for s in states
-        ]
+        now = [_first(s and of(s), x, hidden) for s in states]
         outputs: list[Any] = [None] * length
         for t in reversed(range(length)) if backward else range(length):
             new = step(mine, op.Gather(x, t, axis=0), *now)
@@ -150,6 +145,19 @@ def _run(
     if attrs.get("layout"):
         return op.Transpose(y, perm=[2, 0, 1, 3]), *(op.Transpose(e, perm=[1, 0, 2]) for e in ends)
     return y, *ends
+
+
+def _first(state: Tensor | None, x: Tensor, hidden: int) -> Tensor:
+    """What a direction starts from, (N, H): zeros, unless it is given.
+
+    A given one is of that shape whatever is known of how it came about; were that left open, the gradient of
+    each step would look up at run time what was broadcast.
+    """
+    batch = x.shape[1] if x.shape else None
+    if state is not None and state.shape == (batch, hidden):
+        return state
+    shape = op.Concat(x.dim(1), [hidden], axis=0)
+    return op.Expand(x.graph.constant(0, x.dtype), shape) if state is None else op.Reshape(state, shape)
 
 
 def _of_direction(d: int) -> Function:
