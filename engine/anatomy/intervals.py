@@ -54,6 +54,13 @@ def _quotient(a: Interval, b: Interval) -> Interval:
     return _corners(_product, a, Interval(*sorted((1 / b.low, 1 / b.high))))
 
 
+def _power(x: Interval, exponent: Interval) -> Interval:
+    if min(x.low, exponent.low) < 0:
+        return ANYTHING
+    with np.errstate(all="ignore"):
+        return _corners(lambda a, b: float(np.power(np.float64(a), b)), x, exponent)
+
+
 def _clip(x: Interval, low: Interval = ANYTHING, high: Interval = ANYTHING) -> Interval:
     return Interval(min(max(x.low, low.low), high.high), min(max(x.high, low.low), high.high))
 
@@ -89,6 +96,7 @@ INTERVALS: dict[str, Callable[..., Interval]] = {
     "Sub": lambda a, b: Interval(a.low - b.high, a.high - b.low),
     "Mul": lambda a, b: _corners(_product, a, b),
     "Div": _quotient,
+    "Pow": _power,
     "Sum": lambda *given: Interval(sum(i.low for i in given), sum(i.high for i in given)),
     "Where": lambda _, a, b: _hull(a, b),
     "AveragePool": lambda x: _hull(x, Interval(0, 0)),

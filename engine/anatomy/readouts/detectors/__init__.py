@@ -1,0 +1,1 @@
+"""Detectors: how each producer lays out boxes, and how they are read."""
