@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from ...errors import BadRequest, nearest
 from ...graph.graph import Graph
-from . import embedding, picture, regions, sequence
+from . import boxes, embedding, picture, regions, sequence
 from .classes import KINDS
 from .thing import Hints, Reading
 
 # By the name that --readout takes, in the order in which they are tried.
 READOUTS: dict[str, Callable[[Graph, Hints], Reading | None]] = {
+    "boxes": boxes.find,
     "regions": regions.find,
     "sequence": sequence.find,
     "embedding": embedding.find,
