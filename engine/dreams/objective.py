@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ def objective(
 
         class(281)   class("tabby cat")      the score of a class, before a softmax
         odds(281)    odds("tabby cat")       its log odds, log p/(1 - p)
+        element(NAME, i[, j, ...])           one number of any value, without the index of the batch
         layer(NAME)                          ½‖A‖² over the layer
         channel(NAME, k)   peak(NAME, k)     the mean and the greatest value of a channel
         neuron(NAME, k[, row, column])       a channel at one position, by default the middle one
@@ -87,6 +88,8 @@ def _built(
             term = TERMS["class"]  # what stands by itself has its score for log odds
         given["scores"] = inside(graph, read.scores)
         del parameters[0]
+    if parameters[0].name == "value":
+        return term(*_element(graph, part.arguments))
     needed = sum(p.default is p.empty for p in parameters)
     if not needed <= len(part.arguments) <= len(parameters) or "" in part.arguments:
         names = ", ".join(p.name if p.default is p.empty else f"[{p.name}]" for p in parameters)
@@ -103,6 +106,18 @@ def _built(
             axis = ("channel", "row", "column").index(name) + 1
             given[name] = _index(argument, name, given["layer"].shape[axis])
     return term(**given)
+
+
+def _element(graph: Graph, arguments: Sequence[str]) -> tuple[Tensor, *tuple[int, ...]]:
+    """A value by its name, and an index along each of its axes behind the batch."""
+    name, *indices = arguments
+    value = inside(graph, name)
+    shape = (value.shape or ())[1:]
+    if len(indices) != len(shape):
+        shown = ", ".join(map(str, shape))
+        raise BadRequest(f"it is element({name:.60}, ...) with an index for each axis of [{shown}]")
+    axes = zip(indices, shape, strict=True)
+    return value, *(_index(index, f"axis {i} index", size) for i, (index, size) in enumerate(axes, 1))
 
 
 def _features(graph: Graph, name: str) -> Tensor:

@@ -32,6 +32,13 @@ def _odds(scores: Tensor, label: int) -> Tensor:
     return _class(scores, label) - op.ReduceLogSumExp(others, [1], keepdims=0)
 
 
+def _element(value: Tensor, *indices: int) -> Tensor:
+    """One number of any value, by an index along each of its axes behind the batch."""
+    for index in indices:
+        value = op.Gather(value, index, axis=1)
+    return value
+
+
 def _layer(layer: Tensor) -> Tensor:
     """½‖A‖², whose gradient is A: what is there becomes more (Inceptionism, 2015)."""
     return (layer * layer).sum([1, 2, 3], keepdims=False) * 0.5
@@ -93,6 +100,7 @@ def _middle(value: Tensor, axis: int) -> Tensor:
 TERMS: dict[str, Callable[..., Tensor]] = {
     "class": _class,
     "odds": _odds,
+    "element": _element,
     "layer": _layer,
     "channel": _channel,
     "peak": _peak,
