@@ -176,7 +176,8 @@ def _before_head(graph: Graph, score: str, passed: set[str], depending: set[str]
         return score
     behind = way[way.index(weighted[-1]) + 1 :]
     normalised = any(traits_of(n).normalises for n in behind) and is_embedding(graph, score, depending)
-    return score if normalised else weighted[-1].input[0]
+    # Of a product with what is said beside the picture, as of a text, the other side is the picture's.
+    return score if normalised else next(i for i in weighted[-1].input if i in depending)
 
 
 def _is_deep(graph: Graph, name: str, end: str) -> bool:

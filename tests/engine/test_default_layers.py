@@ -130,6 +130,27 @@ def test_without_a_norm_it_is_the_last_block(keys):
 
 
 @pytest.mark.parametrize(
+    "product",
+    [
+        "e = Transpose <perm = [1,0]> (own) t = MatMul (texts, e) s = Transpose <perm = [1,0]> (t)",
+        "e = Transpose <perm = [1,0]> (texts) s = MatMul (own, e)",
+    ],
+)
+def test_the_head_reads_the_picture_where_it_is_compared_with_what_is_said(product):
+    """As CLIP does, which has the features of the texts on the left."""
+    head = HEAD.replace("s = MatMul (own, H)", f"own = Reshape (own0, row) texts = Gelu (H) {product}")
+    head = head.replace("own = Gather", "own0 = Gather")
+    proto = model(
+        f"(float[1,3,8,8] x) => (float[1,5] s) {{ {PATCHES} {BLOCK} {NORM} {QUERY} "
+        f"{projections('norm')['apart']} {HEADS} {head} }}",
+        H=RNG.standard_normal((5, WIDTH)),
+        row=np.array([1, WIDTH]),
+        **INTEGERS,
+    )
+    assert chosen(proto) == "norm"
+
+
+@pytest.mark.parametrize(
     "query",
     [
         "q0 = ReduceMean <keepdims = 1> (norm, ones) q = MatMul (q0, WQ)",  # CLIP's

@@ -406,6 +406,8 @@ FEATURES = N("Identity", ["f"], ["embedding"])
         ([BOXES, *SOFT], [("boxes", 4), ("y", 3)], {}, "y"),
         ([BOXES, FEATURES], [("boxes", 4), ("embedding", 6), ("z", 3)], {"labels": 3}, "z"),
         ([*SOFT], [("z", 3), ("y", 3)], {}, "y"),  # the same scores, once with their Softmax
+        ([N("Transpose", ["z"], ["a"]), N("Transpose", ["a"], ["b"]), *SOFT[:-1]], [("b", 3), ("z", 3)], {},
+         "b"),  # the same numbers in other axes
         ([N("Identity", ["z"], ["a"]), BOXES], [("a", 3), ("boxes", 4)], {"output": "boxes"}, "boxes"),
         ([N("Identity", ["z"], ["a"]), N("Identity", ["f"], ["logits"])], [("a", 3), ("logits", 6)], {},
          "logits"),

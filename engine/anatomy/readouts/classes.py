@@ -139,10 +139,19 @@ def readout(
     found, others = _likely(graph, output, labels)
     if not found:
         raise BadRequest(_none(others))
-    if len({r.scores for r in found}) > 1:
+    if len({_untwisted(graph, r.scores) for r in found}) > 1:
         shown = ", ".join(f"{r.output} ({r.count}: {r.why})" for r in found)
         raise SeveralReadouts(f"several outputs may hold the classes: {shown}; say which with --output NAME")
     return found[0].read_as(kind or found[0].kind)
+
+
+def _untwisted(graph: Graph, name: str) -> str:
+    """The value whose numbers another one has in other axes: pictures by texts and texts by pictures."""
+    while (node := graph.producer(name)) is not None and (
+        traits_of(node).moves == "axes" or traits_of(node).reshapes
+    ):
+        name = node.input[0]
+    return name
 
 
 def known(graph: Graph, output: str | None = None) -> Readout | None:
