@@ -10,6 +10,8 @@ import numpy as np
 from ..anatomy.readouts.thing import Reading, Thing
 from ..errors import BadRequest, NoMap
 
+NUMBERED = {"box": "box", "character": "char"}  # things of which there are many of a class, and their targets
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -52,13 +54,15 @@ class Answered:
 
 
 def told(thing: Thing, answered: Answered) -> Thing:
-    """A thing with words that say which one it is."""
+    """A thing with words that say which one it is, and the target that means it."""
     among = [t for t in answered.things if t.kind == thing.kind]
     number = next(i for i, t in enumerate(among) if t is thing)
-    name = answered.label(thing)
-    if thing.kind in ("box", "character"):
-        name = f"{'char' if thing.kind == 'character' else thing.kind} {number}: {name}"
-    return replace(thing, words=name)
+    name, kind = answered.label(thing), NUMBERED.get(thing.kind)
+    if kind:
+        return replace(thing, words=f"{kind} {number}: {name}", asked=f"{kind}({number})")
+    of_class = thing.kind in ("class", "region") and thing.label is not None
+    asked = f"{thing.kind}({thing.label})" if of_class else "text()" if thing.kind == "text" else ""
+    return replace(thing, words=name, asked=asked)
 
 
 def no_such(reading: Reading, what: str) -> BadRequest:

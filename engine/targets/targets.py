@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..anatomy.readouts.thing import Reading, Thing
+from ..anatomy.readouts.thing import Reading, Seed, Thing
 from ..errors import BadRequest, NoMap, nearest
 from ..sums import Part, parse, wrong
 from .answered import Answered, told
@@ -23,26 +23,34 @@ BARE = {"boxes": "box", "regions": "region"}  # what a name without brackets mea
 _TOP = re.compile(r"top0*([1-9]\d{0,5})", re.IGNORECASE)
 
 
-def targets(wishes: Sequence[str | int | None], answered: Answered) -> list[Thing]:
+def targets(wishes: Sequence[str | int | None], answered: Answered, absent: bool = False) -> list[Thing]:
     """The things that are meant, each once, with its words.
 
     None is the best thing, "top3" the three best ones and "every" all; a number is a class. Raises BadRequest
-    for what the model cannot be asked, with what there is, and NoMap where the photo shows no such thing.
+    for what the model cannot be asked, with what there is, and NoMap where the photo shows no such thing; or
+    else, with `absent`, what cannot be found is a thing of the kind "nothing" whose words say why.
     """
     found: list[Thing] = []
     for wish in wishes:
         text = "" if wish is None else str(wish).strip()
-        most = _TOP.fullmatch(text)
-        if text in ("", "every") or most:
-            if not answered.things:
-                raise NoMap(
-                    "the model found nothing in this photo; a target such as element(...) always works"
-                )
-            there = answered.there if text == "every" else answered.things[: int(most[1]) if most else 1]
-            found += [told(thing, answered) for thing in there]
-        else:
-            found.append(_summed(text, answered))
+        try:
+            found += _meant(text, answered)
+        except (BadRequest, NoMap) as error:
+            if not absent:
+                raise
+            found.append(Thing("nothing", None, None, Seed(), str(error), asked=text))
     return list({id(thing.seed): thing for thing in found}.values())
+
+
+def _meant(text: str, answered: Answered) -> list[Thing]:
+    """The things that one wish means."""
+    most = _TOP.fullmatch(text)
+    if not (text in ("", "every") or most):
+        return [replace(_summed(text, answered), asked=text)]
+    if not answered.things:
+        raise NoMap("the model found nothing in this photo; a target such as element(...) always works")
+    there = answered.there if text == "every" else answered.things[: int(most[1]) if most else 1]
+    return [told(thing, answered) for thing in there]
 
 
 def check(text: str, reading: Reading) -> list[Part]:
@@ -63,9 +71,17 @@ def are_alike(wishes: Sequence[str | int | None], reading: Reading) -> bool:
     return any(part.name == "similar" for part in _terms(wishes, reading))
 
 
+def classes(wishes: Sequence[str | int | None], reading: Reading) -> list[str]:
+    """The classes that targets name: they have to be there, whatever a photo shows."""
+    at = {"class": 0, "box": 0, "region": 0, "pixel": 2}
+    named = [p.arguments[at[p.name]] for p in _terms(wishes, reading) if len(p.arguments) > at.get(p.name, 9)]
+    return [name for name in named if name and not name.isdecimal()]
+
+
 def _terms(wishes: Sequence[str | int | None], reading: Reading) -> list[Part]:
-    texts = [str(w) for w in wishes if w is not None]
-    texts = [t for t in texts if t != "every" and not _TOP.fullmatch(t.strip())]
+    """The terms of all targets that have any."""
+    texts = [str(w).strip() for w in wishes if w is not None]
+    texts = [t for t in texts if t not in ("", "every") and not _TOP.fullmatch(t)]
     return [part for text in texts for part in check(text, reading)]
 
 

@@ -80,18 +80,22 @@ class Aimed:
         x: np.ndarray,
         box: Box,
         progress: Progress | None = None,
+        absent: bool = False,
     ) -> tuple[list[Explained], list[Found]]:
         """What explains each target of an input (1, ...), which covers the `box` of a photo; and all that the
-        model found there. `wishes` are texts of targets, as of engine/targets.
+        model found there. `wishes` are texts of targets, and `absent` as of engine/targets: of what cannot be
+        found the explanation is a problem.
         """
         answered = lens.answered(x, box, self._parts, photo_at)
-        things = targets(wishes, answered)
-        groups = [[thing] for thing in things] if self._one else [things]
+        things = targets(wishes, answered, absent)
+        there = [thing for thing in things if thing.kind != "nothing"]
+        groups = [[thing] for thing in there] if self._one else [there] if there else []
         with self._lock:  # what is aimed at is the network's
             made = [e for group in groups for e in self._explained(x, group, answered, progress)]
+        shown = (self._shown(lens, found) for found in made)
         explained = [
-            Explained(lens.found(i, thing, answered, box), self._shown(lens, found))
-            for i, (thing, found) in enumerate(zip(things, made, strict=True))
+            Explained(lens.found(i, t, answered, box), self._none(t) if t.kind == "nothing" else next(shown))
+            for i, t in enumerate(things)
         ]
         every = [lens.found(i, told(t, answered), answered, box) for i, t in enumerate(answered.things)]
         return explained, every
@@ -106,6 +110,12 @@ class Aimed:
         layers = len(found) // len(things)
         for i, thing in enumerate(things):
             yield [_in_words(e, i, thing.words) for e in found[i * layers :][:layers]]
+
+    def _none(self, thing: Thing) -> list[Explanation]:
+        """What stands for the explanation of what is not there: no number, with the reason."""
+        layer, nothing = self.compiled.layers[0], np.full((1, 1), np.nan, np.float32)
+        at = layer or self.compiled.images
+        return [Explanation(nothing, at, layer, 0, np.nan, None, problem=thing.words)]
 
     def _shown(self, lens: VisionModel, found: list[Explanation]) -> list[Explanation]:
         """The explanations, those of the levels put together as one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -14,7 +15,7 @@ from ...engine.attribution.compiled import Compiled, Explanation, Intake, Progre
 from ...engine.attribution.methods import METHODS, Method, method_named, options_given, options_of
 from ...engine.attribution.projector import CHANNELS, Projector
 from ...engine.errors import BadRequest
-from ...engine.targets.targets import are_alike, elements, is_sum
+from ...engine.targets.targets import are_alike, classes, elements, is_sum
 from ..maps.attribution import Attribution, Unit
 from ..maps.convention import FIELDS, check_convention
 from ..maps.found import Found
@@ -73,7 +74,8 @@ class Attributor:
     or at the `top` ones of the greatest values in the photo; at `position` (row, column), or where the
     channel is strongest. `convention` is one of CONVENTIONS: how the map of a layer lies on a photo.
     `options` are the method's own (methods.options_of); `options` of the made one hold all of them. With each
-    map come the most probable `predictions`.
+    map come the most probable `predictions`. With `absent`, a box or region that is not in a photo is a map
+    with that problem, and no error.
 
     Raises BadRequest for all of these that cannot be, with the nearest names, before there is a photo.
     """
@@ -90,6 +92,7 @@ class Attributor:
         top: int | None = None,
         convention: str = FIELDS,
         predictions: int = PREDICTIONS,
+        absent: bool = False,
         **options: Any,
     ):
         check_convention(convention)
@@ -99,12 +102,15 @@ class Attributor:
         self.method = method_named(method) if isinstance(method, str) else METHODS[method.method]
         self._of_units = self.method.units and layer is not None
         self._aimed: Aimed | None = None
+        self._absent = absent
         if isinstance(method, str):
             _check_fills(self.method, options)
             given = options_given(self.method, options)
             self.options = given._asdict()
             if not self._of_units and _is_aimed(lens, targets):
                 parts = tuple(elements(targets, lens.reading))
+                for name in classes(targets, lens.reading):
+                    lens.class_of(name)
                 unit = are_alike(targets, lens.reading)
                 aimed = lambda layer: Aimed(lens, self.method, parts, unit, layer, given, intake(lens))
                 self._aimed = _kept(lens, (self.method.name, parts, unit), layer, given, aimed)
@@ -131,6 +137,11 @@ class Attributor:
         return [layer for layer in self.compiled.layers if layer is not None]
 
     @property
+    def of_things(self) -> bool:
+        """Whether its targets are things that the model finds in a photo, and not classes alone."""
+        return self._aimed is not None
+
+    @property
     def at(self) -> str:
         """The value of the network that its maps lie on; of several layers the first."""
         return self.layers[0] if self.method.on_layer else self.lens.input
@@ -152,8 +163,9 @@ class Attributor:
         Raises NoMap where the answer of the model is not a number, if the method needs one.
         """
         if self._aimed is not None:
+            found = partial(self._aimed, self.lens, self._targets)
             return [
-                self._of_things(photo, box, *self._aimed(self.lens, self._targets, x[None], box, progress))
+                self._of_things(photo, box, *found(x[None], box, progress, self._absent))
                 for photo, box, x in zip(photos, boxes, inputs, strict=True)
             ]
         if isinstance(self.compiled, Projector) and self._of_units:

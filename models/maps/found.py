@@ -20,7 +20,8 @@ class Found:
 
     `index` is its number there, best first, and `label` what it is, in words. `thing` is what the readout
     gave, in pixels of the model's input of `size` (height, width), which covers the part `covers` of the
-    photo. `value` is the number that is explained when this thing is.
+    photo. `value` is the number that is explained when this thing is, and `name` what others like it are
+    called too: its class, or what it says.
 
     Examples
     --------
@@ -35,6 +36,7 @@ class Found:
     value: float
     size: tuple[int, int]
     covers: Box
+    name: str = ""
 
     @property
     def kind(self) -> str:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf, isnan, nextafter
 from typing import Any
 
 import numpy as np
 
 from ...kernels.summary import summary
-from ..storage.shards import FIELDS, Row
+from ..storage.shards import FIELDS, THINGS, Row
 from .attribution import Attribution
+from .found import Found
 from .numbers import rounded
 from .placement import Placement, Size
+from .prediction import Prediction
 
 
-def failed(path: str, error: str) -> Row:
-    """The row of an image that nothing can be said of."""
-    return {**dict.fromkeys(FIELDS), "path": path, "error": error}
+def failed(path: str, error: str, of_things: bool = False) -> Row:
+    """The row of an image that nothing can be said of, in a run over classes or over things."""
+    return {
+        **dict.fromkeys(FIELDS),
+        "path": path,
+        "error": error,
+        **dict.fromkeys(THINGS if of_things else ()),
+    }
 
 
 def row_of(found: Attribution, place: Placement, size: Size, **known: Any) -> Row:
@@ -44,6 +52,25 @@ def row_of(found: Attribution, place: Placement, size: Size, **known: Any) -> Ro
         **statistics(found.map, place, size),
         "problem": found.problem or None,
         **known,
+        **(_thing(found.target, found.predictions) if isinstance(found.target, Found) else {}),
+    }
+
+
+def _thing(found: Found, every: Sequence[Prediction | Found]) -> Row:
+    """What a row says of a thing beside a class; of the best one it has the class, as of a prediction."""
+    best = every[0] if every else None
+    of_best = isinstance(best, Found) and {"prediction": best.thing.label, "label": best.name}
+    box = dict(zip(("box_y0", "box_x0", "box_y1", "box_x1"), found.box or (), strict=False))
+    return {
+        **(of_best or {}),
+        **dict.fromkeys(THINGS),
+        "kind": found.kind,
+        "class": found.thing.label,
+        "class_label": found.name if found.kind != "nothing" else None,
+        "asked": found.thing.asked,
+        **{name: rounded(edge) for name, edge in box.items()},
+        **({"box_angle": rounded(found.thing.angle)} if box else {}),
+        **({} if found.kind != "nothing" else {"target_label": None}),
     }
 
 

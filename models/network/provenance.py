@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from ...engine.anatomy.readouts.classes import Readout
 from .digest import sha256
 
 if TYPE_CHECKING:
@@ -48,13 +49,13 @@ def versions() -> dict[str, str]:
 
 def identity(lens: VisionModel) -> dict[str, Any]:
     """What two models must have in common for the results of one to stand for those of the other."""
-    read, labels = lens.readout, json.dumps(lens.labels)
-    given = digests(lens.inputs)
+    read, labels = lens.reading, json.dumps(lens.labels)
+    given, of_classes = digests(lens.inputs), isinstance(read, Readout)
     return {
         "model": sha256(lens.path),
         **({"inputs": given} if given else {}),
         "preprocess": lens.preprocess.to_dict(),
-        "readout": [read.output, read.kind, read.form],
+        "readout": [read.output, read.kind, read.form] if of_classes else [*read.outputs, read.kind],
         "labels": hashlib.sha256(labels.encode()).hexdigest(),
     }
 

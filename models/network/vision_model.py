@@ -224,7 +224,8 @@ class VisionModel:
     def found(self, index: int, thing: Thing, answered: Answered, box: Box) -> Found:
         """A thing of an answer to a photo, of which the input covers the `box`."""
         value = thing.seed.total(answered.values)
-        return Found(index, thing.words, thing, value, self.preprocess.size, box)
+        plain = next((t for t in answered.things if t.seed is thing.seed), thing)  # in words of its own
+        return Found(index, thing.words, thing, value, self.preprocess.size, box, answered.label(plain))
 
     def answered(
         self,

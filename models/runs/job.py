@@ -80,7 +80,7 @@ class Job:
             raise BadRequest(f"{spec.model} is not the model that this run was begun with")
         made = [self._attributor(name) for name in dict.fromkeys(spec.methods)]
         self.pipeline = Pipeline(self.lens, made, read, spec.side, at_once, reading)
-        self._truths = label_by_name(self.lens.labels)
+        self._truths = label_by_name(self.lens.labels if self.lens.has_classes else ())
 
     @property
     def serial(self) -> bool:
@@ -92,12 +92,17 @@ class Job:
         """True where a batch may be read and written while others compute: all methods take batches."""
         return all(made.compiled.together for made in self.pipeline.attributors)
 
+    @property
+    def of_things(self) -> bool:
+        """Whether rows are of things that the model finds: boxes, regions, characters, differences, ..."""
+        return any(made.of_things for made in self.pipeline.attributors)
+
     def _attributor(self, name: str) -> Attributor:
         """One of the methods, with those of the options that it has."""
         method, spec = method_named(name), self.spec
         if spec.layer is not None and method.units:
             raise BadRequest(f"a run of {name} looks back from classes: leave --layer out")
-        how = {"layer": spec.layer, "convention": spec.convention, "predictions": 1}
+        how = {"layer": spec.layer, "convention": spec.convention, "predictions": 1, "absent": True}
         return Attributor(self.lens, name, spec.targets, **how, **of_method(method, spec.options))
 
     def places(self) -> dict[str, Any]:
@@ -116,7 +121,8 @@ class Job:
         given |= written(given.pop("options"))
         for name in ("model", "sha256", "settings", "provider", "threads", "folder"):
             del given[name]
-        return json.loads(json.dumps({**identity(self.lens), **given}))
+        said = {"said": self.spec.settings["readout"]} if self.of_things else {}
+        return json.loads(json.dumps({**identity(self.lens), **given, **said}))
 
     def __call__(self, names: Sequence[str]) -> list[Row]:
         """The rows of photos, in their order: one for each method and target, or one with the error.
@@ -131,7 +137,7 @@ class Job:
     def _rows(self, result: Result) -> list[Row]:
         """The rows of one photo, and what there is to see of it written."""
         if result.error is not None:
-            return [failed(text(result.name), _reason(result.error, result.name))]
+            return [failed(text(result.name), _reason(result.error, result.name), self.of_things)]
         return [self._written(result, found) for found in result.found]
 
     def _written(self, result: Result, found: Attribution) -> Row:

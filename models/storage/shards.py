@@ -41,6 +41,19 @@ FIELDS: dict[str, type] = {
     "problem": str,  # why there is no map
     "error": str,  # why there is nothing
 }
+# And those of a run over things that a model finds, where it is not over classes alone.
+THINGS: dict[str, type] = {
+    "kind": str,  # box, region, character, text, ...; "nothing" where there is none
+    "class": int,
+    "class_label": str,
+    "asked": str,  # the target that means this one in this photo
+    "box_y0": float,  # in pixels of the upright photo, before it is turned
+    "box_x0": float,
+    "box_y1": float,
+    "box_x1": float,
+    "box_angle": float,  # radians about its centre, clockwise
+}
+COLUMNS = {**FIELDS, **THINGS}
 GREATEST = 1e99  # of the numbers in a row
 MAX_CHARACTERS = 4096  # characters of a text in a row
 Row = dict[str, Any]
@@ -55,7 +68,8 @@ def encoded(rows: Sequence[Row], kind: str) -> bytes:
     import pyarrow.parquet  # pyright: ignore[reportMissingImports]
 
     types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
-    schema = pyarrow.schema([(name, types[kind]) for name, kind in FIELDS.items()])
+    columns = [name for name in COLUMNS if not rows or name in rows[0]]
+    schema = pyarrow.schema([(name, types[COLUMNS[name]]) for name in columns])
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema), buffer, compression="zstd")
     return buffer.getvalue()
@@ -102,7 +116,10 @@ def read_shard(files: Files, name: str) -> list[Row]:
         ) from error
     if not all(isinstance(row, dict) and isinstance(row.get("path"), str) for row in rows):
         raise OnnxlensError(f"{files}/{name}: a row in it names no photo")
-    return [{key: _plain(row.get(key), kind) for key, kind in FIELDS.items()} for row in rows]
+    return [
+        {key: _plain(row.get(key), COLUMNS[key]) for key in COLUMNS if key in FIELDS or key in row}
+        for row in rows
+    ]
 
 
 def read_rows(files: Files) -> Iterator[Row]:

@@ -71,9 +71,10 @@ class Thing:
     """One thing that a model found in one picture.
 
     `kind` is "class", "box", "region", "character", "text", "vector" or "value". `label` is the index of its
-    class, None where it has none, and `words` what it is then, or besides. `score` is a probability (0 to 1)
-    where the model gives one. The sum of `seed` is the number that is explained when this thing is; `seeds`
-    are further ones, by name: "x", "y", "w", "h" of a box, as the model gives them.
+    class, None where it has none, and `words` what it is then, or besides; `asked` is the target that means
+    it, as a text, once somebody asked. `score` is a probability (0 to 1) where the model gives one. The sum
+    of `seed` is the number that is explained when this thing is; `seeds` are further ones, by name: "x", "y",
+    "w", "h" of a box, as the model gives them.
 
     `box` (y0, x0, y1, x1) and `points` (k, 3), each y, x and a score, are in pixels of the model's input, and
     `mask` (h, w) float32, 0 to 1, lies over all of it; `angle` turns the box about its centre, in radians,
@@ -90,6 +91,7 @@ class Thing:
     mask: np.ndarray | None = None
     points: np.ndarray | None = None
     seeds: Mapping[str, Seed] = field(default_factory=dict)
+    asked: str = ""
 
 
 class Hints(NamedTuple):
