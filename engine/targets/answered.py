@@ -65,6 +65,18 @@ def told(thing: Thing, answered: Answered) -> Thing:
     return replace(thing, words=name, asked=asked)
 
 
+def has(reading: Reading, term: str) -> bool:
+    """Whether an answer can have a term of targets, whatever a photo shows."""
+    of_kind = {"box": "boxes", "char": "sequence", "text": "sequence"}
+    if term in ("region", "pixel"):
+        return hasattr(reading, term)
+    return (
+        getattr(reading, "unit", False)
+        if term == "similar"
+        else of_kind.get(term, reading.kind) == reading.kind
+    )
+
+
 def no_such(reading: Reading, what: str) -> BadRequest:
     """That an answer has no such targets, and which it has."""
     named = {"boxes": "box(0), box(LABEL)", "regions": "region(LABEL), pixel(ROW, COLUMN)"}

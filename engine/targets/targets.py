@@ -16,7 +16,7 @@ from dataclasses import replace
 from ..anatomy.readouts.thing import Reading, Seed, Thing
 from ..errors import BadRequest, NoMap, nearest
 from ..sums import Part, parse, wrong
-from .answered import Answered, told
+from .answered import Answered, has, no_such, told
 from .terms import TARGETS
 
 BARE = {"boxes": "box", "regions": "region"}  # what a name without brackets means; a class elsewhere
@@ -55,7 +55,11 @@ def _meant(text: str, answered: Answered) -> list[Thing]:
 
 def check(text: str, reading: Reading) -> list[Part]:
     """The terms of a target, before there is a photo. Raises BadRequest where it is none for this answer."""
-    return parse(text, "target", TARGETS, "box(0)", BARE.get(reading.kind, "class"))
+    parts = parse(text, "target", TARGETS, "box(0)", BARE.get(reading.kind, "class"))
+    for part in parts:
+        if not has(reading, part.name):
+            raise wrong("target", text, part.at, str(no_such(reading, part.name)))
+    return parts
 
 
 def elements(wishes: Sequence[str | int | None], reading: Reading) -> list[str]:

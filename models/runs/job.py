@@ -70,7 +70,8 @@ class Job:
     (see `serial`). `at_once` of them compute at a time; the others read, draw and write meanwhile. Of a batch
     `reading` photos are asked for at once: a store takes long for one, and no longer for several. Raises what
     that does, and BadRequest for methods, layers and targets that are not there and for a model that is not
-    the one of the spec any more.
+    the one of the spec any more. `of_things` says whether rows are of things that the model finds in a photo,
+    and not of classes alone.
     """
 
     def __init__(self, spec: Spec, read: Read, write: Write, at_once: int = 1, reading: int = 1):
@@ -79,6 +80,7 @@ class Job:
         if sha256(self.lens.path) != spec.sha256:
             raise BadRequest(f"{spec.model} is not the model that this run was begun with")
         made = [self._attributor(name) for name in dict.fromkeys(spec.methods)]
+        self.of_things = any(one.of_things for one in made)
         self.pipeline = Pipeline(self.lens, made, read, spec.side, at_once, reading)
         self._truths = label_by_name(self.lens.labels if self.lens.has_classes else ())
 
@@ -91,11 +93,6 @@ class Job:
     def overlaps(self) -> bool:
         """True where a batch may be read and written while others compute: all methods take batches."""
         return all(made.compiled.together for made in self.pipeline.attributors)
-
-    @property
-    def of_things(self) -> bool:
-        """Whether rows are of things that the model finds: boxes, regions, characters, differences, ..."""
-        return any(made.of_things for made in self.pipeline.attributors)
 
     def _attributor(self, name: str) -> Attributor:
         """One of the methods, with those of the options that it has."""
