@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from onnxlens.models.network.producers import huggingface
 from onnxlens.models.network.sidecar import find
 
 
@@ -78,3 +79,19 @@ def test_several_files_of_characters_are_not_chosen_from(words):
 def test_characters_in_the_metadata_come_first(words):
     assert words({"character": "x\ny"}, dict__txt="a\nb") == {"character": "x\ny"}
     assert words({"character": "x" * (2**22 + 1)}) == {}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kind"),
+    [
+        ("CLIPVisionModelWithProjection", "values"),
+        ("SiglipVisionModel", "values"),
+        ("Dinov2Model", "values"),
+        ("ViTForImageClassification", None),
+        ("CLIPForImageClassification", None),
+        ("DetrForObjectDetection", None),
+        ("resnet18", None),
+    ],
+)
+def test_an_architecture_without_a_head_answers_values(architecture: str, kind: str | None):
+    assert huggingface.readout({"architectures": [architecture]}) == kind

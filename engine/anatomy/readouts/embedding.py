@@ -14,6 +14,8 @@ from ..embeddings import before_norm, is_embedding
 from .classes import OTHERWISE, Readout, known
 from .thing import Hints, Seed, Thing
 
+# Architectures of transformers that end in features or in a projection of them, as their names say.
+_HEADLESS = re.compile(r"(?!\w*For[A-Z])\w*(Model|WithProjection)")
 _NAMES = re.compile(r"embed|feature|vector|hidden|pooler|latent|descriptor", re.IGNORECASE)
 
 
@@ -54,6 +56,11 @@ class Embedding:
         return [Thing("vector", None, None, seed, f"vector of {self.count} numbers")]
 
 
+def is_headless(facts: Mapping[str, str]) -> bool:
+    """Whether the words of a producer name an architecture without a head."""
+    return bool(_HEADLESS.fullmatch(facts.get("architectures", "")))
+
+
 def find(graph: Graph, hints: Hints) -> Embedding | None:
     """The vector that a model gives for a picture; None where no output is known to be one.
 
@@ -61,7 +68,8 @@ def find(graph: Graph, hints: Hints) -> Embedding | None:
     """
     for output in [hints.output] if hints.output else graph.outputs:
         read = known(graph, output)
-        if read is None or read.count < 2 or (read.sure and hints.kind != "embedding"):
+        said = hints.kind == "embedding" or is_headless(hints.facts)
+        if read is None or read.count < 2 or (read.sure and not said):
             continue
         if why := _why(graph, read, hints):
             return Embedding(output, before_norm(graph, read.value), read.count, why)
@@ -75,4 +83,6 @@ def _why(graph: Graph, read: Readout, hints: Hints) -> str:
         return "a vector, by the name of the output"
     if not OTHERWISE.search(name) and is_embedding(graph, read.value, seeing(graph)):
         return "a vector: no layer of classes comes last"
+    if is_headless(hints.facts):
+        return "a vector, by the producer's words"
     return "a vector, as said" if hints.kind == "embedding" else ""

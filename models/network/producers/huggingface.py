@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ....engine.anatomy.readouts.embedding import is_headless
 from ..labels import to_labels
 from . import timm
 from .processors import SPECIAL, Config, Facts, plain, table
@@ -49,7 +50,8 @@ def labels(config: Any) -> list[str] | None:
 def readout(config: Any) -> str | None:
     """What a config.json says of the answers, one of readouts.KINDS; None where it says nothing.
 
-    That is its problem_type, or a regression where there is one label only, as transformers takes it.
+    That is its problem_type, or a regression where there is one label only, as transformers takes it; and
+    values where the architecture ends without a head.
     """
     if not isinstance(config, Mapping):
         return None
@@ -57,7 +59,7 @@ def readout(config: Any) -> str | None:
     alone = "regression" if isinstance(names, Mapping) and len(names) == 1 else None
     kinds = {"single_label": "classes", "multi_label": "labels", "regression": "values"}
     said = str(config.get("problem_type") or alone).removesuffix("_classification")
-    return kinds.get(said)
+    return kinds.get(said) or ("values" if is_headless(words(config)) else None)
 
 
 def words(config: Any) -> dict[str, str]:

@@ -100,6 +100,7 @@ def _known(hints: Hints, count: int, logits: str) -> dict[str, str]:
 
 def _pairs(graph: Graph, hints: Hints, said: bool) -> Iterator[tuple[str, str]]:
     """Outputs with logits and with boxes of the same queries."""
+    said = said or hints.facts.get("model_type", "") in SOFTMAX | SIGMOID
     for boxes in real_outputs(graph, hints, 3):
         if sizes(graph, boxes)[2] != 4 or not (said or _BOXES.search(boxes) or _is_sigmoid(graph, boxes)):
             continue
