@@ -44,13 +44,15 @@ def read_labels(path: Path) -> list[str]:
     """Read a label file by its ending: .txt one name a line, .csv `index,name`, .json list or table.
 
     A .txt of one line may have them between semicolons. A .csv without indices is read like a .txt; a heading
-    and blank lines at the end do not count.
+    and blank lines at the end do not count, but for one of a single space: alphabets end with it.
     Raises ValueError for contents that are not that, OSError where it cannot be read.
     """
     text = read_text(path)
     if path.suffix == ".json":
         return to_labels(parse_json(text))
     lines = text.rstrip().splitlines()
+    if text.rstrip("\r\n").endswith("\n "):
+        lines.append(" ")
     if (
         path.suffix == ".txt" and len(lines) == 1 and ";" in text
     ):  # as DeepStream reads them of TAO's classifiers
@@ -136,4 +138,4 @@ def parse_json(text: str) -> Any:
 
 def _one_line(name: str) -> str:
     clean = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in name[: 4 * _MAX_LENGTH])
-    return " ".join(clean.split())[:_MAX_LENGTH]
+    return " ".join(clean.split())[:_MAX_LENGTH] or clean[:1]

@@ -84,7 +84,7 @@ def wrong_probabilities(
     truth = alone(model, feed, [row.scores])[row.scores][0]
     if row.raw:
         truth = np.exp(truth - truth.max()) / np.exp(truth - truth.max()).sum()
-    said = {p["index"]: p["probability"] for p in predictions}
+    said = {p.get("class", p["index"]): p["probability"] for p in predictions}
     if len(said) != truth.size:
         yield f"says {len(said)} probabilities, the model {truth.size}"
     for index, probability in said.items():
@@ -150,7 +150,9 @@ def wrong_things(row: Row, found: list[dict[str, Any]], model: Path, photo: Path
 
 def _class(truth: dict[str, Any], found: list[dict[str, Any]]) -> Iterator[str]:
     best = found[0] if found else {}
-    if best.get("index") != truth["label"] or not near(best["probability"], truth["score"], PROBABILITY):
+    if best.get("class", best.get("index")) != truth["label"] or not near(
+        best["probability"], truth["score"], PROBABILITY
+    ):
         yield f"says {best}, the package {truth}"
 
 
@@ -169,7 +171,7 @@ def _boxes(truth: dict[str, Any], found: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _text(truth: dict[str, Any], found: list[dict[str, Any]]) -> Iterator[str]:
-    said = "".join(thing["label"] for thing in found if thing["kind"] == "character")
+    said = next((thing["label"] for thing in found if thing["kind"] == "text"), None)
     if said != truth["text"]:
         yield f"reads {said!r}, the package {truth['text']!r}"
 

@@ -242,6 +242,13 @@ def test_a_name_may_hold_commas(tmp_path):
     assert read_labels(tmp_path / "labels.csv") == ["tench, Tinca tinca", "goldfish, Carassius auratus"]
 
 
+def test_a_space_is_a_character_of_an_alphabet(tmp_path):
+    """PaddleOCR's en_dict.txt ends with it, as a line of its own."""
+    (tmp_path / "en_dict.txt").write_text("a\nb\n \n")
+    assert read_labels(tmp_path / "en_dict.txt") == ["a", "b", " "]
+    assert to_labels(["", "a", " ", "\u3000", " b  c "]) == ["", "a", " ", " ", "b c"]
+
+
 def test_the_models_own_label_file_comes_first(tmp_path):
     model_in(
         tmp_path, labels__txt="x\ny\nz", model__labels__txt="cat\ndog\nfish", other__labels__txt="a\nb\nc"
