@@ -22,18 +22,20 @@ MAX_ENDS = 64  # branches that are looked at; no detector has as many
 Grid = tuple[object, ...]
 
 
-def levels(graph: Graph, parts: Sequence[str]) -> list[str]:
+def levels(graph: Graph, parts: Sequence[str], beside: Sequence[str] = ()) -> list[str]:
     """The layers that a map of some parts of an answer is by default made of, the finest first.
 
-    Raises BadRequest where there is none.
+    What is `beside` them in the answer, boxes beside their scores, tells where branches begin. Raises
+    BadRequest where there is none.
     """
-    ends = _ends(graph, parts)
-    if len(ends) < 2:
+    of_parts = _ends(graph, parts)
+    ends = list(dict.fromkeys([*of_parts, *_ends(graph, [*parts, *beside])]))
+    if len(ends) < 2 or not of_parts:
         return [last_features(graph, parts[0])]
     ways = {end: [name for name in bottlenecks(graph, end) if is_map(graph, name)] for end in ends}
     grids = {end: _grid(graph, end) for end in ends}
     found: dict[str, Grid] = {}
-    for end in ends:
+    for end in of_parts:
         alike = [other for other in ends if other != end and grids[other] == grids[end]]
         own = [n for n in ways[end] if n != end]
         shared = [

@@ -65,7 +65,7 @@ class Aimed:
             )
         self._levels = layer is None and method.on_layer
         if layer is None and method.layer and not method.units:
-            found = levels(graph, self._parts)
+            found = levels(graph, self._parts, read.outputs)
             layer = found if self._levels else found[0]
         self._labels = list[str]()
         self._one = method.family != "perturbation"
