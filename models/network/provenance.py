@@ -50,12 +50,13 @@ def versions() -> dict[str, str]:
 def identity(lens: VisionModel) -> dict[str, Any]:
     """What two models must have in common for the results of one to stand for those of the other."""
     read, labels = lens.reading, json.dumps(lens.labels)
-    given, of_classes = digests(lens.inputs), isinstance(read, Readout)
+    given = digests(lens.inputs)
+    said = [read.output, read.kind, read.form] if isinstance(read, Readout) else [*read.outputs, read.kind]
     return {
         "model": sha256(lens.path),
         **({"inputs": given} if given else {}),
         "preprocess": lens.preprocess.to_dict(),
-        "readout": [read.output, read.kind, read.form] if of_classes else [*read.outputs, read.kind],
+        "readout": said,
         "labels": hashlib.sha256(labels.encode()).hexdigest(),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +27,12 @@ from .pages import address
 
 QUALITY = 72  # of a thumbnail's JPEG
 OF_IMAGE = "path", "width", "height", "sha256", "truth", "label", "probability", "error"
+OF_THING = "target", "kind", "target_label", "class_label", "target_probability", "box_angle"
+EDGES = "box_y0", "box_x0", "box_y1", "box_x1"
+MARGIN = 0.3  # of a thing's longer side, around it in its picture
+SMALL = 200  # pixels of the picture of a thing, at most
 OF_MAP = (
-    *("method", "layer", "target_label", "target_probability", "score", "map_entropy"),
+    *("target", "method", "layer", "target_label", "target_probability", "score", "map_entropy"),
     *("map_peak_y", "map_peak_x", "seconds", "problem"),
 )
 
@@ -46,9 +51,10 @@ class Drawer:
     read: Read
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """The fields OF_IMAGE, the `photo`, or a `note` why there is none, a `command`, and the `maps`.
+        """The fields OF_IMAGE, the `photo`, or a `note` why there is none, a `command`, `maps` and `things`.
 
-        A map has its `heat`, grey tones that lie on the photo, or without the file of the map its `picture`.
+        A map has its `heat`, grey tones that lie on the photo, or without the file of the map its `picture`;
+        its `target` is that of a thing, where it is of one.
         """
         first = rows[0]
         photo, note = self._photo(first)
@@ -56,26 +62,41 @@ class Drawer:
             **{key: first[key] for key in OF_IMAGE},
             "surprise": tally.surprise(first),
             "shaky": max(row["shaky"] for row in rows),
-            "photo": photo,
+            "photo": None if photo is None else self._thumbnail(photo),
             "note": note,
             "command": looking(self.manifest, first),
             "maps": [self._map(row) for row in rows],
+            "things": [self._thing(row, photo) for row in tally.things_of(rows)],
         }
+
+    def _thing(self, row: Row, photo: np.ndarray | None) -> dict[str, Any]:
+        """What there is to see of a thing: the fields OF_THING, its `box` in the photo (y0, x0, y1, x1), the
+        `window` around it, and of that a `picture` where it is sharper than the photo's thumbnail.
+        """
+        box = [row.get(edge) for edge in EDGES]
+        window = None if None in (*box, row["height"], row["width"]) else _around(row)
+        picture = None
+        if photo is not None and window is not None and max(photo.shape) > self.side:
+            y0, x0, y1, x1 = window
+            cut = photo[y0:y1, x0:x1]
+            picture = address("jpeg", encode_jpeg(shrunk(cut, SMALL), QUALITY)) if cut.size else None
+        known = {key: row.get(key) for key in OF_THING}
+        return {**known, "box": box if window else None, "window": window, "picture": picture}
 
     def _map(self, row: Row) -> dict[str, Any]:
         heat, line = self._heat(row), command(self.manifest, row)
         picture = None if heat else self._picture(row)
         return {**{key: row[key] for key in OF_MAP}, "heat": heat, "picture": picture, "command": line}
 
-    def _photo(self, row: Row) -> tuple[str | None, str]:
-        """The thumbnail of the photo that the run saw, or why there is none."""
+    def _photo(self, row: Row) -> tuple[np.ndarray | None, str]:
+        """The photo that the run saw, or why there is none."""
         if row["error"] is not None:
             return None, ""
         try:
             data = self.read(row["path"])
             if hashlib.sha256(data).hexdigest() != row["sha256"]:
                 return None, "the photo has changed since the run"
-            return self._thumbnail(data, row["path"]), ""
+            return decode(data, row["path"]), ""
         except BadRequest as error:
             return None, encodable(str(error))
         except OnnxlensError:
@@ -115,9 +136,23 @@ class Drawer:
         """The thumbnail of the picture that the run wrote of a map, if it did."""
         name = row["picture"]
         try:
-            return name and self._thumbnail(self.files.read(name), name)
+            return name and self._thumbnail(decode(self.files.read(name), name))
         except (OnnxlensError, OSError):
             return None
 
-    def _thumbnail(self, data: bytes, name: str) -> str:
-        return address("jpeg", encode_jpeg(shrunk(decode(data, name), self.side), QUALITY))
+    def _thumbnail(self, photo: np.ndarray) -> str:
+        return address("jpeg", encode_jpeg(shrunk(photo, self.side), QUALITY))
+
+
+def _around(row: Row) -> list[int] | None:
+    """The part (y0, x0, y1, x1) of a photo around the box of a row, in pixels; None beyond the photo."""
+    (y0, x0, y1, x1), angle = (row[edge] for edge in EDGES), row.get("box_angle") or 0.0
+    cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
+    tall, wide = (y1 - y0) * cos + (x1 - x0) * sin, (y1 - y0) * sin + (x1 - x0) * cos
+    margin = MARGIN * max(tall, wide, 1.0)
+    found = []
+    for middle, extent, side in (((y0 + y1) / 2, tall, row["height"]), ((x0 + x1) / 2, wide, row["width"])):
+        low, high = middle - extent / 2 - margin, middle + extent / 2 + margin
+        found.append((math.floor(min(max(low, 0), side)), math.ceil(min(max(high, 0), side))))
+    (top, bottom), (left, right) = found
+    return [top, left, bottom, right] if top < bottom and left < right else None

@@ -37,8 +37,9 @@ SAMPLE = 32  # images by which the size of a page is foretold
 class Report:
     """The content of a page, which in a notebook shows itself.
 
-    `data` is what the page's script reads: `totals`, `classes`, `confusion` and `histograms` of the whole
-    run, the `images` shown, each with its `maps`, and the opacity `alpha` (0 to 1) of the heat at first.
+    `data` is what the page's script reads: `totals`, `classes` (`of` an "image" or a "thing" each),
+    `confusion` and `histograms` of the whole run, the `images` shown, each with its `maps` and `things`, and
+    the opacity `alpha` (0 to 1) of the heat at first.
     `commands` made the run and the page; `colours` (256, 3) uint8 are those of the heat, cold to hot.
     """
 
@@ -122,10 +123,11 @@ def report(
         images.setdefault(row["path"], []).append(row)
     shown = sorted(images.values(), key=_interest)[:limit]
     drawn = _drawn(files, manifest, shown, read, progress)
-    firsts = [image[0] for image in images.values()]
+    firsts, things = [image[0] for image in images.values()], tally.things(images.values())
     data = {
         "totals": tally.totals(list(images.values())),
-        "classes": tally.classes(firsts),
+        "classes": things or tally.classes(firsts),
+        "of": "thing" if things else "image",
         "confusion": tally.confusion(firsts),
         "histograms": tally.histograms(rows),
         "images": drawn,

@@ -48,6 +48,24 @@ def classes(firsts: Iterable[Row]) -> list[list[Any]]:
     return [[label, len(found[label]), _mean(found[label])] for label in _frequent(found, len)]
 
 
+def things(images: Iterable[Sequence[Row]]) -> list[list[Any]]:
+    """[class, things, mean probability] of what a run over things is of, most frequent first.
+
+    `images`: the rows of each. A thing has a row for each method, and counts once.
+    """
+    found: dict[str, list[float | None]] = defaultdict(list)
+    for image in images:
+        for row in things_of(image):
+            found[row.get("class_label") or row["kind"]].append(row["target_probability"])
+    return [[label, len(found[label]), _mean(found[label])] for label in _frequent(found, len)]
+
+
+def things_of(rows: Sequence[Row]) -> list[Row]:
+    """One row of each thing in an image, of all its rows; none of classes."""
+    found = {row["target"]: row for row in reversed(rows) if row.get("kind") not in (None, "nothing")}
+    return list(reversed(found.values()))
+
+
 def confusion(firsts: Iterable[Row]) -> list[list[Any]]:
     """[truth, prediction, images] of each pair that occurs, most frequent first; of one row of each image."""
     pairs = Counter((r["truth"], r["label"]) for r in firsts if None not in (r["truth"], r["label"]))

@@ -1,12 +1,19 @@
 // The cards: one for each image, with its photo, its maps and their commands.
 
-function stack(image, map) {
+// A photo with a map over it, all of it or what is around a thing.
+function stack(image, map, near) {
   const box = make("span", { className: "stack" });
-  box.style.aspectRatio = `${image.width || 1} / ${image.height || 1}`;
-  const layer = (source, className, alt) =>
-    box.append(make("img", { src: source, className, alt, decoding: "async", loading: "lazy" }));
+  const window = near?.window ?? [0, 0, image.height || 1, image.width || 1];
+  const [height, width] = [window[2] - window[0], window[3] - window[1]];
+  box.style.aspectRatio = `${width} / ${height}`;
+  const layer = (source, className, alt, isCut) => {
+    const img = make("img", { src: source, className, alt, decoding: "async", loading: "lazy" });
+    if (near?.window && !isCut) place(img, [0, 0, image.height, image.width], window);
+    box.append(img);
+  };
   const heat = map && (map.heat ?? map.picture);
-  if (image.photo) layer(image.photo, "photo", heat ? "" : `Photo ${image.path}`);
+  const photo = near?.picture ?? image.photo;
+  if (photo) layer(photo, "photo", heat ? "" : `Photo ${image.path}`, Boolean(near?.picture));
   if (heat) {
     const alt = `${map.method} of ${map.target_label ?? "the input"} over ${image.path}`;
     layer(heat, `${map.heat ? "heat" : "picture"}${image.photo ? "" : " alone"}`, alt);
@@ -14,7 +21,24 @@ function stack(image, map) {
   const missing = map ? map.problem ?? (heat ? "" : "no map kept") : image.photo ? "" : image.note;
   if (missing) box.append(make("span", { className: "none", textContent: missing }));
   if (missing && box.children.length === 1) box.className = "none";
+  else for (const thing of map ? [thingOf(image, map)] : near ? [near] : image.things) frame(box, thing, window);
   return box;
+}
+
+// Where a part (y0, x0, y1, x1) of a photo lies in a window of it.
+function place(element, [y0, x0, y1, x1], [top, left, bottom, right]) {
+  const share = (value, whole) => `${((100 * value) / whole).toFixed(3)}%`;
+  const [height, width] = [bottom - top, right - left];
+  Object.assign(element.style, { inset: "auto", top: share(y0 - top, height), left: share(x0 - left, width) });
+  Object.assign(element.style, { height: share(y1 - y0, height), width: share(x1 - x0, width) });
+}
+
+function frame(box, thing, window) {
+  if (!thing?.box || thing.kind === "region") return; // how far a region reaches says little
+  const edge = make("span", { className: "frame" });
+  place(edge, thing.box, window);
+  if (thing.box_angle) edge.style.rotate = `${thing.box_angle}rad`;
+  box.append(edge);
 }
 
 function copier(command) {
@@ -50,6 +74,7 @@ async function copy(text, button) {
 function verdict(image) {
   const line = make("span", { className: "verdict name" });
   if (image.error !== null) line.append("not read");
+  else if (ofThings) line.append(inside(image));
   else if (image.label !== null) {
     line.append(make("span", { className: isWrong(image) ? "wrong-answer" : "", textContent: image.label }));
     line.append(` ${chance(image.probability)}`);
@@ -59,10 +84,20 @@ function verdict(image) {
   return line;
 }
 
-function card({ image, maps }, index) {
+// What was found in an image: its text, or how many there are of each class.
+function inside(image) {
+  const text = image.things.find((thing) => thing.kind === "text");
+  if (text) return text.target_label;
+  const counts = new Map();
+  for (const thing of image.things) counts.set(className(thing), (counts.get(className(thing)) ?? 0) + 1);
+  return [...counts].map(([name, n]) => (n > 1 ? `${n} ${name}` : name)).join(", ") || "nothing found";
+}
+
+function card({ image, maps, thing }, index) {
   const open = make("button", { type: "button", className: "open", tabIndex: -1 });
   open.dataset.index = index;
-  open.append(make("span", { className: "title name", textContent: baseName(image.path), title: image.path }), verdict(image));
+  const about = thing ? make("span", { className: "verdict name", textContent: `${thing.target_label} ${chance(thing.target_probability)}` }) : verdict(image);
+  open.append(make("span", { className: "title name", textContent: baseName(image.path), title: image.path }), about);
   said(open, `Open ${image.path}, ${open.lastChild.textContent}`);
   const item = make("li", {}, open);
   open.addEventListener("click", () => show(index));
@@ -73,13 +108,13 @@ function card({ image, maps }, index) {
   }
   const panels = make("div", { className: "panels" });
   if ($("beside").checked && (image.photo || image.note)) {
-    panels.append(make("figure", {}, stack(image), make("figcaption", {}, make("span", { className: "name", textContent: "photo" }), image.command && copier(image.command))));
+    panels.append(make("figure", {}, stack(image, null, thing), make("figcaption", {}, make("span", { className: "name", textContent: "photo" }), image.command && copier(image.command))));
   }
   for (const map of maps) {
-    const isOther = map.target_label !== null && map.target_label !== image.label;
+    const isOther = map.target_label !== null && (ofThings || map.target_label !== image.label);
     const target = isOther ? ` · ${map.target_label} ${chance(map.target_probability)}` : "";
     const caption = make("span", { className: "name", textContent: `${map.method}${target}` });
-    panels.append(make("figure", {}, stack(image, map), make("figcaption", {}, caption, copier(map.command))));
+    panels.append(make("figure", {}, stack(image, map, thing), make("figcaption", {}, caption, copier(map.command))));
   }
   panels.addEventListener("click", (event) => event.target.closest("button") || show(index));
   item.append(panels);

@@ -3,8 +3,9 @@
 function refresh() {
   shown = chosen();
   page = 0;
-  const all = data.images.length;
-  $("status").textContent = count(shown.length, "image") + (shown.length === all ? "" : ` of ${all.toLocaleString("en")}`);
+  const isOfThings = Boolean(fields.cards?.value);
+  const all = isOfThings ? data.images.reduce((sum, image) => sum + image.things.length, 0) : data.images.length;
+  $("status").textContent = count(shown.length, isOfThings ? "thing" : "image") + (shown.length === all ? "" : ` of ${all.toLocaleString("en")}`);
   turn(0);
   press();
 }
@@ -49,7 +50,7 @@ function rowStep(index, direction) {
 function show(index) {
   if (index < 0 || index >= shown.length) return;
   opened = index;
-  const { image } = shown[index];
+  const { image, maps, thing } = shown[index];
   $("dialog-title").textContent = image.path;
   const body = $("dialog-body");
   $("dialog-verdict").replaceChildren(verdict(image));
@@ -64,12 +65,13 @@ function show(index) {
     });
     large.append(make("figure", {}, stack(image), about, ...(image.command ? line(image.command) : [])));
   }
-  for (const map of image.maps) {
+  for (const map of thing ? maps : image.maps) {
     const figure = make("figure", {});
     if (image.error === null) {
       figure.append(stack(image, map), facts({
         method: map.method,
         target: map.target_label === null ? null : `${map.target_label} (${chance(map.target_probability)})`,
+        box: corners(thingOf(image, map)),
         score: number(map.score, 5),
         layer: map.layer,
         "map entropy": map.map_entropy === null ? null : `${number(map.map_entropy)} nats`,
@@ -86,6 +88,12 @@ function show(index) {
   $("after").disabled = index === shown.length - 1;
   if (!$("dialog").open) $("dialog").showModal();
   $("dialog").scrollTop = 0;
+}
+
+function corners(thing) {
+  if (!thing?.box) return null;
+  const [y0, x0, y1, x1] = thing.box.map((edge) => number(edge, 5));
+  return `rows ${y0} to ${y1}, columns ${x0} to ${x1}`;
 }
 
 function line(command) {

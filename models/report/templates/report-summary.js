@@ -70,7 +70,7 @@ function classes() {
       make("td", { className: "number", textContent: n.toLocaleString("en") }),
       make("td", { className: "number", textContent: chance(mean) })));
   }
-  $("classes").append(head("class", "", "images", "mean prob."), body);
+  $("classes").append(head("class", "", `${data.of}s`, "mean prob."), body);
 }
 
 function confusion() {
@@ -116,7 +116,7 @@ function confusion() {
 }
 
 function clear() {
-  for (const field of fields) if (field.name && field.name !== "sort") field.value = "";
+  for (const field of fields) if (field.name && !["sort", "cards"].includes(field.name)) field.value = "";
 }
 
 // Filter by what was pressed in the summary, and go there.

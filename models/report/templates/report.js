@@ -31,6 +31,10 @@ const known = (image) => image.truth !== null && image.label !== null;
 const isWrong = (image) => known(image) && image.truth !== image.label;
 const baseName = (path) => path.slice(path.lastIndexOf("/") + 1);
 
+const ofThings = data.of === "thing";
+const thingOf = (image, map) => image.things.find((thing) => thing.target === map.target && map.target !== null);
+const className = (thing) => thing.class_label || thing.kind;
+
 // What may be asked for, and in which order.
 
 const STATES = {
@@ -61,6 +65,18 @@ function compare(a, b, direction) {
   return direction * (a < b ? -1 : a > b ? 1 : 0);
 }
 
+function isOf(image, map, label) {
+  const thing = thingOf(image, map);
+  return thing !== undefined && className(thing) === label;
+}
+
+// What cards are of: an image with its maps, or each thing in it with those of its own.
+function apart(image, maps) {
+  if (!fields.cards?.value) return [{ image, maps }];
+  const things = image.things.map((thing) => ({ image, thing, maps: maps.filter((map) => thingOf(image, map) === thing) }));
+  return things.filter((entry) => entry.maps.length);
+}
+
 function chosen() {
   const { value: method } = fields.method;
   const bound = (field, without) => (field.value === "" ? without : Number(field.value));
@@ -72,15 +88,17 @@ function chosen() {
   const state = STATES[fields.state.value][1];
   const found = [];
   for (const image of data.images) {
-    if (fields.label.value && image.label !== fields.label.value.slice(1)) continue;
+    if (!ofThings && fields.label.value && image.label !== fields.label.value.slice(1)) continue;
     if (fields.truth.value && image.truth !== fields.truth.value.slice(1)) continue;
     if (!state(image) || !words.every((word) => image.text.includes(word))) continue;
     const maps = image.maps.filter(
       (map) =>
         (!method || map.method === method.slice(1)) &&
+        (!ofThings || !fields.label.value || isOf(image, map, fields.label.value.slice(1))) &&
         (!ranged || (map[key] !== null && map[key] >= low && map[key] <= high)),
     );
-    if (maps.length || (!method && !ranged)) found.push({ image, maps });
+    const isNarrow = method || ranged || (ofThings && fields.label.value);
+    if (maps.length || !isNarrow) found.push(...apart(image, maps));
   }
   const [, value, direction] = ORDERS[fields.sort.value];
   for (const entry of found) entry.value = value(entry.image, entry.maps);
