@@ -67,7 +67,7 @@ def command(manifest: Mapping[str, Any], row: Row) -> str:
     if any(METHODS[name].on_layer for name in methods if name in METHODS):
         usual["convention"], given["convention"] = FIELDS, arguments.get("convention", CELLS)
     given["method"] = ",".join(methods)
-    given["target"] = row["target"]
+    given["target"] = row.get("asked", row["target"])
     words = ["run", *_photo(manifest, row)]
     words += _options({key: value for key, value in given.items() if value != usual.get(key)})
     name = "-".join(str(v) for v in (safe(row["path"]), row["target"], row["method"]) if v is not None)

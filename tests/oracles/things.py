@@ -23,7 +23,7 @@ def detector() -> ModelProto:
     their centre and size, times the stride
     """
     head = np.zeros((7, 3, 1, 1))
-    head[4:, :, 0, 0] = 60 * np.eye(3)
+    head[4:, :, 0, 0] = 20 * np.eye(3)
     bias = np.array([BOX / CELL / 2] * 4 + [-3] * 3)
     nodes = [
         *_features(),
@@ -60,12 +60,14 @@ def segmenter() -> ModelProto:
     return _model(nodes, {"planes": (1, 4, SIDE, SIDE)}, weights, {}, ["background", *NAMES])
 
 
-def spots(*spots: tuple[float, float, int], height: int = 64, width: int = 96) -> np.ndarray:
+def spots(
+    *spots: tuple[float, float, int], height: int = 64, width: int = 96, reach: float = 5
+) -> np.ndarray:
     """A grey photo (H, W, 3) uint8 with a soft spot at each (y, x) in a pure colour."""
     y, x = np.ogrid[:height, :width]
     photo = np.full((height, width, 3), 110.0)
     for top, left, colour in spots:
-        strength = np.exp(-((y - top) ** 2 + (x - left) ** 2) / (2 * 5**2))[..., None]
+        strength = np.exp(-((y - top) ** 2 + (x - left) ** 2) / (2 * reach**2))[..., None]
         photo = photo * (1 - strength) + 255 * np.eye(3)[colour] * strength
     return np.rint(photo).astype(np.uint8)
 
