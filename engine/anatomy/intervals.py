@@ -97,6 +97,7 @@ INTERVALS: dict[str, Callable[..., Interval]] = {
     "Mul": lambda a, b: _corners(_product, a, b),
     "Div": _quotient,
     "Pow": _power,
+    "Sqrt": lambda x: Interval(*(max(v, 0) ** 0.5 for v in x)),
     "Sum": lambda *given: Interval(sum(i.low for i in given), sum(i.high for i in given)),
     "Where": lambda _, a, b: _hull(a, b),
     "AveragePool": lambda x: _hull(x, Interval(0, 0)),

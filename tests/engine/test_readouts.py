@@ -531,3 +531,18 @@ def test_an_interval_of_two_holds_every_value(op, a, b):
     bounds = interval(canonical(proto), "y")
     assert bounds.low - 1e-6 <= y.min()
     assert y.max() <= bounds.high + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("op", "of"), [("Sqrt", "Sigmoid"), ("Pow", "Sigmoid"), ("Pow", "Softplus"), ("Pow", "Tanh")]
+)
+def test_an_interval_of_a_power_holds_every_value(op, of):
+    nodes = [N(of, ["z"], ["a"]), N(op, ["a", "power"] if op == "Pow" else ["a"], ["y"])]
+    for power in (0.5, 2.0, 0.0):
+        proto = model(nodes, ("y", ["N", 3]))
+        proto.graph.initializer.append(numpy_helper.from_array(np.float32(power), "power"))
+        y = Network(proto, "cpu").run({"x": X})["y"]
+        bounds = interval(canonical(proto), "y")
+        assert bounds.low - 1e-6 <= np.nanmin(y)
+        assert np.nanmax(y) <= bounds.high + 1e-6
+        assert of != "Sigmoid" or bounds.within(0, 1)

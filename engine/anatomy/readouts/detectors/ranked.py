@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ....graph.graph import Graph
+from ....graph.nodes import every_node
 from ..thing import Hints, Seed
 from .candidates import Candidates, coordinates, corners, turned
 from .choice import seeds_of, unchosen
@@ -140,7 +141,8 @@ def separate(graph: Graph, hints: Hints, said: bool) -> Found | None:
         if roles is None:
             continue
         named = all(re.search(rf"(^|[/.])({r})$", n) for r, n in zip(_ROLES, roles, strict=True))
-        chosen = rank == 1 and any(n.op_type == "NonMaxSuppression" for n in graph.ancestors([roles[0]]))
+        behind = every_node(graph.ancestors([roles[0]]))
+        chosen = rank == 1 and any(n.op_type == "NonMaxSuppression" for n in behind)
         if said or named or chosen:
             return _apart(graph, roles, "pixels", "boxes, scores and classes of what the model has chosen")
     return None
