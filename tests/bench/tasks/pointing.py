@@ -1,0 +1,230 @@
+"""Where the peaks of maps lie, for every kind of answer: of each thing that a trained model rightly finds.
+
+python tests/bench/tasks/pointing.py [--model NAME ...] [--method NAME ...] [--cases N]
+
+For all models and methods it writes docs/pointing.md.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import cv2
+import numpy as np
+import onnx
+from arrays import single
+from figures import overlap
+from rich.console import Console
+from rich.table import Table
+from scenes import CLASSES, TEST_SEEDS, Drawn, line, pair, several
+
+from onnxlens.engine.errors import OnnxlensError
+from onnxlens.engine.metrics import pointing
+from onnxlens.engine.tones import strength
+from onnxlens.models.lens import Lens
+
+PAGE = Path(__file__).parents[3] / "docs" / "pointing.md"
+MODELS = Path(__file__).with_name("models")
+DEFAULT = "gradcam"
+SLOW = {"integrated": 3, "occlusion": 10, "lrp": 3}  # of so many cases, one
+METHODS = (DEFAULT, "layercam", "hirescam", "saliency", "integrated", "lrp", "occlusion")
+
+INTRODUCTION = """\
+# Where the maps of answers peak
+
+Written by `python tests/bench/tasks/pointing.py`.
+
+Networks of 100,000 to 350,000 weights, one for each kind of answer, were trained on drawn scenes
+(`tests/bench/tasks/train.py`); their files lie beside the script. A scene has three to five objects of at
+least three kinds, or a line of seven or eight characters, on a textured ground with clutter; no object covers
+more than 8 % of the picture and none lies on another. (The ViT and the Swin see the scenes of the embedded
+model: one object, whose longer side is 38 to 56 % of the picture's, and clutter.) Of each thing that a model
+finds in scenes that it never saw, and that is there, a map is made with no option but the target. It is right
+where its greatest value lies in the box of the thing; of a region, on the pixels of the objects of its class.
+
+"middle" is a map that always points at the middle of the picture. While they were trained, the transformers
+were also told which class is at each of their tokens, and the reader of lines which character is at the step
+in its middle; and all but that reader begin with layers that the U-Net learned from its pixels. So these are
+networks that are likely to look at the objects.
+"""
+
+
+class Case(NamedTuple):
+    """A picture, what is asked of it, and of each answer the pixels (h, w) bool where its map may peak.
+
+    `truth` is given the target of a map and its number; it returns None for what the model has wrong.
+    """
+
+    image: np.ndarray
+    targets: list[str | None]
+    truth: Callable[[Any, int], np.ndarray | None]
+
+
+def inside(drawn: Drawn, things: np.ndarray | list[int]) -> np.ndarray:
+    """The pixels in the boxes of some things."""
+    mask = np.zeros(drawn.owner.shape, bool)
+    for y0, x0, y1, x1 in drawn.boxes[things].astype(int):
+        mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def of_boxes(lens: Lens, seed: int) -> Case:
+    drawn = several(seed)
+
+    def truth(target: Any, number: int) -> np.ndarray | None:
+        alike = [overlap(np.array(target.box, np.float32), box) for box in drawn.boxes]
+        best = int(np.argmax(alike))
+        right = alike[best] > 0.5 and CLASSES[drawn.labels[best]] == target.label
+        return inside(drawn, [best]) if right else None
+
+    return Case(drawn.image, ["every"], truth)
+
+
+def of_regions(lens: Lens, seed: int) -> Case:
+    drawn = several(seed)
+
+    def truth(target: Any, number: int) -> np.ndarray | None:
+        own = 1 + np.flatnonzero([CLASSES[label] == target.label for label in drawn.labels])
+        return np.isin(drawn.owner, own) if len(own) else None
+
+    return Case(drawn.image, ["every"], truth)
+
+
+def of_characters(lens: Lens, seed: int) -> Case:
+    """Characters follow one another as in the text; a line that is not read rightly is left out."""
+    drawn = line(seed)
+    right = lens.text(drawn.image) == drawn.text
+    return Case(drawn.image, ["every"] if right else [], lambda target, number: inside(drawn, [number]))
+
+
+def of_labels(lens: Lens, seed: int) -> Case:
+    drawn = several(seed)
+    there = {CLASSES[label] for label in drawn.labels}
+    found = [p.label for p in lens.predict(drawn.image, len(CLASSES)) if p.answer > 0.5 and p.label in there]
+    named = np.array([CLASSES[label] for label in drawn.labels])
+    return Case(drawn.image, list(found), lambda target, number: inside(drawn, named == target.label))
+
+
+def of_class(lens: Lens, seed: int) -> Case:
+    [drawn] = single(seed)
+    label = CLASSES[drawn.labels[0]]
+    return Case(
+        drawn.image, [None], lambda target, number: inside(drawn, [0]) if target.label == label else None
+    )
+
+
+def of_likeness(lens: Lens, seed: int) -> Case:
+    """The other picture of the pair has one kind of object in common with this one, its first."""
+    drawn, other = pair(seed)
+    path = Path(tempfile.gettempdir(), f"onnxlens-pair-{seed}.png")
+    cv2.imwrite(str(path), other.image[..., ::-1])
+    return Case(drawn.image, [f"similar({path})"], lambda target, number: inside(drawn, [0]))
+
+
+# What each model is asked; the names are those of its file.
+ASKED: dict[str, Callable[[Lens, int], Case]] = {
+    "detector": of_boxes,
+    "detector-nms": of_boxes,
+    "detr": of_boxes,
+    "unet": of_regions,
+    "crnn": of_characters,
+    "embedder": of_likeness,
+    "labels": of_labels,
+    "vit": of_class,
+    "swin": of_class,
+}
+
+
+class Count(NamedTuple):
+    """How many peaks lie where they may, how many of the middle do, and of how many maps."""
+
+    hits: int
+    middle: int
+    maps: int
+
+    def __str__(self) -> str:
+        return f"{self.hits / self.maps:.0%} of {self.maps}" if self.maps else "none found"
+
+
+def peaks(lens: Lens, name: str, method: str, cases: int) -> Iterator[tuple[bool, bool]]:
+    """For each map whether its peak, and whether the middle, lies where it may."""
+    left = cases
+    for seed in TEST_SEEDS[: 4 * cases]:
+        case = ASKED[name](lens, seed)
+        made = lens.attribute(case.image, method, case.targets) if case.targets else []
+        for number, attribution in enumerate(made):
+            mask = case.truth(attribution.target, number)
+            if mask is None:
+                continue
+            heat = attribution.at_photo()
+            heat = heat if heat.ndim == 2 else strength(heat)
+            yield pointing(heat, mask), bool(mask[tuple(n // 2 for n in mask.shape)])
+            left -= 1
+            if not left:
+                return
+
+
+def counted(name: str, method: str, cases: int) -> Count:
+    """The peaks of a method on a model's things."""
+    lens = Lens(MODELS / f"{name}.onnx", provider="cpu", threads=1)
+    hits = np.array(list(peaks(lens, name, method, cases)), bool).reshape(-1, 2)
+    return Count(int(hits[:, 0].sum()), int(hits[:, 1].sum()), len(hits))
+
+
+def table(names: list[str], methods: list[str], cases: int) -> dict[str, dict[str, Count | str]]:
+    """The counts of each model by method, or why there is none; they are printed as they come."""
+    counts: dict[str, dict[str, Count | str]] = {}
+    for name in names:
+        counts[name] = {}
+        for method in methods:
+            try:
+                found: Count | str = counted(name, method, max(10, cases // SLOW.get(method, 1)))
+            except OnnxlensError as error:
+                found = f"refused: {error}"
+            counts[name][method] = found
+            print(f"{name}, {method}: {found}", flush=True)
+    return counts
+
+
+def written(counts: dict[str, dict[str, Count | str]]) -> str:
+    """The page."""
+    methods = list(next(iter(counts.values())))
+    lines = [INTRODUCTION, "| model | middle | " + " | ".join(methods) + " |"]
+    lines.append("| --- |" + " --- |" * (1 + len(methods)))
+    for name, row in counts.items():
+        cells = [str(cell) if isinstance(cell, Count) else "refused" for cell in row.values()]
+        first = row[DEFAULT]
+        middle = f"{first.middle / first.maps:.0%}" if isinstance(first, Count) and first.maps else ""
+        lines.append(f"| {name} | {middle} | " + " | ".join(cells) + " |")
+    lines += ["", "How good the models are on scenes that they never saw:", ""]
+    lines += [f"- {name}: {_good(name)}" for name in counts]
+    return "\n".join(lines) + "\n"
+
+
+def _good(name: str) -> str:
+    said = onnx.load(MODELS / f"{name}.onnx").doc_string
+    return said.partition(": ")[2]
+
+
+@click.command()
+@click.option("--model", "names", multiple=True, type=click.Choice(list(ASKED)), help="All by default.")
+@click.option("--method", "methods", multiple=True, help="Those of the page by default.")
+@click.option("--cases", default=300, show_default=True, type=click.IntRange(1), help="Maps of each.")
+def main(names: tuple[str, ...], methods: tuple[str, ...], cases: int) -> None:
+    """Print how many peaks lie on what was found; for all models and methods write docs/pointing.md."""
+    there = [name for name in names or ASKED if (MODELS / f"{name}.onnx").is_file()]
+    counts = table(there, list(methods or METHODS), cases)
+    shown = Table("model", *(methods or METHODS), box=None)
+    for name, row in counts.items():
+        shown.add_row(name, *map(str, row.values()))
+    Console().print(shown)
+    if not names and not methods:
+        PAGE.write_text(written(counts))
+
+
+if __name__ == "__main__":
+    main()
