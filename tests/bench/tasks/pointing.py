@@ -97,7 +97,8 @@ def of_regions(lens: Lens, seed: int) -> Case:
 def of_characters(lens: Lens, seed: int) -> Case:
     """Characters follow one another as in the text; a line that is not read rightly is left out."""
     drawn = line(seed)
-    right = lens.text(drawn.image) == drawn.text
+    read = [found.label for found in lens.things(drawn.image) if found.kind == "character"]
+    right = "".join(read) == drawn.text
     return Case(drawn.image, ["every"] if right else [], lambda target, number: inside(drawn, [number]))
 
 
