@@ -97,7 +97,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def retrieved(outputs: Sequence[np.ndarray], scenes: Scenes) -> dict[str, float]:
-    """How often a scene's pair is nearer than nine others that have no kind in common with it."""
+    """How often a scene's pair is nearer than others, nine at most, that have no class in common with it."""
     vectors, labels = outputs[0], scenes.labels[:, :3]
     first, second = vectors[::2], vectors[1::2]
     hits = []

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from arrays import Scenes
 from networks import BINS, COUNT, Crnn, Detector, Detr, Embedder, Labeller, Swin, UNet, Vit
-from scenes import KINDS
 from torch import Tensor
 from torch.nn import functional
 
@@ -86,7 +85,7 @@ def characters(model: Crnn, x: Tensor, batch: Scenes) -> Tensor:
 
 def likeness(model: Embedder, x: Tensor, batch: Scenes) -> Tensor:
     """The cosine of two vectors is to be that of what there is in the two scenes."""
-    there = functional.normalize(present(batch.labels, len(KINDS)))
+    there = functional.normalize(present(batch.labels, COUNT))
     vectors = model(x).float()
     other = ~torch.eye(len(x), dtype=torch.bool)
     return (vectors @ vectors.T - there @ there.T)[other].square().mean() * 10

@@ -22,7 +22,6 @@ from onnxlens.models.embedded.objects import BODY, DARK, INK, OBJECTS, TRIM, Par
 from onnxlens.models.embedded.scenes import covered, paint, place, stamp
 
 CLASSES = ("star", "cat", "fish", "house", "key", "umbrella")
-KINDS = (*CLASSES, *(name for name in OBJECTS if name not in CLASSES))
 ALPHABET = "0123456789ACEFHKLMNPRTUWXY"  # without letters that look like digits
 SIZE, LINE = 128, (32, 160)
 
@@ -49,7 +48,7 @@ _FONTS = (
 class Drawn(NamedTuple):
     """What there is to see, and where.
 
-    `image` (h, w, 3) uint8 RGB; `labels` (n,) indices of KINDS or of ALPHABET; `boxes` (n, 4) float32 y0, x0,
+    `image` (h, w, 3) uint8 RGB; `labels` (n,) indices of CLASSES or ALPHABET; `boxes` (n, 4) float32 y0, x0,
     y1, x1 in pixels; `owner` (h, w) uint8: 1 + the index of the thing at a pixel, 0 where there is none.
     """
 
@@ -67,7 +66,7 @@ class Drawn(NamedTuple):
 def several(seed: int, labels: Sequence[int] | None = None) -> Drawn:
     """A scene of 3 to 5 objects, of at least three classes: (128, 128), the same bytes for the same seed.
 
-    `labels`, indices of KINDS, says which objects there are; by default some of CLASSES.
+    `labels`, indices of CLASSES, says which objects there are.
     """
     rng = np.random.default_rng(seed)
     if labels is None:
@@ -104,7 +103,7 @@ def _objects(rng: Generator, canvas: np.ndarray, labels: Sequence[int]) -> np.nd
 
 def _free(rng: Generator, label: int, taken: list[np.ndarray]) -> tuple[list[Part], np.ndarray]:
     """An object at a place that is free, or else the last of many tries, and its box: x0, y0, x1, y1."""
-    drawing, most = OBJECTS[KINDS[label]]
+    drawing, most = OBJECTS[CLASSES[label]]
     parts, angle, side = drawing(rng), rng.uniform(-most, most), rng.uniform(*_SIDE)
     placed, box = parts, np.zeros(4)
     for _ in range(200):
@@ -118,8 +117,8 @@ def _free(rng: Generator, label: int, taken: list[np.ndarray]) -> tuple[list[Par
 
 
 def pair(seed: int) -> tuple[Drawn, Drawn]:
-    """Two scenes of three objects that have the first one's kind in common, and nothing else."""
-    shared, a, b, c, d = np.random.default_rng((seed, 1)).permutation(len(KINDS))[:5]
+    """Two scenes of three objects that have the first one's class in common, and nothing else."""
+    shared, a, b, c, d = np.random.default_rng((seed, 1)).permutation(len(CLASSES))[:5]
     return several(2 * seed, [shared, a, b]), several(2 * seed + 1, [shared, c, d])
 
 

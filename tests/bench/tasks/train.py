@@ -29,7 +29,7 @@ _BORROWED = "unet"  # whose first layers others begin with
 
 
 class Task(NamedTuple):
-    """A network, the kind of scenes that it sees, and how many times it sees how many."""
+    """A network, the kind of scenes that it sees, how often how many, and the kind that judges it."""
 
     network: Callable[[], nn.Module]
     kind: str
@@ -38,16 +38,19 @@ class Task(NamedTuple):
     epochs: int
     scenes: int
     rate: float = 3e-3
+    judge: str = ""
 
 
 TASKS = {
     "unet": Task(networks.UNet, "several", losses.pixels, figures.iou, 2, 12000),
-    "detector": Task(networks.Detector, "several", losses.boxes, figures.raw_boxes, 3, 12000),
+    "detector": Task(networks.Detector, "several", losses.boxes, figures.raw_boxes, 2, 12000),
     "crnn": Task(networks.Crnn, "line", losses.characters, figures.characters, 4, 12000),
     "vit": Task(networks.Vit, "single", losses.classes, figures.top1, 2, 18000, 2e-3),
     "swin": Task(networks.Swin, "single", losses.classes, figures.top1, 2, 18000, 2e-3),
-    "embedder": Task(networks.Embedder, "pair", losses.likeness, figures.retrieved, 2, 6000),
-    "labels": Task(networks.Labeller, "several", losses.labels, figures.each, 2, 12000),
+    "embedder": Task(
+        networks.Embedder, "several", losses.likeness, figures.retrieved, 2, 12000, judge="pair"
+    ),
+    "labels": Task(networks.Labeller, "several", losses.labels, figures.each, 1, 12000),
     "detr": Task(networks.Detr, "several", losses.sets, figures.queries, 4, 12000, 1e-3),
 }
 
@@ -79,7 +82,7 @@ def train(model: nn.Module, task: Task, seen: Scenes, unseen: Scenes) -> None:
     for epoch in range(task.epochs):
         model.train()
         start, sums = time.perf_counter(), 0.0
-        for picked in _batches(len(seen.images), task.kind == "pair"):
+        for picked in _batches(len(seen.images)):
             x, batch = augmented(Scenes(*(part[picked] for part in seen)), task.kind != "line")
             with torch.autocast("cpu", torch.bfloat16):
                 loss = task.loss(model, x, batch)
@@ -96,11 +99,9 @@ def train(model: nn.Module, task: Task, seen: Scenes, unseen: Scenes) -> None:
         )
 
 
-def _batches(count: int, pairs: bool) -> np.ndarray:
-    """The numbers of the scenes of each batch; those of a pair stay together."""
-    size = 2 if pairs else 1
-    order = np.random.permutation(count // size)[:, None] * size + np.arange(size)
-    return order.ravel()[: count // BATCH * BATCH].reshape(-1, BATCH)
+def _batches(count: int) -> np.ndarray:
+    """The numbers of the scenes of each batch."""
+    return np.random.permutation(count)[: count // BATCH * BATCH].reshape(-1, BATCH)
 
 
 @torch.no_grad()
@@ -126,7 +127,7 @@ def main(name: str, again: bool, epochs: int | None, threads: int, seed: int) ->
     torch.set_num_threads(threads)
     task = TASKS[name]._replace(epochs=epochs or TASKS[name].epochs)
     seen = scenes(task.kind, TRAIN_SEEDS[: task.scenes], threads)
-    unseen = scenes(task.kind, VALIDATION_SEEDS[:600], threads)
+    unseen = scenes(task.judge or task.kind, VALIDATION_SEEDS[: 200 if task.judge else 600], threads)
     model = task.network().to(memory_format=torch.channels_last)
     print(f"{sum(p.numel() for p in model.parameters())} parameters")
     borrowed, kept = FOLDER / f"{_BORROWED}.pt", FOLDER / f"{name}-whole.pt"
