@@ -78,7 +78,7 @@ def of_boxes(lens: Lens, seed: int) -> Case:
     def truth(target: Any, number: int) -> np.ndarray | None:
         alike = [overlap(np.array(target.box, np.float32), box) for box in drawn.boxes]
         best = int(np.argmax(alike))
-        right = alike[best] > 0.5 and CLASSES[drawn.labels[best]] == target.label
+        right = alike[best] > 0.5 and target.thing.label == drawn.labels[best]
         return inside(drawn, [best]) if right else None
 
     return Case(drawn.image, ["every"], truth)
@@ -97,9 +97,10 @@ def of_regions(lens: Lens, seed: int) -> Case:
 def of_characters(lens: Lens, seed: int) -> Case:
     """Characters follow one another as in the text; a line that is not read rightly is left out."""
     drawn = line(seed)
-    read = [found.label for found in lens.things(drawn.image) if found.kind == "character"]
-    right = "".join(read) == drawn.text
-    return Case(drawn.image, ["every"] if right else [], lambda target, number: inside(drawn, [number]))
+    read = [found.thing.words for found in lens.things(drawn.image)]
+    right = read[:1] == [drawn.text]
+    targets = [f"char({i})" for i in range(len(drawn.text))] if right else []
+    return Case(drawn.image, list(targets), lambda target, number: inside(drawn, [number]))
 
 
 def of_labels(lens: Lens, seed: int) -> Case:
