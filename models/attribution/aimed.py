@@ -122,7 +122,9 @@ class Aimed:
         if not self._levels or len(found) == 1:
             return found
         places = [lens.placement(e.at) for e in found]
-        maps = [np.nan_to_num(e.values, posinf=0, neginf=0) for e in found]
+        maps = [e.values for e in found]
+        if bad := [e for e in found if not np.isfinite(e.values).all()]:
+            return bad[:1]
         values = together(maps, places, lens.preprocess.size)
         problem = "" if values.any() else found[0].problem
         reached = [e.at for e, of_level in zip(found, maps, strict=True) if of_level.any()]
