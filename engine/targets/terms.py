@@ -86,7 +86,9 @@ def _similar(answered: Answered, photo: str) -> Thing:
     if not (np.isfinite(length) and length > 0):
         raise NoMap(f"the answer to {photo!r} is no direction: its length is {length:g}")
     seed = Seed.on(part, np.arange(other.size), other / length)
-    return Thing("vector", None, None, seed, f"similarity to {photo}")
+    own = answered.values[part].astype(np.float64).ravel()
+    cosine = float(own @ other / length / max(np.linalg.norm(own), 1e-12))
+    return Thing("likeness", None, None, seed, f"likeness to {photo}", value=cosine, other=photo)
 
 
 def _element(answered: Answered, output: str, *indices: str) -> Thing:

@@ -127,7 +127,7 @@ class Attributor:
         if self._of_units:
             assert isinstance(self.compiled, Projector)
             self.compiled.check(channels, position)
-        self._targets = targets
+        self.targets = targets
         of_classes = not (self._of_units or self._aimed)
         self._wishes = [lens.wish(t) for t in targets] if of_classes else []
 
@@ -163,7 +163,7 @@ class Attributor:
         Raises NoMap where the answer of the model is not a number, if the method needs one.
         """
         if self._aimed is not None:
-            found = partial(self._aimed, self.lens, self._targets)
+            found = partial(self._aimed, self.lens, self.targets)
             return [
                 self._of_things(photo, box, *found(x[None], box, progress, self._absent))
                 for photo, box, x in zip(photos, boxes, inputs, strict=True)

@@ -223,7 +223,7 @@ class VisionModel:
 
     def found(self, index: int, thing: Thing, answered: Answered, box: Box) -> Found:
         """A thing of an answer to a photo, of which the input covers the `box`."""
-        value = thing.seed.total(answered.values)
+        value = thing.seed.total(answered.values) if thing.value is None else thing.value
         plain = next((t for t in answered.things if t.seed is thing.seed), thing)  # in words of its own
         return Found(index, thing.words, thing, value, self.preprocess.size, box, answered.label(plain))
 

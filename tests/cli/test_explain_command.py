@@ -296,3 +296,9 @@ def test_options_of_other_commands_in_a_file_are_left_out(place, run):
     assert run("explain", "model.onnx", "red.png", "--method", "lrp").code == 0
     assert run("explain", "model.onnx", "red.png", "--method", "integrated", "--overwrite").code == 0
     assert manifest()["arguments"]["steps"] == 3
+
+
+def test_no_method_has_to_be_named(place, run):
+    done = run("explain", "model.onnx", "red.png", "-o", "out", "--json")
+    assert done.code == 0
+    assert done.records[0]["method"] == "gradcam"

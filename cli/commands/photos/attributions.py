@@ -78,11 +78,18 @@ def _write_one(folder: Folder, stem: str, found: Attribution, drawing: Drawing) 
     drawn = folder.write(f"{name}.png", encode_png(drawing.of(found)))
     if found.is_signal:
         return {"picture": drawn, "signal": folder.write_array(f"{name}.npy", found.values)}
-    return {
+    files = {
         "overlay": drawn,
         "photo_map": folder.write_array(f"{name}.npy", found.at_photo()),
         "layer_map": folder.write_array(f"{name}-map.npy", found.values),
     }
+    other = found.extras.get("other")
+    if other is not None and not other.problem:
+        from ....models.attribution.pair import pair
+
+        both = pair(found, other, drawing.colour, drawing.alpha)
+        files["pair"] = folder.write(f"{name}-pair.png", encode_png(both))
+    return files
 
 
 def _write_units(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -17,7 +18,7 @@ from ....models.storage.folder import Folder
 from ... import options
 from ...console import counting, emit, note, say
 from ...manifest import manifest
-from ...methods import MethodName, given_to_methods, options_of_methods
+from ...methods import OWN, MethodName, given_to_methods, options_of_methods
 from ...results import finish, records, told
 from ...sources import chosen
 from ...types import Channels, Position
@@ -199,7 +200,8 @@ def _pictures(
     request = Request(**taken(Request, given))
     request.check(METHODS[method or default])
     by_answer = method is None and command == "explain"
-    lens = options.open_lens(model, quiet, **given) if by_answer else None
+    settings = {name: value for name, value in given.items() if not name.startswith(OWN)}
+    lens = options.open_lens(model, quiet, **settings) if by_answer else None
     how = METHODS[default_method(lens) if lens else method or default]
     own = given_to_methods(given, [how])
     colour_map(request.colour)
@@ -230,7 +232,11 @@ def _had(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _found(pipeline: Pipeline, quiet: bool, verbose: bool, image: str) -> Sequence[Attribution]:
-    """What methods find in a photo, with a bar where one takes long, and a word on how it went."""
+    """What methods find in a photo, with a bar where one takes long, and a word on how it went; of a likeness
+    to another photo with what is found there as "other".
+    """
+    from ....models.attribution.pair import counterpart
+
     method = pipeline.attributors[0].method
     with counting(method.title, quiet) if method.serial else nullcontext() as progress:
         (result,) = pipeline([image], progress)
@@ -239,4 +245,6 @@ def _found(pipeline: Pipeline, quiet: bool, verbose: bool, image: str) -> Sequen
     computed = {f.extras["patch"]: f.extras["how"] for f in result.found if f.extras.get("how")}
     for patch, how in computed.items() if verbose else ():
         note("patch {}x{}: {}".format(*patch, how))
-    return result.found
+    made = {attributor.method.name: attributor for attributor in pipeline.attributors}
+    others = ((f, counterpart(made[f.method], f, image)) for f in result.found)
+    return [f if other is None else replace(f, extras={**f.extras, "other": other}) for f, other in others]

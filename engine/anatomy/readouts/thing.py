@@ -70,11 +70,12 @@ class Seed:
 class Thing:
     """One thing that a model found in one picture.
 
-    `kind` is "class", "box", "region", "character", "text", "vector" or "value". `label` is the index of its
-    class, None where it has none, and `words` what it is then, or besides; `asked` is the target that means
-    it, as a text, once somebody asked. `score` is a probability (0 to 1) where the model gives one. The sum
-    of `seed` is the number that is explained when this thing is; `seeds` are further ones, by name: "x", "y",
-    "w", "h" of a box, as the model gives them.
+    `kind` is "class", "box", "region", "character", "text", "vector", "likeness" or "value". `label` is the
+    index of its class, None where it has none, and `words` what it is then, or besides; `asked` is the target
+    that means it, as a text, once somebody asked. `score` is a probability (0 to 1) where the model gives
+    one. The sum of `seed` is the number that is explained when this thing is, unless `value` says what else
+    is; `seeds` are further ones, by name: "x", "y", "w", "h" of a box, as the model gives them. A likeness is
+    that to `other`, the path of a photo.
 
     `box` (y0, x0, y1, x1) and `points` (k, 3), each y, x and a score, are in pixels of the model's input, and
     `mask` (h, w) float32, 0 to 1, lies over all of it; `angle` turns the box about its centre, in radians,
@@ -92,6 +93,8 @@ class Thing:
     points: np.ndarray | None = None
     seeds: Mapping[str, Seed] = field(default_factory=dict)
     asked: str = ""
+    value: float | None = None
+    other: str = ""
 
 
 class Hints(NamedTuple):
