@@ -227,11 +227,14 @@ def elsewhere(row: Row, out: Path) -> Iterator[str]:
         return
     y0, x0, y1, x1 = row.inside
     for result in json.loads((out / "manifest.json").read_text())["results"]:
-        path = out / (result["files"].get("photo_map") or result["files"]["signal"])
-        values = np.nan_to_num(np.load(path).astype(np.float32), nan=0.0)
+        files, (top, left, bottom, right) = result["files"], result["box"]
+        values = np.nan_to_num(np.load(out / (files.get("photo_map") or files["signal"])).astype(np.float32))
         if values.ndim == 3:
             side = max(3, min(values.shape[:2]) // 10)
             values = cv2.blur(np.abs(values).max(axis=2), (side, side))
-        y, x = np.unravel_index(int(values.argmax()), values.shape)
+        y, x = (int(i) for i in np.unravel_index(int(values.argmax()), values.shape))
+        if "photo_map" not in files:  # it lies on the model's input, which covers that part of the photo
+            y = round(top + (y + 0.5) / values.shape[0] * (bottom - top))
+            x = round(left + (x + 0.5) / values.shape[1] * (right - left))
         if not (y0 <= y < y1 and x0 <= x < x1):
             yield f"hottest at ({y}, {x}), not in {row.inside}"
