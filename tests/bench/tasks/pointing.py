@@ -44,7 +44,8 @@ least three kinds, or a line of seven or eight characters, on a textured ground 
 more than 8 % of the picture and none lies on another. (The ViT and the Swin see the scenes of the embedded
 model: one object, whose longer side is 38 to 56 % of the picture's, and clutter.) Of each thing that a model
 finds in scenes that it never saw, and that is there, a map is made with no option but the target. It is right
-where its greatest value lies in the box of the thing; of a region, on the pixels of the objects of its class.
+where its greatest value lies in the box of the thing; of a region, on the pixels of the objects of its class;
+of a character, in its columns.
 
 "middle" is a map that always points at the middle of the picture. While they were trained, the transformers
 were also told which class is at each of their tokens, and the reader of lines which character is at the step
@@ -95,11 +96,15 @@ def of_regions(lens: Lens, seed: int) -> Case:
 
 
 def of_characters(lens: Lens, seed: int) -> Case:
-    """Characters follow one another as in the text; a line that is not read rightly is left out."""
+    """Characters follow one another as in the text; a line that is not read rightly is left out.
+
+    What comes out is one row of steps: where across the line a map peaks is what it says.
+    """
     drawn = line(seed)
     read = [found.thing.words for found in lens.things(drawn.image)]
     right = read[:1] == [drawn.text]
     targets = [f"char({i})" for i in range(len(drawn.text))] if right else []
+    drawn.boxes[:, [0, 2]] = 0, len(drawn.owner)
     return Case(drawn.image, list(targets), lambda target, number: inside(drawn, [number]))
 
 
