@@ -28,15 +28,11 @@ from ..anatomy import seeing
 from ..embeddings import is_embedding
 from ..maps import coordinates
 from ..squashing import SQUASHED, squashing
+from .alphabet import ENDS, STARTS, spelt
 from .classes import FORMS, OTHERWISE, Readout, known
 from .thing import Hints, Seed, Thing
 
-VARIANTS = ("first", "last", "steps")  # where the blank stands; no blank, and nothing is merged
 _MOST_HEADS = 64
-_BLANKS = ("", "blank", "<blank>", "[blank]", "[ctcblank]", "blk", "<blk>", "[blk]", "<ctc>", "<eps>", "ε")
-_MARKS = ("-", "_", "#", "~", "<pad>", "[pad]")  # what stands for a blank at either end of an alphabet
-_ENDS = ("eos", "[s]", "</s>", "<eos>", "[eos]", "<end>", "[end]", "[sep]")
-_STARTS = ("sos", "[go]", "<s>", "<sos>", "[sos]", "<bos>", "[bos]", "<start>", "[start]", "[cls]")
 
 
 @dataclass(frozen=True)
@@ -120,10 +116,10 @@ class Line:
     def _runs(self, best: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """The characters, each with its steps: greedy decoding."""
         names = [self.word(c).lower() for c in best.tolist()] if self.alphabet else []
-        until = next((t for t, name in enumerate(names) if name in _ENDS), len(best))
+        until = next((t for t, name in enumerate(names) if name in ENDS), len(best))
         edges = np.flatnonzero(np.diff(best[:until])) + 1 if self.blank is not None else np.arange(1, until)
         runs = [r for r in np.split(np.arange(until), edges) if r.size]
-        silent = {t for t, name in enumerate(names) if name in _STARTS}
+        silent = {t for t, name in enumerate(names) if name in STARTS}
         return [(int(best[r[0]]), r) for r in runs if best[r[0]] != self.blank and r[0] not in silent]
 
     def _box(self, steps: np.ndarray, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
@@ -202,7 +198,7 @@ def _read(graph: Graph, output: str, hints: Hints) -> tuple[int, Line] | None:
     if answer is None or count < 2:
         return None
     scores, form = _before(graph, answer, count)
-    alphabet, blank, told = _spelt(hints, count, variant if placed else "steps")
+    alphabet, blank, told = spelt(hints, count, variant if placed else "steps")
     is_known = form != "softmax" or kind == "sequence" or alphabet or _is_of_classes(graph, name)
     if not is_known or (is_chosen and not alphabet and kind != "sequence"):
         return None
@@ -268,54 +264,6 @@ def _before(graph: Graph, answer: Steps, count: int) -> tuple[Steps, str]:
 def _is_of_classes(graph: Graph, name: str) -> bool:
     """Whether raw numbers come from a layer of classes and not of features, by the layer and the name."""
     return not OTHERWISE.search(re.split(r"[/.:]", name)[-1]) and not is_embedding(graph, name, seeing(graph))
-
-
-def _spelt(hints: Hints, count: int, variant: str) -> tuple[tuple[str, ...], int | None, str]:
-    """The characters of so many classes, which of them is the blank, and what there is to say of it.
-
-    What was said by name counts; the characters that stand with the model lend it those that are spaces.
-    """
-    characters = hints.facts.get("character", "").removesuffix("\n").split("\n")
-    for names in (list(hints.labels), characters):
-        if 0 <= count - len(names) <= 2 and len(names) > 1:
-            break
-    else:
-        return (), *_unnamed(variant, count)
-    if len(characters) == len(names):
-        names = [c if c.split() == n.split() else n for c, n in zip(characters, names, strict=True)]
-    more = count - len(names)
-    if variant == "steps":
-        return (_of_steps(names, more), None, "one at each step")
-    names = [" " if n.lower() in ("space", "<space>") else n for n in names]
-    if more == 2:
-        return ("", *names, " "), 0, "CTC, the blank first and a space last"
-    if more == 1:
-        blank, told = _unnamed(variant, count)
-        return (*names, "") if blank else ("", *names), blank, told
-    called = [i for i, n in enumerate(names) if n.lower() in _BLANKS]
-    called = called or [i for i in (0, count - 1) if names[i].lower() in _MARKS]
-    if len(called) == 1 and variant not in VARIANTS:
-        return tuple(names), called[0], f"CTC, the blank is class {called[0]}"
-    return tuple(names), *_unnamed(variant, count)
-
-
-def _unnamed(variant: str, count: int) -> tuple[int | None, str]:
-    """The blank that no name tells: by the variant, else the first."""
-    if variant == "steps":
-        return None, "one at each step"
-    if variant in VARIANTS:
-        return (count - 1 if variant == "last" else 0), f"CTC, the blank {variant}"
-    return 0, "CTC, class 0 taken as the blank (--readout sequence:last or sequence:steps say otherwise)"
-
-
-def _of_steps(names: list[str], more: int) -> tuple[str, ...]:
-    """The names of what is read one at each step, with the start and the end where there are two more.
-
-    PaddleOCR's tables have a cell as one word (ppocr, TableLabelDecode: merge_no_span_structure).
-    """
-    if "<td>" in names and "<td></td>" not in names:
-        names = [*(n for n in names if n != "<td>"), "<td></td>"]
-    return tuple(names) if more == 0 else ("sos", *names, "eos") if more == 2 else ()
 
 
 def _heads(graph: Graph, hints: Hints) -> Heads | None:
