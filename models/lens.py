@@ -110,7 +110,7 @@ class Lens(VisionModel):
             As said above.
         method
             A name of docs/methods.md; by default gradcam, or of what lies at a place (boxes, regions, text)
-            hirescam.
+            layercam.
         targets
             Classes; "top3" is the three most probable ones.
         layer

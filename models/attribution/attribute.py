@@ -55,13 +55,13 @@ def attribute(
 
 
 def default_method(lens: VisionModel) -> str:
-    """Grad-CAM for what is said of the whole photo; HiResCAM for what lies at a place of it.
+    """Grad-CAM for what is said of the whole photo; LayerCAM for what lies at a place of it.
 
     Grad-CAM weighs each feature map as a whole, so that its map of one box shows all that looks like what is
-    in it. HiResCAM keeps the gradient where it is (Draelos & Carin 2020; Hasany et al. 2023, section 3).
+    in it. LayerCAM keeps the gradient where it is, in fine layers as in coarse ones (Jiang et al. 2021).
     """
     whole = (*KINDS, "embedding")
-    return "gradcam" if lens.reading.kind in whole else "hirescam"
+    return "gradcam" if lens.reading.kind in whole else "layercam"
 
 
 class Attributor:
