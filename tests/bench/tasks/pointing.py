@@ -1,12 +1,13 @@
 """Where the peaks of maps lie, for every kind of answer: of each thing that a trained model rightly finds.
 
-python tests/bench/tasks/pointing.py [--model NAME ...] [--method NAME ...] [--cases N]
+python tests/bench/tasks/pointing.py [--model NAME ...] [--method NAME ...] [--cases N] [--page]
 
-For all models and methods it writes docs/pointing.md.
+What was counted is kept in pointing.json beside this script; with --page, docs/pointing.md is made of it.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,8 +19,6 @@ import numpy as np
 import onnx
 from arrays import single
 from figures import overlap
-from rich.console import Console
-from rich.table import Table
 from scenes import CLASSES, TEST_SEEDS, Drawn, line, pair, several
 
 from onnxlens.engine.errors import OnnxlensError
@@ -27,6 +26,7 @@ from onnxlens.engine.metrics import pointing
 from onnxlens.engine.tones import strength
 from onnxlens.models.lens import Lens
 
+RECORD = Path(__file__).with_suffix(".json")
 PAGE = Path(__file__).parents[3] / "docs" / "pointing.md"
 MODELS = Path(__file__).with_name("models")
 DEFAULT = "gradcam"
@@ -182,34 +182,30 @@ def counted(name: str, method: str, cases: int) -> Count:
     return Count(int(hits[:, 0].sum()), int(hits[:, 1].sum()), len(hits))
 
 
-def table(names: list[str], methods: list[str], cases: int) -> dict[str, dict[str, Count | str]]:
-    """The counts of each model by method, or why there is none; they are printed as they come."""
-    counts: dict[str, dict[str, Count | str]] = {}
-    for name in names:
-        counts[name] = {}
-        for method in methods:
-            try:
-                found: Count | str = counted(name, method, max(10, cases // SLOW.get(method, 1)))
-            except OnnxlensError as error:
-                found = f"refused: {error}"
-            counts[name][method] = found
-            print(f"{name}, {method}: {found}", flush=True)
-    return counts
+def cell(name: str, method: str, cases: int) -> Count | str:
+    """The counts of a model by a method, or why there are none."""
+    try:
+        return counted(name, method, max(10, cases // SLOW.get(method, 1)))
+    except OnnxlensError as error:
+        return f"refused: {error}"
 
 
-def written(counts: dict[str, dict[str, Count | str]]) -> str:
+def written(record: dict[str, dict[str, list[int] | str]]) -> str:
     """The page."""
-    methods = list(next(iter(counts.values())))
-    lines = [INTRODUCTION, "| model | middle | " + " | ".join(methods) + " |"]
-    lines.append("| --- |" + " --- |" * (1 + len(methods)))
-    for name, row in counts.items():
-        cells = [str(cell) if isinstance(cell, Count) else "refused" for cell in row.values()]
+    lines = [INTRODUCTION, "| model | middle | " + " | ".join(METHODS) + " |"]
+    lines.append("| --- |" + " --- |" * (1 + len(METHODS)))
+    for name in ASKED:
+        row = {method: _known(record.get(name, {}).get(method)) for method in METHODS}
         first = row[DEFAULT]
         middle = f"{first.middle / first.maps:.0%}" if isinstance(first, Count) and first.maps else ""
-        lines.append(f"| {name} | {middle} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name} | {middle} | " + " | ".join(map(str, row.values())) + " |")
     lines += ["", "How good the models are on scenes that they never saw:", ""]
-    lines += [f"- {name}: {_good(name)}" for name in counts]
+    lines += [f"- {name}: {_good(name)}" for name in ASKED if name in record]
     return "\n".join(lines) + "\n"
+
+
+def _known(cell: list[int] | str | None) -> Count | str:
+    return Count(*cell) if isinstance(cell, list) else "refused" if cell else ""
 
 
 def _good(name: str) -> str:
@@ -221,16 +217,18 @@ def _good(name: str) -> str:
 @click.option("--model", "names", multiple=True, type=click.Choice(list(ASKED)), help="All by default.")
 @click.option("--method", "methods", multiple=True, help="Those of the page by default.")
 @click.option("--cases", default=300, show_default=True, type=click.IntRange(1), help="Maps of each.")
-def main(names: tuple[str, ...], methods: tuple[str, ...], cases: int) -> None:
-    """Print how many peaks lie on what was found; for all models and methods write docs/pointing.md."""
-    there = [name for name in names or ASKED if (MODELS / f"{name}.onnx").is_file()]
-    counts = table(there, list(methods or METHODS), cases)
-    shown = Table("model", *(methods or METHODS), box=None)
-    for name, row in counts.items():
-        shown.add_row(name, *map(str, row.values()))
-    Console().print(shown)
-    if not names and not methods:
-        PAGE.write_text(written(counts))
+@click.option("--page", "is_page", is_flag=True, help="Write docs/pointing.md.")
+def main(names: tuple[str, ...], methods: tuple[str, ...], cases: int, is_page: bool) -> None:
+    """Print how many peaks lie on what was found, and keep it."""
+    record = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
+    for name in names or [name for name in ASKED if (MODELS / f"{name}.onnx").is_file()]:
+        for method in methods or METHODS:
+            found = cell(name, method, cases)
+            print(f"{name}, {method}: {found}", flush=True)
+            record.setdefault(name, {})[method] = found if isinstance(found, Count) else "refused"
+            RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    if is_page:
+        PAGE.write_text(written(json.loads(RECORD.read_text())))
 
 
 if __name__ == "__main__":
