@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...engine.anatomy.maps import Place, view_of
-from ...engine.anatomy.readouts.classes import KINDS, Readout, SeveralReadouts, readout
+from ...engine.anatomy.readouts.classes import KINDS, Readout, SeveralReadouts, is_of_all, readout
 from ...engine.anatomy.readouts.table import reading
 from ...engine.anatomy.readouts.thing import Hints, Reading, Thing
 from ...engine.errors import BadRequest, NoMap, nearest
@@ -76,6 +76,9 @@ class VisionModel:
         self.inputs, fixed = stored(proto, self.input, shape, fixed, said, self.preprocess)
         shapes = {self.input: fixed} if fixed != shape or self.inputs else None
         self.network = Network(proto, provider, threads, shapes)
+        if not isinstance(fixed[0], int) and is_of_all(self.network.graph, output):  # others would count too
+            fixed = (1, *fixed[1:])
+            self.network = Network(proto, provider, threads, {self.input: fixed})
         self._fixed = fixed[0] if isinstance(fixed[0], int) else None
         self.batch = self._fixed or 1  # a fixed batch is filled with copies
         self._unread: BadRequest | None = None

@@ -162,6 +162,12 @@ def known(graph: Graph, output: str | None = None) -> Readout | None:
         return None
 
 
+def is_of_all(graph: Graph, output: str | None = None) -> bool:
+    """Whether the scores are one row for all of a batch of any size, as where crops are averaged."""
+    read = known(graph, output)
+    return read is not None and (graph[read.value].shape or (None,))[0] == 1
+
+
 def score_name(graph: Graph, output: str | None = None) -> str:
     """The value that holds the scores of an output, before a final squashing; by default of the likeliest.
 
@@ -219,7 +225,8 @@ def _read(graph: Graph, output: str, depending: set[str]) -> Readout | str:
     shape = graph[value].shape
     batch = next(((graph[i].shape or (None,))[0] for i in default_input(graph)), None)
     if shape is None or not _is_of_classes(shape, batch):
-        return shown
+        whole = len(shape or ()) > 1 and isinstance(batch, int) and shape and shape[0] == 1 < batch
+        return f"{shown}, one answer for all {batch} pictures of a batch" if whole else shown
     if _is_found(graph, value, depending, shape[0] == batch):
         return f"{shown}, of things that were found or ranked"
     count = prod(d for d in shape[1:] if isinstance(d, int))
