@@ -18,6 +18,7 @@ from .models.features.weights import weights as weights
 from .models.lens import Lens as Lens
 from .models.maps.attribution import Attribution as Attribution
 from .models.maps.attribution import HeatMap as HeatMap
+from .models.maps.found import Found as Found
 from .models.maps.prediction import Prediction as Prediction
 from .models.photos.photo import read_photo as read_photo
 from .models.photos.preprocess import Preprocess as Preprocess

@@ -21,7 +21,7 @@ def manifest(
 
 
 def said(record: Mapping[str, Any]) -> str:
-    """The answer in the JSON of a prediction, as Prediction.said says it."""
-    if record.get("value") is not None:
-        return f"{record['value']:.4g}"
-    return "nan" if record["probability"] is None else f"{record['probability']:.3f}"
+    """The answer in the JSON of a prediction or of a thing, as Prediction.said and Found.said say it."""
+    if record["probability"] is not None:
+        return f"{record['probability']:.3f}"
+    return "nan" if record.get("value") is None else f"{record['value']:.4g}"

@@ -12,7 +12,7 @@ import click
 from ..engine.errors import BadImage, BadRequest, NoMap, nearest
 from ..models.maps.convention import CONVENTIONS, FIELDS
 from .console import download, note
-from .types import Channels, Size
+from .types import Channels, Readout, Size
 
 if TYPE_CHECKING:
     from ..models.lens import Lens
@@ -144,7 +144,7 @@ convention = click.option(
 )
 
 
-def out(holds: str, default: str = "onnxlens-out") -> Callable[[F], F]:
+def out(holds: str, default: str | None = "onnxlens-out") -> Callable[[F], F]:
     """Where the results go, and whether over those of an earlier run; `holds` says what will lie there."""
     return stacked(
         click.option(
@@ -202,7 +202,14 @@ cluster = stacked(
     ),
 )
 model_output = click.option(
-    "--output", metavar="NAME", help="Output of the model that holds the classes.  [default: found]"
+    "--output", metavar="NAME", help="Output of the model that holds the answer.  [default: found]"
+)
+readout = click.option(
+    "--readout",
+    type=Readout(),
+    help="What it is: classes of which one is right, labels each by itself, values that are no "
+    "probabilities, boxes, regions, sequence, embedding or picture; a layout behind a colon, as "
+    "boxes:yolox.  [default: found]",
 )
 
 
@@ -261,13 +268,7 @@ photos = stacked(
     pictures,
     click.option("--labels", type=click.Path(path_type=Path), help="File of class names: txt, csv or json."),
     model_output,
-    click.option(
-        "--readout",
-        type=click.Choice(["classes", "labels", "values"]),
-        help="What it says: one of the classes is right, each label by itself, or no probabilities.  "
-        "[default: found]",
-    ),
-    inputs,
+    readout,
     runtime,
 )
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from ..engine.errors import nearest
+
 
 class Size(click.ParamType):
     """HEIGHTxWIDTH or one number for a square."""
@@ -53,3 +55,18 @@ class Position(click.ParamType):
         if found is None:
             self.fail(f"{str(value)[:40]!r} is not a position such as 6,4 (row, column)", param, ctx)
         return int(found[1]), int(found[2])
+
+
+class Readout(click.ParamType):
+    """A kind of answers, with the layout that some have behind a colon."""
+
+    name = "KIND[:LAYOUT]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As it was said, if there is such a kind; its layouts are a matter of the model."""
+        from ..engine.anatomy.readouts.table import kinds
+
+        kind, colon, layout = str(value).partition(":")
+        if kind not in kinds() or (colon and not layout):
+            self.fail(f"there is no readout {str(value)[:40]!r}{nearest(kind, kinds())}", param, ctx)
+        return str(value)

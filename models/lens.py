@@ -18,6 +18,7 @@ from .features.responses import Response, responses
 from .features.weights import Weights, weights
 from .maps.attribution import Attribution
 from .maps.convention import FIELDS
+from .maps.found import Found
 from .maps.occluded import Occlusion
 from .maps.prediction import Prediction
 from .network.vision_model import Target, VisionModel
@@ -87,6 +88,91 @@ class Lens(VisionModel):
     def predict(self, photo: Photo, top: int = 5) -> list[Prediction]:
         """The `top` most probable classes of a photo, best first. As VisionModel.predict."""
         return super().predict(pixels(photo), top)
+
+    def things(self, photo: Photo) -> list[Found]:
+        """What the model finds in a photo, best first: boxes, regions, text, a vector, numbers, or classes.
+
+        Parameters
+        ----------
+        photo
+            As said above.
+
+        Returns
+        -------
+        list of Found
+            Each with what it is, its score and its place in the photo.
+
+        Raises
+        ------
+        NoMap
+            Where the answer is not a number.
+        BadRequest
+            Where several outputs may be meant, or none can be read.
+
+        Examples
+        --------
+        >>> [found.label for found in onnxlens.Lens("scenes").things("cat.jpg")[:2]]
+        ['cat', 'heart']
+        """
+        return super().things(pixels(photo))
+
+    def draw(self, photo: Photo) -> np.ndarray:
+        """A photo with what the model finds in it: boxes with names and scores, regions with a legend.
+
+        Parameters
+        ----------
+        photo
+            As said above.
+
+        Returns
+        -------
+        ndarray
+            (h, w, 3) uint8; a small photo is enlarged, so that the names can be read.
+
+        Raises
+        ------
+        NoMap
+            Where the answer is not a number.
+        BadRequest
+            As `things`.
+
+        Examples
+        --------
+        >>> onnxlens.Lens("scenes").draw("cat.jpg").shape  # classes have no place in the photo
+        (576, 576, 3)
+        """
+        from .maps.drawn import drawn
+
+        shown = pixels(photo)
+        return drawn(shown, super().things(shown))
+
+    def vector(self, photo: Photo) -> np.ndarray:
+        """The vector that an embedder answers to a photo, (D,) float32.
+
+        Parameters
+        ----------
+        photo
+            As said above.
+
+        Returns
+        -------
+        ndarray
+            As the model gives it; of length 1 where the model makes it so.
+
+        Raises
+        ------
+        NoMap
+            Where the answer is not a number.
+        BadRequest
+            Where the model answers no vector.
+
+        Examples
+        --------
+        >>> lens = onnxlens.Lens("scenes", readout="embedding")
+        >>> lens.vector("cat.jpg").shape
+        (12,)
+        """
+        return super().vector(pixels(photo))
 
     def attribute(
         self,

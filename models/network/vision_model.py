@@ -12,7 +12,7 @@ import numpy as np
 
 from ...engine.anatomy.maps import Place, view_of
 from ...engine.anatomy.readouts.classes import KINDS, Readout, SeveralReadouts, is_of_all, readout
-from ...engine.anatomy.readouts.table import reading
+from ...engine.anatomy.readouts.table import otherwise, reading
 from ...engine.anatomy.readouts.thing import Hints, Reading, Thing
 from ...engine.errors import BadRequest, NoMap, nearest
 from ...engine.graph.file import read_model
@@ -107,10 +107,10 @@ class VisionModel:
         graph = self.network.graph
         if output is not None and output not in graph.outputs:
             raise BadRequest(f"the model has no output {output!r}{nearest(output, graph.outputs)}")
-        self._hints = Hints(self.preprocess.size, known, beside.words, output, kind)
+        self.hints = Hints(self.preprocess.size, known, beside.words, output, kind)
         try:
             if kind is not None and kind not in KINDS:
-                self._read = reading(graph, self._hints)
+                self._read = reading(graph, self.hints)
                 raise BadRequest(f"the answer is read as {kind}, which holds no score for each class")
             graph.head = readout(graph, output, len(known), kind or beside.readout)
         except BadRequest as error:
@@ -153,20 +153,10 @@ class VisionModel:
             if isinstance(self._unread, SeveralReadouts):
                 raise self._unread
             read = self.readout if self.has_classes else None
-            if read is None or (read.kind == "values" and self._hints.kind is None):
-                read = self._other(read)
+            if read is None or (read.kind == "values" and self.hints.kind is None):
+                read = otherwise(self.network.graph, self.hints, read)
             self._read = read
         return self._read
-
-    def _other(self, read: Readout | None) -> Reading:
-        """How an answer is read that has no classes, or only values (`read`) that may be a vector."""
-        try:
-            found = reading(self.network.graph, self._hints)
-        except BadRequest:
-            if read is None:
-                raise
-            return read
-        return found if read is None or found.kind == "embedding" else read
 
     @property
     def has_classes(self) -> bool:
@@ -223,6 +213,17 @@ class VisionModel:
         answered = self.answered(x, box)
         found = [told(thing, answered) for thing in answered.things]
         return [self.found(i, thing, answered, box) for i, thing in enumerate(found)]
+
+    def vector(self, photo: np.ndarray) -> np.ndarray:
+        """The vector (D,) float32 that an embedder answers to a photo (H, W, 3) uint8 RGB.
+
+        Raises NoMap where it is not a number, and BadRequest where the model answers none.
+        """
+        read = self.reading
+        if not getattr(read, "unit", False):
+            raise BadRequest(f"the model answers {read.kind}, which are no vector")
+        answered = self.answered(*self.preprocess(photo))
+        return answered.values[read.outputs[0]].ravel().astype(np.float32)
 
     def found(self, index: int, thing: Thing, answered: Answered, box: Box) -> Found:
         """A thing of an answer to a photo, of which the input covers the `box`."""

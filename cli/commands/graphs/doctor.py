@@ -13,6 +13,7 @@ from ....engine.errors import BadRequest, NoMap
 from ....models.maps.numbers import finite
 from ... import options
 from ...console import download, emit, note, say, table
+from .outputs import lines, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ....engine.autodiff.doctor import Finding
     from ....models.lens import Lens
 
+MAX_THINGS = 5  # that are said of a photo
 SAID = {
     "open": "gradients lead from {of} to {wrt}",
     "partial": "gradients lead from {of} to {wrt}, but not on every way",
@@ -59,8 +61,9 @@ def command(
     ONNX Runtime loads the model, and the gradients that are said to lead somewhere, at the size that stands
     in or beside the model, at --size, or else at 224 pixels where the model leaves it open. With images it
     also says what the model answers, where a gradient gets lost, which channels are dead for all of them,
-    which outputs are saturated and which values are not finite; that needs no classes. Ends with 0 where
-    gradients lead to each --wrt, on all ways or some, else with 1.
+    which outputs are saturated and which values are not finite; that needs no classes. Of each output it says
+    what it holds, how that is known, and what to say to have it read otherwise. Ends with 0 where gradients
+    lead to each --wrt, on all ways or some, else with 1.
 
     With --probe it says instead whether layers lie where maps of them are drawn: marks are planted in
     pictures of noise, and what changes in a layer must have its middle where the mark is. Ends with 1 where
@@ -77,25 +80,29 @@ def command(
     if layers:
         raise BadRequest("--layer says what is probed: say --probe too")
     from ....engine.autodiff.doctor import examine, tried
+    from ....models.network.answers import read_outputs
     from ....models.network.opened import open_network
 
     lens = options.open_lens(model, quiet=True, **settings) if images else None
-    output = settings.pop("output")
+    output, kind, _ = (settings.pop(name) for name in ("output", "readout", "labels"))
     if lens is None:
-        del settings["labels"], settings["readout"]  # these are about what a photo shows
         with download(model) as progress:
-            network = open_network(model, progress=progress, **settings).network
+            opened = open_network(model, progress=progress, **settings)
+        path, network, labels = opened.path, opened.network, None
     else:
-        network = lens.network
+        path, network, labels = lens.path, lens.network, lens.labels
         note(f"{lens.path.name}: {lens.source}")
+    _, answers = read_outputs(network.graph, path, labels, output, kind)
     finding = tried(network, examine(network.graph, of, wrt, output))
     commands = _commands(model, finding, wrt)
     looked = _looked(lens, images, finding) if lens is not None and finding.refused is None else None
     if as_json:
         record = {"model": model, "verdict": finding.verdict, **asdict(finding), "commands": commands}
-        emit(record | (looked or {}))
+        emit(record | {"answers": records(answers)} | (looked or {}))
     else:
         _show(finding, commands)
+        for line in lines(answers):
+            say(line)
         if looked:
             _show_looked(looked)
     return 0 if finding.verdict in ("open", "partial") else 1
@@ -175,14 +182,21 @@ def _losses(lens: Lens, finding: Finding) -> Callable[[np.ndarray], str] | None:
 
 
 def _answer(lens: Lens, photo: np.ndarray) -> dict[str, Any]:
-    """The best classes of a photo, or of a model without classes the range of each output."""
+    """The best classes of a photo; of a model without classes what it finds, and the range of each output."""
     if lens.has_classes:
         try:
             return {"predictions": [p.record() for p in lens.predict(photo)]}
         except NoMap as error:
             return {"error": str(error)}
     outputs = lens.network.run(lens.feeds(photo)[0])
-    return {"outputs": {name: _range(array) for name, array in outputs.items()}}
+    return {**_things(lens, photo), "outputs": {name: _range(array) for name, array in outputs.items()}}
+
+
+def _things(lens: Lens, photo: np.ndarray) -> dict[str, Any]:
+    try:
+        return {"things": [thing.record() for thing in lens.things(photo)[:MAX_THINGS]]}
+    except (BadRequest, NoMap):  # the outputs say what there is
+        return {}
 
 
 def _range(array: np.ndarray) -> dict[str, Any]:
@@ -195,12 +209,17 @@ def _show_looked(looked: dict[str, Any]) -> None:
     from ...manifest import said
 
     for found in looked["images"]:
-        best = [f"{p['label']} {said(p)}" for p in found.get("predictions", ())]
+        best, things = (
+            ", ".join(f"{p['label']} {said(p)}" for p in found.get(key, ()))
+            for key in ("predictions", "things")
+        )
         shown = [
             f"{name} {o['shape']} from {o['least']} to {o['most']}"
             for name, o in found.get("outputs", {}).items()
         ]
-        say(f"{found['image']}: {', '.join(best or shown) or found['error']}")
+        say(f"{found['image']}: {best or ', '.join(shown) or found['error']}")
+        if things:
+            say(f"{found['image']}: {things}")
         if "lost" in found:
             say(f"{found['image']}: {found['lost'] or 'the gradient arrives'}")
     _show_health(**looked["health"])

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from ...errors import BadRequest, nearest
 from ...graph.graph import Graph
+from ..anatomy import seeing
 from . import boxes, embedding, picture, regions, sequence
-from .classes import KINDS
+from .classes import KINDS, Readout, SeveralReadouts, readout
 from .thing import Hints, Reading
 
 # By the name that --readout takes, in the order in which they are tried.
@@ -42,3 +43,59 @@ def reading(graph: Graph, hints: Hints) -> Reading:
     shapes = "; ".join(f"{name!r} of shape {list(graph[name].shape or [])}" for name in graph.outputs[:4])
     wanted = f"be read as {hints.kind}" if said else "be read"
     raise BadRequest(f"no output can {wanted}: {shapes}")
+
+
+def otherwise(graph: Graph, hints: Hints, read: Readout | None) -> Reading:
+    """How an answer is read that has no classes, or only values (`read`) that may be a vector.
+
+    Raises BadRequest as `reading` does, where there are no values either.
+    """
+    try:
+        found = reading(graph, hints)
+    except BadRequest:
+        if read is None:
+            raise
+        return read
+    return found if read is None or found.kind == "embedding" else read
+
+
+def of_outputs(graph: Graph, hints: Hints) -> tuple[Reading | None, dict[str, Reading | str]]:
+    """How a model's answer is read, None where somebody has to say it; and how each output is, those of one
+    answer together, or why it is not.
+
+    Raises BadRequest for a kind or an output that was said and is not there, or does not fit.
+    """
+    whole, found = None, dict[str, Reading | str]()
+    try:
+        whole = _read(graph, hints)
+        found |= dict.fromkeys([whole.output] if isinstance(whole, Readout) else whole.outputs, whole)
+    except BadRequest:
+        if hints.kind or hints.output:
+            raise
+    depending = seeing(graph)
+    for name in graph.outputs:
+        if name not in found:
+            is_seen = name in depending
+            found[name] = _alone(graph, hints, name) if is_seen else "it does not depend on the picture"
+    return whole, {name: found[name] for name in graph.outputs}
+
+
+def _alone(graph: Graph, hints: Hints, output: str) -> Reading | str:
+    try:
+        return _read(graph, hints._replace(output=output, kind=None))
+    except BadRequest as error:
+        return str(error)
+
+
+def _read(graph: Graph, hints: Hints) -> Reading:
+    """How an answer is read: as classes where it has them, else as whatever fits."""
+    said = (hints.kind or "").partition(":")[0]
+    if said and said not in KINDS:
+        return reading(graph, hints)
+    try:
+        read = readout(graph, hints.output, len(hints.labels), hints.kind)
+    except BadRequest as error:
+        if said or isinstance(error, SeveralReadouts):
+            raise
+        read = None
+    return read if read is not None and (said or read.sure) else otherwise(graph, hints, read)
