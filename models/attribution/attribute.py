@@ -22,7 +22,7 @@ from ..maps.found import Found
 from ..maps.prediction import Prediction, prediction, ranked
 from ..network.vision_model import Target, VisionModel
 from ..photos.fill import fill_named, filler
-from ..photos.preprocess import Box, Preprocess
+from ..photos.preprocess import Box, Preprocess, coloured
 from .aimed import Aimed, Explained
 
 PREDICTIONS = 5  # of the most probable classes, with each map
@@ -281,4 +281,4 @@ def _check_fills(method: Method, options: Mapping[str, Any]) -> None:
 def in_colours(array: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     """What has the shape of the model's input, (C, h, w) or (h, w, C), as (h, w, C) with red first."""
     array = np.moveaxis(array, 0, -1) if preprocess.layout == "nchw" else array
-    return np.ascontiguousarray(array[..., ::-1] if preprocess.channels == "bgr" else array)
+    return np.ascontiguousarray(coloured(array, preprocess.channels))

@@ -27,7 +27,7 @@ from ...engine.graph.graph import Graph, Tensor, op
 from ...engine.graph.types import is_float
 from ...engine.runtime.session import Session
 from ..network.vision_model import VisionModel
-from ..photos.preprocess import Preprocess
+from ..photos.preprocess import CHANNELS, Preprocess
 
 WHOLE = 2**20  # pixels of a batch that go through a network at once; beyond that, windows bound the memory
 _GREY = (0.299, 0.587, 0.114)  # as OpenCV weighs colours
@@ -199,7 +199,7 @@ class Ascent:
 
     def _bound(self, shape: Shape) -> tuple[int, ...]:
         """The shape of the model's input for images of a shape."""
-        channels = 1 if self.lens.preprocess.channels == "grey" else 3
+        channels = CHANNELS[self.lens.preprocess.channels]
         count, _, h, w = shape
         return (count, channels, h, w) if self.lens.preprocess.layout == "nchw" else (count, h, w, channels)
 
@@ -210,9 +210,12 @@ def _zeros(value: Tensor) -> np.ndarray:
 
 def entered(pixels: Tensor, preprocess: Preprocess) -> Tensor:
     """Pixels (N, 3, h, w) RGB, 0 to 255, as the model's input: Preprocess after its fit, as an expression."""
-    mix = {"rgb": np.eye(3), "bgr": np.eye(3)[::-1], "grey": np.array([_GREY])}[preprocess.channels]
+    mixes = {"rgb": np.eye(3), "bgr": np.eye(3)[::-1], "grey": np.array([_GREY]), "rgba": np.eye(4, 3)}
+    mix = mixes[preprocess.channels]
     mean, std = (np.broadcast_to(np.asarray(v), len(mix)) for v in (preprocess.mean, preprocess.std))
     weight = (mix * preprocess.scale / std[:, None])[:, :, None, None]
     constant = pixels.graph.constant
-    x = op.Conv(pixels, constant(weight.astype(np.float32)), constant((-mean / std).astype(np.float32)))
+    opaque = 255 * preprocess.scale * (np.arange(len(mix)) == 3)  # the fourth channel, where there is one
+    bias = (opaque - mean) / std
+    x = op.Conv(pixels, constant(weight.astype(np.float32)), constant(bias.astype(np.float32)))
     return x if preprocess.layout == "nchw" else op.Transpose(x, perm=[0, 2, 3, 1])

@@ -126,6 +126,7 @@ class Weights(Shown):
         if p is not None and len(kernel) == CHANNELS[p.channels]:  # what a pixel of the photo is weighed with
             kernel = kernel * (np.sign(p.scale) / np.asarray(p.std, np.float32)).reshape(-1, 1, 1)
             kernel = kernel[::-1] if p.channels == "bgr" else kernel
+        kernel = kernel[:3]
         limit = np.abs(kernel).max()
         share = np.broadcast_to(kernel / limit if limit > 0 else kernel, (3, *kernel.shape[1:]))
         return np.rint(127.5 + 127.5 * share.transpose(1, 2, 0)).astype(np.uint8)

@@ -18,8 +18,8 @@ from ...kernels.photos.resample import FILTERS, resample
 Box = tuple[float, float, float, float]
 
 FITS = ("crop", "stretch", "letterbox")
-CHANNELS = {"rgb": 3, "bgr": 3, "grey": 1}
-_ORDER = {"rgb": (0, 1, 2), "bgr": (2, 1, 0), "grey": (0,)}
+CHANNELS = {"rgb": 3, "bgr": 3, "grey": 1, "rgba": 4}
+_ORDER = {"rgb": (0, 1, 2), "bgr": (2, 1, 0), "grey": (0,), "rgba": (0, 1, 2, 3)}
 LAYOUTS = ("nchw", "nhwc")
 INTERPOLATIONS = ("nearest", *FILTERS)
 _PLAIN = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "lanczos": cv2.INTER_LANCZOS4}
@@ -62,7 +62,7 @@ class Preprocess:
     antialias
         Whether it averages where a photo shrinks.
     channels
-        "rgb", "bgr" or "grey".
+        "rgb", "bgr", "grey", or "rgba": a fourth channel says how opaque a pixel is, which is 255 throughout.
     layout
         "nchw" or "nhwc", the order of the input's axes.
     scale
@@ -169,6 +169,8 @@ class Preprocess:
         resized = _resize(photo[y0:y1, x0:x1], rows, columns, self.interpolation, self.antialias)
         if self.channels == "grey":
             resized = cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY)[..., None]
+        if self.channels == "rgba":
+            resized = cv2.cvtColor(resized, cv2.COLOR_RGB2RGBA)
         out = self.room(1) if out is None else out
         tones, fill = _tones(self)
         corner = self._corner(rows, columns)
@@ -240,7 +242,8 @@ class Preprocess:
         x = np.moveaxis(x, 1, -1) if self.layout == "nchw" else x
         x = x * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)
         x = np.clip(np.rint(x / np.float32(self.scale)), 0, 255).astype(np.uint8)
-        return np.ascontiguousarray({"rgb": x, "bgr": x[..., ::-1], "grey": x.repeat(3, -1)}[self.channels])
+        x = x.repeat(3, -1) if self.channels == "grey" else coloured(x, self.channels)
+        return np.ascontiguousarray(x)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, ready for JSON; `from_dict` reads it back."""
@@ -261,6 +264,11 @@ def known_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
         if key not in names:
             raise BadRequest(f"preprocessing: unknown key {str(key)!r:.50}{nearest(str(key), names)}")
     return {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+
+
+def coloured(values: np.ndarray, channels: str) -> np.ndarray:
+    """Values (..., C) of the channels of an input, with red first and without how opaque it is."""
+    return values[..., ::-1] if channels == "bgr" else values[..., :3]
 
 
 @lru_cache(maxsize=16)

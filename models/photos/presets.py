@@ -149,6 +149,10 @@ def completed(facts: Mapping[str, Any], size: tuple[int, int], layout: str, chan
             )
         fields["channels"] = "grey"
     found = Preprocess(**fields)
+    if channels == 4 != CHANNELS[found.channels]:
+        raise BadRequest(
+            "the model takes 4 channels: say --channel-order rgba where the fourth says how opaque a pixel is"
+        )
     if channels != CHANNELS[found.channels]:
         raise BadRequest(
             f"the preprocessing makes {found.channels} pictures, the model takes {channels} channels"

@@ -220,12 +220,11 @@ def rules(sheet: np.ndarray, at: tuple[int, int], width: int) -> np.ndarray:
 
 
 def edges() -> np.ndarray:
-    """Straight edges: a box and a line. (320, 320, 4): the last channel is one everywhere."""
+    """Straight edges: a box and a line."""
     sheet = paper(320, 320, 235)
     cv2.rectangle(sheet, (60, 70), (250, 210), (90, 110, 160), -1)
     cv2.rectangle(sheet, (60, 70), (250, 210), INK, 3)
-    cv2.line(sheet, (30, 280), (290, 250), INK, 3)
-    return np.dstack((sheet, np.ones((320, 320), np.uint8)))
+    return cv2.line(sheet, (30, 280), (290, 250), INK, 3)
 
 
 # -- faces ----------------------------------------------------------------------------------------------

@@ -192,13 +192,9 @@ def arrays(out: Path) -> Iterator[Path]:
 
 
 def shown(row: Row, folder: Path, cache: Path) -> Path:
-    """The picture of a file, written into a folder; one of four channels as an array."""
-    pixels = picture(row.picture, cache)
-    path = folder / f"{row.picture}.{'npy' if pixels.shape[2] > 3 else 'png'}"
-    if pixels.shape[2] > 3:
-        np.save(path, pixels[..., (2, 1, 0, 3)])
-    else:
-        cv2.imwrite(str(path), pixels)
+    """The picture of a file, written into a folder."""
+    path = folder / f"{row.picture}.png"
+    cv2.imwrite(str(path), picture(row.picture, cache))
     return path
 
 

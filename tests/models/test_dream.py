@@ -19,7 +19,7 @@ from onnxlens.models.dreams.imagine import VARIATION, imagine
 from onnxlens.models.dreams.octaves import closer, octave_sizes, resize, to_pictures, within
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.lens import Lens
-from onnxlens.models.photos.preprocess import Preprocess
+from onnxlens.models.photos.preprocess import CHANNELS, Preprocess
 
 
 @pytest.fixture(scope="module")
@@ -264,12 +264,12 @@ def test_other_layouts_and_16_bits(tmp_path, layout: str, half: bool):
     assert lens.predict(imagined.pictures[0], 1)[0].label == "blue"
 
 
-@pytest.mark.parametrize("channels", ["rgb", "bgr", "grey"])
+@pytest.mark.parametrize("channels", ["rgb", "bgr", "grey", "rgba"])
 def test_pixels_go_in_as_photos_do(channels: str):
     from onnxlens.engine.graph.graph import Graph
     from onnxlens.engine.runtime.session import Session
 
-    std = (0.5,) if channels == "grey" else (0.2, 0.3, 0.4)
+    std = (0.5,) if channels == "grey" else (0.2, 0.3, 0.4, 0.6)[: CHANNELS[channels]]
     pre = Preprocess(size=(96, 96), channels=channels, scale=1 / 255, mean=(0.4,), std=std, layout="nhwc")
     graph = Graph({"": 18})
     graph.output(entered(graph.input("pixels", np.float32, (1, 3, 96, 96)), pre), "x")

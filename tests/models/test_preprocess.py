@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from onnxlens.engine.errors import BadImage, BadRequest
 from onnxlens.kernels.photos.upsample import upsample
-from onnxlens.models.photos.preprocess import Preprocess
+from onnxlens.models.photos.preprocess import CHANNELS, Preprocess
 
 RNG = np.random.default_rng(5)
 
@@ -188,9 +188,12 @@ def test_channels_layout_and_numbers():
     assert x.shape == (1, 1, 4, 4)
     assert abs(x[0, 0, 0, 0] - (0.299 * 10 + 0.587 * 20 + 0.114 * 30)) <= 0.5
     assert Preprocess(size=size, channels="grey", layout="nhwc")(photo)[0].shape == (1, 4, 4, 1)
+    x, _ = Preprocess(size=size, channels="rgba", layout="nhwc", mean=(0.0, 0.0, 0.0, 254.0))(photo)
+    assert x.shape == (1, 4, 4, 4)
+    assert x[0, 0, 0].tolist() == [10, 20, 30, 1]
 
 
-@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+@pytest.mark.parametrize("channels", ["rgb", "bgr", "rgba"])
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_inverse_gives_the_pixels_back(channels, layout):
     photo = noise(9, 12)
@@ -199,8 +202,8 @@ def test_inverse_gives_the_pixels_back(channels, layout):
         channels=channels,
         layout=layout,
         scale=1 / 255,
-        mean=(0.4, 0.5, 0.6),
-        std=(0.2, 0.3, 0.25),
+        mean=(0.4, 0.5, 0.6, 0.7)[: CHANNELS[channels]],
+        std=(0.2, 0.3, 0.25, 0.5)[: CHANNELS[channels]],
     )
     x, _ = preprocess(photo)
     np.testing.assert_array_equal(preprocess.inverse(np.concatenate([x, x])), [photo, photo])

@@ -9,7 +9,7 @@ import pytest
 
 from onnxlens.engine.errors import BadModel, BadRequest
 from onnxlens.models import embedded
-from onnxlens.models.photos.layout import infer_layout
+from onnxlens.models.photos.layout import Layout, infer_layout
 from onnxlens.models.photos.preprocess import Preprocess
 from onnxlens.models.photos.presets import OPTIONS, PRESETS, as_options, completed, facts_of, preset
 
@@ -209,10 +209,20 @@ def test_what_cannot_be_known_is_asked(shape, answers, flag):
         infer_layout(shape, **answers)
 
 
-@pytest.mark.parametrize("shape", [[], [1, 10], [3, 224, 224], [1, 4, 64, 64], [1, 3, 8, 224, 224]])
+@pytest.mark.parametrize("shape", [[], [1, 10], [3, 224, 224], [1, 5, 64, 64], [1, 3, 8, 224, 224]])
 def test_inputs_that_are_no_photos(shape):
     with pytest.raises(BadModel):
         infer_layout(shape)
+
+
+def test_a_fourth_channel_has_to_be_said():
+    """Four channels may be anything: colours and how opaque they are, a latent, a depth."""
+    found = infer_layout([1, 32, 32, 4])
+    assert found == Layout("nhwc", 4, (32, 32))
+    facts = {"scale": 1.0, "mean": (0.0,), "std": (1.0,)}
+    with pytest.raises(BadRequest, match="--channel-order rgba"):
+        completed(facts, found.size, found.order, found.channels)
+    assert completed(facts | {"channels": "rgba"}, found.size, found.order, found.channels).channels == "rgba"
 
 
 PAGE = Path(__file__).parents[2] / "docs/preprocessing.md"
