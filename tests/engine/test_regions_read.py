@@ -218,3 +218,23 @@ def test_without_padding_the_regions_lie_in_the_middle():
     np.testing.assert_array_equal(index[2:-2, 2:-2], 1 + values["y"][0].argmax(0))
     assert not index[:2].any()
     assert not index[:, -2:].any()
+
+
+def test_masks_of_queries():
+    body = """e = Identity(q) masks = Einsum<equation="qc,bchw->bqhw">(e, s)
+        p = GlobalAveragePool(s) f = Flatten(p) d = MatMul(f, k) logits = Reshape(d, shape)"""
+    weights = {"q": RNG.normal(size=(3, 5)), "k": RNG.normal(size=(5, 9)), "shape": np.int64([1, 3, 3])}
+    found = read(network(body, "float[1, 3, 3] logits, float[1, 3, 4, 6] masks", **weights))
+    logits = np.float32([[[12, 0, 0], [0, 3, 0], [0, 0, 9]]])  # the third says that it found nothing
+    masks = np.full((1, 3, 4, 6), -9, np.float32)
+    masks[0, 0, :2, :3] = masks[0, 1, 2:, 3:] = masks[0, 2] = 9
+    values = {"logits": logits, "masks": masks}
+    first, second = found.things(values, SIZE)
+    assert [t.label for t in (first, second)] == [0, 1]
+    assert first.box == (0, 0, 8, 12)
+    assert number(first.seed, values) == pytest.approx(21)
+    assert found.region(values, 1).box == second.box
+    with pytest.raises(BadRequest, match="no mask of class 2 was found; there are: 0, 1"):
+        found.region(values, 2)
+    with pytest.raises(BadRequest, match="a mask of its own"):
+        found.region(values, 1, (0, 4), (0, 4))

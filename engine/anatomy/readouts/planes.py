@@ -20,6 +20,7 @@ from ...operators.places.positions import CENTRE, Positions
 from ..grids import Box, Place, View
 from ..maps import coordinates, is_map, view_of
 
+HALF = 0.5  # the probability from which on a pixel belongs to a class that has it by itself
 Range = tuple[float, float]  # of rows or columns, in pixels of the input
 
 
@@ -57,6 +58,14 @@ class Planes:
         """A plane (h, w) spread over an input of `size`, (H, W) float32; 0 where it does not reach."""
         return upsample(plane[None], *size, box=self.cells)[0]
 
+    def nearest(self, plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """What stands in the cell in which each pixel of an input lies, (H, W)."""
+        y, x = (
+            np.searchsorted((middles[1:] + middles[:-1]) / 2, np.arange(side) + 0.5)
+            for middles, side in zip(self.middles(size, plane.shape), size, strict=True)
+        )
+        return plane[y[:, None], x]
+
     def centre(self, row: int, column: int, size: tuple[int, int], grid: tuple[int, ...]) -> Range:
         """The middle of a cell of a plane of `grid`, y and x in an input of `size`."""
         (y, x) = (axis[i] for axis, i in zip(self.middles(size, grid), (row, column), strict=True))
@@ -92,6 +101,14 @@ def _between(middles: np.ndarray, given: Range | None) -> np.ndarray:
     if not found.any():
         found[np.abs(middles - sum(given) / 2).argmin()] = True
     return found
+
+
+def box_around(mask: np.ndarray) -> tuple[float, float, float, float] | None:
+    """The smallest box around what is in a mask."""
+    rows, columns = (np.flatnonzero((mask >= HALF).any(axis)) for axis in (1, 0))
+    if not rows.size:
+        return None
+    return float(rows[0]), float(columns[0]), float(rows[-1] + 1), float(columns[-1] + 1)
 
 
 def planes_of(graph: Graph, name: str) -> Planes | None:

@@ -30,13 +30,13 @@ from ..axes import channel_axis
 from ..intervals import interval
 from ..maps import coordinates
 from ..squashing import passes, squashing
+from . import masks
 from .classes import FORMS
-from .planes import Planes, Range, meant, planes_of
+from .planes import HALF, Planes, Range, box_around, meant, planes_of
 from .thing import Hints, Seed, Thing
 
 VARIANTS = ("classes", "labels", "mask")
 _BACKGROUND = ("background", "_background_", "__background__")
-_HALF = 0.5  # the probability from which on a pixel belongs to a class that has it by itself
 _SURE, _SAID, _LIKELY = 3, 2, 1  # an operator says so; a person or a name does; the sizes do
 
 _Made = tuple[str, str, Planes, str]  # of what kind planes are, their form, the scores, and why
@@ -92,7 +92,7 @@ class Regions:
         best = scores.argmax(0) if self.of == "classes" else None
         found = []
         for c in classes:
-            inside = probability[c] >= _HALF if best is None else best == c
+            inside = probability[c] >= HALF if best is None else best == c
             if not inside.any():  # it has pixels between the cells of others alone
                 behind = scores[c] - scores.max(0)
                 inside = behind == behind.max()
@@ -143,7 +143,7 @@ class Regions:
         indices = self.scores.indices(values[self.scores.value])[c][inside]
         seed = Seed.on(self.scores.value, indices, 1 / len(indices))
         label, words = (None, "mask") if self.of == "mask" else (c, "")
-        return Thing("region", label, mean, seed, words, _box(mask), mask=mask)
+        return Thing("region", label, mean, seed, words, box_around(mask), mask=mask)
 
     def _scores(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         return self.scores.of(values[self.scores.value])
@@ -160,13 +160,13 @@ class Regions:
         Planes are enlarged before the greatest is taken, as transformers does, one class at a time.
         """
         if self.of != "classes":
-            planes = {c: plane for c, plane in enumerate(self._probability(values)) if plane.max() >= _HALF}
+            planes = {c: plane for c, plane in enumerate(self._probability(values)) if plane.max() >= HALF}
             found = {c: self.answer.over(plane, size) for c, plane in planes.items()}
             return (
-                found if self.of == "mask" else {c: (m >= _HALF).astype(np.float32) for c, m in found.items()}
+                found if self.of == "mask" else {c: (m >= HALF).astype(np.float32) for c, m in found.items()}
             )
         answer = self.answer.of(values[self.answer.value])
-        index = self._nearest(answer[0], size) if self.chosen else self._greatest(answer, size)
+        index = self.answer.nearest(answer[0], size) if self.chosen else self._greatest(answer, size)
         there = self.answer.over(np.ones(answer.shape[1:], np.float32), size) > 0
         known = (c for c in np.unique(index[there]).tolist() if 0 <= c < self.count)
         return {c: ((index == c) & there).astype(np.float32) for c in known}
@@ -180,28 +180,14 @@ class Regions:
             np.maximum(best, here, out=best)
         return index
 
-    def _nearest(self, plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """What stands in the cell in which each pixel of the input lies."""
-        y, x = (
-            np.searchsorted((middles[1:] + middles[:-1]) / 2, np.arange(side) + 0.5)
-            for middles, side in zip(self.answer.middles(size, plane.shape), size, strict=True)
-        )
-        return plane[y[:, None], x]
 
-
-def _box(mask: np.ndarray) -> tuple[float, float, float, float] | None:
-    """The smallest box around what is in a mask."""
-    rows, columns = (np.flatnonzero((mask >= _HALF).any(axis)) for axis in (1, 0))
-    if not rows.size:
-        return None
-    return float(rows[0]), float(columns[0]), float(rows[-1] + 1), float(columns[-1] + 1)
-
-
-def find(graph: Graph, hints: Hints) -> Regions | None:
+def find(graph: Graph, hints: Hints) -> Regions | masks.Masks | None:
     """How the model says what is where in the picture; None where no output does.
 
     Of several outputs it is the surest, then the finest, then the first: networks give masks of all levels.
     """
+    if (asked := masks.find(graph, hints)) is not None:
+        return asked
     names = [hints.output] if hints.output else graph.outputs
     found = [r for name in names if (r := _read(graph, name, hints)) is not None]
     return max(found, key=lambda r: (r[0], np.prod(r[1].answer.grid)), default=(0, None))[1]
