@@ -42,7 +42,8 @@ def overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def classes(model: Vit | Swin, x: Tensor, batch: Scenes) -> Tensor:
     """Of one of several classes; and of each token, whether it is on the object, and of which class it is.
 
-    That is what token labelling does (Jiang et al. 2021): with few scenes a transformer learns little else.
+    That is what token labelling does (Jiang et al. 2021): without it a transformer learns little from few
+    scenes. Where the answer is a mean over tokens, also of where it is told from.
     """
     wanted = torch.from_numpy(batch.labels[:, 0])
     tokens = model.tokens(x)
@@ -52,12 +53,35 @@ def classes(model: Vit | Swin, x: Tensor, batch: Scenes) -> Tensor:
     each = model.each(tokens.flatten(1, -2)[:, -side * side :]).float()
     right = torch.where(seen.flatten(1), wanted[:, None] + 1, 0)
     dense = functional.cross_entropy(each.flatten(0, 1), right.flatten())
-    return functional.cross_entropy(scores, wanted, label_smoothing=0.05) + dense
+    loss = functional.cross_entropy(scores, wanted, label_smoothing=0.05) + dense
+    if isinstance(model, Vit):  # whose class token is no mean
+        return loss
+    maps = model.head(tokens).permute(0, 3, 1, 2).float()
+    return loss + 0.1 * elsewhere(maps, covered(batch, x.shape[3] // side), present(batch.labels, COUNT))
+
+
+def covered(batch: Scenes, stride: int) -> Tensor:
+    """Of the pixels around each place of a grid the share that shows a class, (n, classes, h, w)."""
+    seen = functional.one_hot(regions(batch), 1 + COUNT)[..., 1:].permute(0, 3, 1, 2).float()
+    return functional.avg_pool2d(seen, stride - 1, stride, stride // 2 - 1)
+
+
+def elsewhere(maps: Tensor, right: Tensor, wanted: Tensor) -> Tensor:
+    """How little of maps (n, m, h, w) is where they are `right`, over those that are `wanted` (n, m).
+
+    Right for the right reasons (Ross et al. 2017), as the embedded model is trained.
+    """
+    shares = maps.flatten(2).softmax(2)
+    mass = (shares * right.flatten(2)).sum(2).clamp(1e-3)
+    return -(mass.log() * wanted).sum() / wanted.sum()
 
 
 def labels(model: Labeller, x: Tensor, batch: Scenes) -> Tensor:
-    """Of each class by itself."""
-    return functional.binary_cross_entropy_with_logits(model.raw(x).float(), present(batch.labels, COUNT))
+    """Of each class by itself, and of where it is told from."""
+    features, there = model.features(x), present(batch.labels, COUNT)
+    scores = model.head(features.mean((2, 3))).float()
+    where = elsewhere(model.places(features).float(), covered(batch, model.STRIDE), there)
+    return functional.binary_cross_entropy_with_logits(scores, there) + 0.1 * where
 
 
 def pixels(model: UNet, x: Tensor, batch: Scenes) -> Tensor:
@@ -84,11 +108,17 @@ def characters(model: Crnn, x: Tensor, batch: Scenes) -> Tensor:
 
 
 def likeness(model: Embedder, x: Tensor, batch: Scenes) -> Tensor:
-    """The cosine of two vectors is to be that of what there is in the two scenes."""
+    """The cosine of two vectors is to be that of what there is in the two scenes, and told from that."""
     there = functional.normalize(present(batch.labels, COUNT))
-    vectors = model(x).float()
+    features = model.features(x)
+    vectors = functional.normalize(model.head(features.mean((2, 3))).float())
     other = ~torch.eye(len(x), dtype=torch.bool)
-    return (vectors @ vectors.T - there @ there.T)[other].square().mean() * 10
+    apart = (vectors @ vectors.T - there @ there.T)[other].square().mean()
+    maps = torch.einsum("nchw,mc->nmhw", model.places(features).float(), vectors)
+    shown = present(batch.labels, COUNT)
+    right = torch.einsum("nchw,mc->nmhw", covered(batch, model.STRIDE), shown)
+    shared = other & (shown @ shown.T > 0)
+    return 10 * apart + 0.1 * elsewhere(maps, right, shared.float())
 
 
 def chosen(model: Detector, batch: Scenes, places: Tensor, strides: Tensor) -> Tensor:

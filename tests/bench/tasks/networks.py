@@ -355,34 +355,46 @@ class Window(nn.Module):
         return x + self.mlp(self.norms[1](x))
 
 
-class Embedder(nn.Module):
-    """A unit vector (n, 32): scenes lie as near to each other as they have kinds of objects in common."""
+class Pooled(nn.Module):
+    """Features on a grid of 8 pixels, their mean, and a linear layer."""
 
-    def __init__(self) -> None:
+    STRIDE = 8
+
+    def __init__(self, count: int) -> None:
         super().__init__()
         self.backbone = Backbone()
         self.last = conv(64 + 64, 96)
-        self.head = nn.Linear(96, 32)
+        self.head = nn.Linear(96, count)
+
+    def features(self, x: Tensor) -> Tensor:
+        """The last ones, (n, 96, h / 8, w / 8)."""
+        maps = self.backbone(x)
+        return self.last(torch.cat([maps[2], _twice(maps[3])], 1))
+
+    def raw(self, x: Tensor) -> Tensor:
+        """What the linear layer gives."""
+        return self.head(self.features(x).mean((2, 3)))
+
+    def places(self, features: Tensor) -> Tensor:
+        """The same at each place, (n, count, h / 8, w / 8): its mean is the answer, but for a constant."""
+        return functional.conv2d(features, self.head.weight[:, :, None, None])
+
+
+class Embedder(Pooled):
+    """A unit vector (n, 32): scenes lie as near to each other as they have classes in common."""
+
+    def __init__(self) -> None:
+        super().__init__(32)
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = self.backbone(x)
-        last = self.last(torch.cat([maps[2], _twice(maps[3])], 1))
-        return functional.normalize(self.head(last.mean((2, 3))))
+        return functional.normalize(self.raw(x))
 
 
-class Labeller(nn.Module):
+class Labeller(Pooled):
     """Whether a class is somewhere in the picture, each by itself: shares (n, classes)."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.backbone = Backbone()
-        self.last = conv(64 + 64, 96)
-        self.head = nn.Linear(96, COUNT)
-
-    def raw(self, x: Tensor) -> Tensor:
-        """The logits."""
-        maps = self.backbone(x)
-        return self.head(self.last(torch.cat([maps[2], _twice(maps[3])], 1)).mean((2, 3)))
+        super().__init__(COUNT)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.raw(x).sigmoid()

@@ -42,15 +42,15 @@ class Task(NamedTuple):
 
 
 TASKS = {
-    "unet": Task(networks.UNet, "several", losses.pixels, figures.iou, 2, 12000),
+    "unet": Task(networks.UNet, "several", losses.pixels, figures.iou, 3, 12000),
     "detector": Task(networks.Detector, "several", losses.boxes, figures.raw_boxes, 2, 12000),
     "crnn": Task(networks.Crnn, "line", losses.characters, figures.characters, 4, 12000),
-    "vit": Task(networks.Vit, "single", losses.classes, figures.top1, 2, 18000, 2e-3),
-    "swin": Task(networks.Swin, "single", losses.classes, figures.top1, 2, 18000, 2e-3),
+    "vit": Task(networks.Vit, "single", losses.classes, figures.top1, 4, 18000, 2e-3),
+    "swin": Task(networks.Swin, "single", losses.classes, figures.top1, 4, 18000, 2e-3),
     "embedder": Task(
-        networks.Embedder, "several", losses.likeness, figures.retrieved, 2, 12000, judge="pair"
+        networks.Embedder, "several", losses.likeness, figures.retrieved, 3, 12000, judge="pair"
     ),
-    "labels": Task(networks.Labeller, "several", losses.labels, figures.each, 1, 12000),
+    "labels": Task(networks.Labeller, "several", losses.labels, figures.each, 2, 12000),
     "detr": Task(networks.Detr, "several", losses.sets, figures.queries, 4, 12000, 1e-3),
 }
 
