@@ -20,7 +20,8 @@ class Answered:
     `things` are the ones that its `reading` found, best first, `values` those of the graph that these and the
     seeds are of, by name, for this photo alone. `labels` name the classes, and `class_of` gives the index of
     a class from what is written. `to_input` takes a point (row, column) of the photo to one of the model's
-    input, `vector` gives the values of the answer to another photo, by its path.
+    input, `vector` gives the values of the answer to another photo, by its path. `size` is the height and
+    width of the input.
     """
 
     reading: Reading
@@ -30,12 +31,19 @@ class Answered:
     class_of: Callable[[str], int]
     to_input: Callable[[float, float], tuple[float, float]]
     vector: Callable[[str], Mapping[str, np.ndarray]]
+    size: tuple[int, int] = (0, 0)
 
     @property
     def there(self) -> Sequence[Thing]:
         """The things that are more likely there than not: some of the classes, all others; at least one."""
         some = [t for t in self.things if t.kind != "class" or (t.score or 0) >= 0.5]
         return some or self.things[:1]
+
+    def of_score(self, least: float) -> Sequence[Thing]:
+        """The things of a score of at least so much, where the answer has a threshold; else all of them."""
+        if not hasattr(self.reading, "threshold"):
+            return self.things
+        return self.reading.things(self.values, self.size, least)  # type: ignore[call-arg]
 
     def label(self, thing: Thing) -> str:
         """What a thing is called: its own words, or its class."""
@@ -56,8 +64,10 @@ class Answered:
 def told(thing: Thing, answered: Answered) -> Thing:
     """A thing with words that say which one it is, and the target that means it."""
     among = [t for t in answered.things if t.kind == thing.kind]
-    number = next(i for i, t in enumerate(among) if t is thing)
+    number = next((i for i, t in enumerate(among) if t is thing), None)
     name, kind = answered.label(thing), NUMBERED.get(thing.kind)
+    if kind and number is None:
+        return replace(thing, words=f"unlikely {kind}: {name}")
     if kind:
         return replace(thing, words=f"{kind} {number}: {name}", asked=f"{kind}({number})")
     of_class = thing.kind in ("class", "region") and thing.label is not None

@@ -26,15 +26,16 @@ _TOP = re.compile(r"top0*([1-9]\d{0,5})", re.IGNORECASE)
 def targets(wishes: Sequence[str | int | None], answered: Answered, absent: bool = False) -> list[Thing]:
     """The things that are meant, each once, with its words.
 
-    None is the best thing, "top3" the three best ones and "every" all; a number is a class. Raises BadRequest
-    for what the model cannot be asked, with what there is, and NoMap where the photo shows no such thing; or
-    else, with `absent`, what cannot be found is a thing of the kind "nothing" whose words say why.
+    None is the best thing, however unlikely, "top3" the three best ones and "every" all; a number is a class.
+    Raises BadRequest for what the model cannot be asked, with what there is, and NoMap where the photo shows
+    no such thing; or else, with `absent`, what cannot be found is a thing of the kind "nothing" whose words
+    say why.
     """
     found: list[Thing] = []
     for wish in wishes:
         text = "" if wish is None else str(wish).strip()
         try:
-            found += _meant(text, answered)
+            found += _meant(text, answered, absent)
         except (BadRequest, NoMap) as error:
             if not absent:
                 raise
@@ -42,11 +43,13 @@ def targets(wishes: Sequence[str | int | None], answered: Answered, absent: bool
     return list({id(thing.seed): thing for thing in found}.values())
 
 
-def _meant(text: str, answered: Answered) -> list[Thing]:
-    """The things that one wish means."""
+def _meant(text: str, answered: Answered, absent: bool) -> list[Thing]:
+    """The things that one wish means; what is unlikely counts for none where what is `absent` is said."""
     most = _TOP.fullmatch(text)
     if not (text in ("", "every") or most):
         return [replace(_summed(text, answered), asked=text)]
+    if not (answered.things or text or absent) and (likeliest := answered.of_score(0)[:1]):
+        return [told(thing, answered) for thing in likeliest]
     if not answered.things:
         raise NoMap("the model found nothing in this photo; a target such as element(...) always works")
     there = answered.there if text == "every" else answered.things[: int(most[1]) if most else 1]

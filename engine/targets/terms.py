@@ -27,7 +27,7 @@ def _class(answered: Answered, label: str) -> Thing:
 
 def _box(answered: Answered, which: str = "0", least: str = "0") -> Thing:
     """A box by its number, best first, or the best one of a class, of a score of at least `least`."""
-    found = answered.of("box")
+    found = answered.of("box") if least == "0" else answered.of_score(_number(least, "a score"))
     if which.isdecimal() and which not in answered.labels:
         return told(_nth(found, which, "box"), answered)
     index, least_score = answered.class_of(which), _number(least, "a score")

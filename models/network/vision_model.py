@@ -259,6 +259,7 @@ class VisionModel:
             self.class_of,
             lambda row, column: ((row - y0) * rows, (column - x0) * columns),
             lambda name: self._values(self.preprocess(photo(name))[0] if photo else x, names),
+            self.preprocess.size,
         )
 
     def _values(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -48,6 +48,11 @@ class Boxes:
     decode: Decoder
     kind: str = "boxes"
 
+    @property
+    def threshold(self) -> float:
+        """The score from which on the producer takes a candidate for a box."""
+        return LAYOUTS[self.layout].threshold
+
     def candidates(self, values: Values, size: tuple[int, int]) -> Candidates:
         """All that may be a box in the first picture, before any is left out."""
         return self.decode(values, size)
@@ -59,7 +64,7 @@ class Boxes:
         `threshold` is another one than the layout's: 0 gives the likeliest, however unlikely.
         """
         layout = LAYOUTS[self.layout]
-        least = layout.threshold if threshold is None else threshold
+        least = self.threshold if threshold is None else threshold
         return self.decode(values, size).things(least, layout.overlap, layout.by_class)
 
 
