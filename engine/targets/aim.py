@@ -10,19 +10,22 @@ at a class, and what is hidden of a photo changes the sum as it does a score.
 from __future__ import annotations
 
 from collections import UserDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from ..anatomy.anatomy import default_input
+from ..anatomy.anatomy import default_input, seeing
 from ..anatomy.readouts.classes import Readout
 from ..anatomy.readouts.thing import Seed
 from ..autodiff.gradient import inside
 from ..errors import BadRequest
 from ..graph.graph import Graph, Tensor, op
+from ..graph.nodes import renamed
 from ..graph.types import is_float
+from ..operators.traits import traits_of
 from ..runtime.network import Network
 
+HANDED_ON = ("order", "axes", "selects", "joins")  # how elements move that stay what they are
 MAX_NUMBERS = 2**28  # of the seeds of one photo, which are held densely
 
 
@@ -32,16 +35,28 @@ class Aim:
     `parts` are the values that seeds lie on. With `unit` the answer is taken as a vector of length 1, so that
     its product with another such vector is their cosine. `network` is what methods are compiled for: its
     classes are the sums, as many as there are seeds, or where it is for `one`, a single one, as gradients
-    want to know it before.
+    want to know it before. These begin before a last Sigmoid or Softmax, as those of classes do, but for
+    parts that are meant `as_they_are`: behind it a sure answer has almost none.
 
     Raises BadRequest for a part that holds no real numbers.
     """
 
-    def __init__(self, network: Network, parts: Sequence[str], unit: bool = False, one: bool = True):
+    def __init__(
+        self,
+        network: Network,
+        parts: Sequence[str],
+        unit: bool = False,
+        one: bool = True,
+        as_they_are: Collection[str] = (),
+    ):
         self.parts, self._one = tuple(parts), one
         graph = network.graph.copy()
         graph.given = UserDict(graph.given)  # its own: the seeds are nobody else's
-        flat = [_flat(graph, part) for part in self.parts]
+        depending = seeing(graph)
+        squashed = [part for part in self.parts if one and part not in as_they_are]
+        before = {p: _unsquashed(graph, inside(graph, p).name, depending) for p in squashed}
+        named = [before.get(part, part) for part in self.parts]
+        flat = [_flat(graph, part) for part in named]
         answer = op.Concat(*flat, axis=1) if len(flat) > 1 else flat[0]
         if unit:
             answer = answer / op.Max(op.ReduceL2(answer, [1]), np.float32(1e-12))
@@ -67,6 +82,30 @@ class Aim:
             np.concatenate([s.dense(p, n) for p, n in zip(self.parts, sizes, strict=True)]) for s in seeds
         ]
         self._given[self._name] = np.ascontiguousarray(np.stack(rows, axis=1)[None])
+
+
+def _unsquashed(graph: Graph, name: str, depending: set[str]) -> str:
+    """A value with scores in the place of probabilities, wherever it only hands these on; else as it is.
+
+    Concat(boxes, Sigmoid(scores)) becomes Concat(boxes, scores).
+    """
+    node = graph.producer(name)
+    if node is None or name not in depending:
+        return name
+    traits = traits_of(node)
+    if traits.squashes:
+        return node.input[0]
+    if not (traits.reshapes or traits.moves in HANDED_ON):
+        return name
+    handed = node.input if traits.moves == "joins" else node.input[:1]
+    scores = {i: _unsquashed(graph, i, depending) for i in handed}
+    if all(before == after for before, after in scores.items()):
+        return name
+    new = {o: graph.fresh("scores") for o in node.output if o}
+    graph.add(
+        renamed(node, {**scores, **new}), {n: graph.types[o] for o, n in new.items() if o in graph.types}
+    )
+    return new[name]
 
 
 def _flat(graph: Graph, name: str) -> Tensor:

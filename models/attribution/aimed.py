@@ -69,7 +69,7 @@ class Aimed:
             layer = found if self._levels else found[0]
         self._labels = list[str]()
         self._one = method.family != "perturbation"
-        self._aim = Aim(lens.network, self._parts, unit, self._one)
+        self._aim = Aim(lens.network, self._parts, unit, self._one, elements)
         intake = intake._replace(labels=self._labels)
         self.compiled = compiled(self._aim.network, method, layer, options, intake)
 
