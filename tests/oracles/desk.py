@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
+from bench.tasks.scenes import TEST_SEEDS, line, several
 from onnx import helper
 
 from onnxlens.models.photos.preprocess import Preprocess
@@ -16,6 +17,7 @@ from onnxlens.models.photos.preprocess import Preprocess
 from .companions import pairs, texts
 from .toys import blob, build, metadata_of
 
+TASKS = Path(__file__).parents[1] / "bench" / "tasks" / "models"
 CHANNELS, SIDE = 16, 64
 PHOTOS = 18  # two batches, so that there are two parts
 LABELS = ["tabby", "banana", "sea", "cloud", "flower"]
@@ -67,6 +69,10 @@ def lay(folder: Path, run: Callable[[str], object]) -> None:
     onnx.save(model(), folder / "model.onnx")
     onnx.save(texts(), folder / "clip.onnx")
     onnx.save(pairs(), folder / "siamese.onnx")
+    for name in ("detector", "unet", "crnn", "embedder"):
+        shutil.copyfile(TASKS / f"{name}.onnx", folder / f"{name}.onnx")
+    cv2.imwrite(str(folder / "scene.png"), several(TEST_SEEDS[0]).image[..., ::-1])
+    cv2.imwrite(str(folder / "line.png"), line(TEST_SEEDS[0]).image[..., ::-1])
     for i, name in enumerate(("cat.jpg", "cat.png", "dog.jpg", "clouds.jpg", "sea.jpg", "flowers.jpg")):
         cv2.imwrite(str(folder / name), blob(at=(20 + 3 * i, 30 + 5 * i), colour=i % 3)[..., ::-1])
     (folder / "photos" / "more").mkdir(parents=True)
