@@ -63,6 +63,7 @@ TRIES = {
     "dream (noise)": "dream {model} {flags} --objective 'channel({unit}, 0)' --iterations 8 -o {out}",
     "look": "look {model} {photo} {flags} -o {out}",
     "predict": "predict {model} {photo} {flags} --top 1000 --json",
+    "explain": "explain {model} {photo} {flags} --target {target} -o {out}",
     "gradcam": "gradcam {model} {photo} {flags} --target {target} -o {out}",
     "saliency": "saliency {model} {photo} {flags} --target {target} -o {out}",
     "integrated": "integrated {model} {photo} {flags} --target {target} -o {out}",
@@ -70,7 +71,7 @@ TRIES = {
     "top3": "gradcam {model} {photo} {flags} --target top3 -o {out}",
     "run": "run {model} {photos} {flags} -o {out}",
 }
-OF_TARGET = "gradcam", "saliency", "integrated", "occlusion"
+OF_TARGET = "explain", "gradcam", "saliency", "integrated", "occlusion"
 
 INTRODUCTION = """\
 # Real files
@@ -166,7 +167,8 @@ def problems(row: Row, name: str, end: Ended, model: Path, photo: Path) -> Itera
     if "NaN" in end.printed:
         yield "prints NaN"
     if name == "predict":
-        found = json.loads(end.printed)["predictions"]
+        said = json.loads(end.printed)
+        found = said["predictions" if row.scores else "things"]
         yield from wrong_probabilities(row, found, feeds(row, model, photo), model)
         yield from wrong_things(row, found, model, photo)
     if name == "activations":
