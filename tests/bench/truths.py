@@ -84,7 +84,7 @@ def wrong_probabilities(
     truth = alone(model, feed, [row.scores])[row.scores][0]
     if row.raw:
         truth = np.exp(truth - truth.max()) / np.exp(truth - truth.max()).sum()
-    said = {p.get("class", p["index"]): p["probability"] for p in predictions}
+    said = {p["index"]: p["probability"] for p in predictions}
     if len(said) != truth.size:
         yield f"says {len(said)} probabilities, the model {truth.size}"
     for index, probability in said.items():
@@ -150,9 +150,8 @@ def wrong_things(row: Row, found: list[dict[str, Any]], model: Path, photo: Path
 
 def _class(truth: dict[str, Any], found: list[dict[str, Any]]) -> Iterator[str]:
     best = found[0] if found else {}
-    if best.get("class", best.get("index")) != truth["label"] or not near(
-        best["probability"], truth["score"], PROBABILITY
-    ):
+    same = near(best.get("probability"), truth["score"], PROBABILITY)
+    if best.get("index") != truth["label"] or not same:
         yield f"says {best}, the package {truth}"
 
 
