@@ -148,6 +148,9 @@ def _place(found: Answer, thing: Found) -> str:
     """Where a thing is in the photo, in rows and columns, as targets say it; of a region how much of it."""
     if thing.index in found.shares:
         return f"{found.shares[thing.index]:.1%} of the photo"
+    if thing.kind == "value" and thing.points is not None:
+        (y, x, _) = thing.points[0]
+        return f"row {int(y)}, column {int(x)}"
     if thing.box is None:
         return ""
     height, width = found.photo.shape[:2]

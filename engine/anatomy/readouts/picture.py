@@ -101,14 +101,13 @@ class Picture:
         inside = self.planes.within(self.size, indices.shape[1:], rows, columns)
         chosen = (indices if label is None else indices[label : label + 1])[:, inside].ravel()
         mask = self.planes.over(inside.astype(np.float32), self.size)
-        mean = float(values[self.output].reshape(-1)[chosen].mean())
-        words = f"{self._name(label)}{mean:.4g}"
-        return Thing("value", None, None, Seed.on(self.output, chosen, 1 / len(chosen)), words, mask=mask)
+        seed = Seed.on(self.output, chosen, 1 / len(chosen))
+        return Thing("value", None, None, seed, self._name(label), mask=mask)
 
     def _name(self, k: int | None) -> str:
         if k is None or self.planes is None or self.planes.count < 2:
-            return ""
-        return f"{self.names[k]} " if self.names else f"{'point' if self.of == 'points' else 'plane'} {k} "
+            return "value"
+        return self.names[k] if self.names else f"{'point' if self.of == 'points' else 'plane'} {k}"
 
     def _at(self, values: Mapping[str, np.ndarray], k: int, row: int, column: int) -> Thing:
         """One number of the planes, with its place."""
@@ -118,9 +117,8 @@ class Picture:
         y, x = self.planes.centre(row, column, self.size, planes.shape[1:])
         flat = self.planes.indices(values[self.output])[k, row, column]
         points = np.array([[y, x, number]], np.float32)
-        words = f"{self._name(k)}{number:.4g} at {y:.0f},{x:.0f}"
         score = number if self.bounded else None
-        return Thing("value", None, score, Seed.on(self.output, flat), words, points=points)
+        return Thing("value", None, score, Seed.on(self.output, flat), self._name(k), points=points)
 
     def _depths(self, values: Mapping[str, np.ndarray], plane: np.ndarray) -> list[Thing]:
         """The greatest depth and the least, the nearest first where it is known, and all of it as a mask."""
@@ -132,7 +130,7 @@ class Picture:
         for name in sorted(ends, key=lambda n: (n != self.nearest, n)):
             thing = self._at(values, 0, *ends[name])
             far = {"": name, name: "nearest"}.get(self.nearest, "farthest")
-            found.append(replace(thing, words=f"{far}, {thing.words}", mask=shown))
+            found.append(replace(thing, words=far, mask=shown))
         return found
 
 
@@ -149,8 +147,7 @@ def _greatest(output: str, array: np.ndarray) -> list[Thing]:
     found = []
     for i in np.argsort(-flat, kind="stable")[:_SHOWN].tolist():
         at = ", ".join(map(str, np.unravel_index(i, shape))) if shape else ""
-        words = f"{flat[i]:.4g} at [{at}]"
-        found.append(Thing("value", None, None, Seed.on(output, i), words))
+        found.append(Thing("value", None, None, Seed.on(output, i), f"{output}[{at}]"))
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ...errors import BadRequest, nearest
 from ...graph.graph import Graph
 from ..anatomy import seeing
-from . import boxes, embedding, picture, regions, sequence
+from . import alphabet, boxes, embedding, picture, regions, sequence
 from .classes import KINDS, Readout, SeveralReadouts, readout
 from .thing import Hints, Reading
 
@@ -18,6 +18,13 @@ READOUTS: dict[str, Callable[[Graph, Hints], Reading | None]] = {
     "sequence": sequence.find,
     "embedding": embedding.find,
     "picture": picture.find,
+}
+# What may stand behind the name and a colon; layouts of boxes are boxes' own.
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "regions": regions.VARIANTS,
+    "sequence": alphabet.VARIANTS,
+    "embedding": (),
+    "picture": picture.VARIANTS,
 }
 
 
@@ -37,12 +44,21 @@ def reading(graph: Graph, hints: Hints) -> Reading:
     said = (hints.kind or "").partition(":")[0]
     if said and said not in READOUTS:
         raise BadRequest(f"there is no readout {hints.kind!r:.40}{nearest(said, kinds())}")
+    _check_variant(said, hints.kind or "")
     for find in [READOUTS[said]] if said else READOUTS.values():
         if (found := find(graph, hints)) is not None:
             return found
     shapes = "; ".join(f"{name!r} of shape {list(graph[name].shape or [])}" for name in graph.outputs[:4])
     wanted = f"be read as {hints.kind}" if said else "be read"
     raise BadRequest(f"no output can {wanted}: {shapes}")
+
+
+def _check_variant(said: str, kind: str) -> None:
+    """Raises BadRequest for a word behind the colon that a kind of planes, lines or vectors does not have."""
+    variants, variant = VARIANTS.get(said), kind.partition(":")[2]
+    if variant and variants is not None and variant not in variants:
+        there = nearest(variant, variants) if variants else ": it has none"
+        raise BadRequest(f"there is no {said} of the kind {variant!r:.40}{there}")
 
 
 def otherwise(graph: Graph, hints: Hints, read: Readout | None) -> Reading:
