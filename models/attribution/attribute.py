@@ -107,10 +107,8 @@ class Attributor:
             _check_fills(self.method, options)
             given = options_given(self.method, options)
             self.options = given._asdict()
-            if not self._of_units and _is_aimed(lens, targets):
+            if not self._of_units and aims(lens, targets):
                 parts = tuple(elements(targets, lens.reading))
-                for name in classes(targets, lens.reading):
-                    lens.class_of(name)
                 unit = are_alike(targets, lens.reading)
                 aimed = lambda layer: Aimed(lens, self.method, parts, unit, layer, given, intake(lens))
                 self._aimed = _kept(lens, (self.method.name, parts, unit), layer, given, aimed)
@@ -223,11 +221,19 @@ class Attributor:
         )
 
 
-def _is_aimed(lens: VisionModel, targets: Sequence[Target]) -> bool:
-    """Whether more is asked for than classes of a classifier, by their names, numbers or ranks."""
-    if lens.reading.kind not in KINDS:
-        return True
+def aims(lens: VisionModel, targets: Sequence[Target]) -> bool:
+    """Whether more is asked for than classes of a classifier, by their names, numbers or ranks.
 
+    Raises BadRequest for a target that no photo can have.
+    """
+    if lens.reading.kind in KINDS and _are_classes(lens, targets):
+        return False
+    for name in classes(targets, lens.reading):
+        lens.class_of(name)
+    return True
+
+
+def _are_classes(lens: VisionModel, targets: Sequence[Target]) -> bool:
     def is_class(target: Target) -> bool:
         try:
             return lens.wish(target) is not None
@@ -236,7 +242,7 @@ def _is_aimed(lens: VisionModel, targets: Sequence[Target]) -> bool:
                 return False
             raise
 
-    return not all(map(is_class, targets))
+    return all(map(is_class, targets))
 
 
 _MADE: WeakKeyDictionary[VisionModel, dict[Any, Any]] = WeakKeyDictionary()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...engine.anatomy.layers import checked_layer, matching
+from ...engine.anatomy.levels import levels
 from ...engine.anatomy.readouts.classes import score_name
 from ...engine.errors import BadRequest
 from ...engine.features.peaks import Peaks
@@ -177,9 +178,12 @@ def chosen(lens: VisionModel, layers: Sequence[str] = ()) -> list[str]:
 
 
 def looked_at(lens: VisionModel, layer: str | None = None) -> str:
-    """The feature map to look at: the named one, or else the last one before the head.
+    """The feature map to look at: the named one, or else the last one before the head; of the levels of a
+    detector the finest.
 
     Raises BadRequest where it is not there, or there is none.
     """
     graph = lens.network.graph
+    if layer is None and not lens.has_classes and lens.is_read:
+        return levels(graph, lens.reading.parts)[0]
     return checked_layer(graph, layer, score_name(graph))

@@ -159,6 +159,14 @@ class VisionModel:
         return self._read
 
     @property
+    def is_read(self) -> bool:
+        """Whether there is a reading."""
+        try:
+            return bool(self.reading)
+        except BadRequest:
+            return False
+
+    @property
     def has_classes(self) -> bool:
         """Whether there is a readout."""
         return self._unread is None

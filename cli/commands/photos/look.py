@@ -18,7 +18,8 @@ from ... import options
 from ...console import counting, emit, say
 from ...methods import methods_named
 from .page import Figure, page
-from .ways import Subject, panels
+from .subject import Subject
+from .ways import panels
 
 PAGE = "index.html"
 PREDICTIONS = 5
@@ -27,7 +28,9 @@ PREDICTIONS = 5
 @options.command("look")
 @options.model
 @click.argument("image")
-@click.option("--target", help="Class index or label.  [default: the predicted class]")
+@click.option(
+    "--target", help="Class index or label, or a target (docs/tasks.md).  [default: what is predicted]"
+)
 @options.layer
 @click.option(
     "--method",
@@ -70,6 +73,7 @@ def command(
     onnxlens look model.onnx cat.jpg --preset imagenet
     onnxlens look model.onnx cat.jpg --target "tabby" --folder photos -o page
     """
+    from ....models.attribution.attribute import aims
     from ....models.features.top import looked_at
     from ....models.storage.store import photo_at
     from ...manifest import manifest, said
@@ -79,13 +83,13 @@ def command(
     names = methods_named(methods)
     folder = Folder(out, overwrite)
     lens = options.open_lens(model, quiet, **settings)
-    layer = looked_at(lens, layer)
-    if target is not None or lens.has_classes:
-        lens.wish(target)
+    of_things = aims(lens, [target]) if target is not None or lens.is_read else False
+    where, layer = layer, looked_at(lens, layer)
     photo = photo_at(image)
     beside = settings if convention == FIELDS else {**settings, "convention": convention}
     command = partial(line, model, image, beside)
-    subject = Subject(lens, photo, image, target, layer, places, command, names, convention)
+    where = where if of_things else layer
+    subject = Subject(lens, photo, image, target, layer, places, command, names, convention, of_things, where)
     result = look(folder, subject, model, quiet)
     arguments = {"target": target, "layer": layer, "methods": list(names), "folder": list(places)}
     arguments["convention"] = convention
@@ -93,13 +97,17 @@ def command(
     if as_json:
         emit(result)
     else:
+        none = "nothing found" if of_things else "no classes"
         best = [f"{p['label']} ({said(p)})" for p in result["predictions"][:1]]
-        say(f"{image}: {''.join(best) or 'no classes'} -> {folder.path / PAGE}")
+        say(f"{image}: {''.join(best) or none} -> {folder.path / PAGE}")
 
 
 def look(folder: Folder, subject: Subject, model: str, quiet: bool) -> dict[str, Any]:
     """Make the page of a subject and write it; the record of it, with what this model does not allow."""
-    predictions = subject.lens.predict(subject.photo, PREDICTIONS) if subject.lens.has_classes else []
+    found = subject.things if subject.of_things else []
+    predictions = (
+        subject.lens.predict(subject.photo, PREDICTIONS) if subject.lens.has_classes else found[:PREDICTIONS]
+    )
     with counting("looking", quiet) as progress:
         made = panels(subject, progress)
     text = page(
@@ -167,7 +175,7 @@ def _facts(subject: Subject) -> list[str]:
 
 def _classes(subject: Subject) -> str:
     if not subject.lens.has_classes:
-        return "no classes"
+        return f"answers {subject.lens.reading.kind}" if subject.of_things else "no classes"
     read = subject.lens.readout
     return f"{read.count} {'classes' if read.sure else 'values'}"
 
@@ -180,7 +188,7 @@ def _layers(subject: Subject) -> list[dict[str, str]]:
     graph = subject.lens.network.graph
     read = known(graph)
     marks = {
-        subject.layer: "Grad-CAM looks here" if read else "looked at",
+        subject.layer: "Grad-CAM looks here" if read or subject.of_things else "looked at",
         **({read.scores: "scores"} if read else {}),
     }
     names = set(map_names(graph)) | set(marks)

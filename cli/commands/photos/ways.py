@@ -3,45 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ....engine.attribution.methods import METHODS
 from ....engine.errors import OnnxlensError
-from ....models.maps.convention import FIELDS
 from .page import Figure, Panel
+from .subject import Subject
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ....models.features.top import Top
-    from ....models.lens import Lens
     from ....models.maps.attribution import Attribution
 
+BEST = "top3"  # what is explained where nobody says what
 SHOWN = 12  # channels in a panel
 KERNELS = 64
 SIDE = 448  # pixels of a dream's longer side
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What all ways look at: a photo through a lens, for a class (None is the predicted one).
+def found(subject: Subject) -> Panel:
+    """(0) What the model found."""
+    from ....models.maps.drawn import drawn
 
-    `places`: folders and photos to search for the images of highest response; the photo itself by default.
-    `command(name, *more)` is the command line that does one of them alone, `methods` are those of attribution
-    that are looked by beside the usual ones, and `convention` says how maps of layers lie on the photo.
-    """
-
-    lens: Lens
-    photo: np.ndarray
-    image: str
-    target: str | None
-    layer: str
-    places: Sequence[str]
-    command: Callable[..., str]
-    methods: Sequence[str] = ()
-    convention: str = FIELDS
+    things = subject.things
+    return Panel(
+        "found",
+        "What the model found",
+        f"{len(things)} in all, best first." if things else "",
+        f"Read as {subject.lens.reading.kind}: {subject.lens.reading.why}.",
+        subject.command("predict"),
+        [Figure(drawn(subject.photo, things), ", ".join(t.label for t in things[:SHOWN]), wide=True)]
+        if things
+        else [],
+        "" if things else "Nothing, in this photo.",
+    )
 
 
 def responses(subject: Subject) -> Panel:
@@ -55,7 +50,7 @@ def responses(subject: Subject) -> Panel:
     return Panel(
         "responses",
         "Responses",
-        "What each stage of the network answers to the photo, from the input to the classes: the mean "
+        "What each stage of the network answers to the photo, from the input to the answer: the mean "
         "over all "
         "channels, then the strongest ones. Below it, the strongest channels of the last layer on the photo.",
         "The values of the feature maps as ONNX Runtime computes them. Black is zero; each channel has "
@@ -65,7 +60,7 @@ def responses(subject: Subject) -> Panel:
         [
             Figure(
                 way.strip(found, subject.lens.predict(subject.photo) if subject.lens.has_classes else ()),
-                "From the photo to the classes",
+                "From the photo to the answer",
                 wide=True,
                 crisp=True,
             ),
@@ -128,6 +123,8 @@ def occlusion(subject: Subject) -> Panel:
     from ....models.attribution.occlusion import occlusion as hide
     from ....models.attribution.panels import sheet
 
+    if subject.of_things:
+        return _hidden(subject)
     found = hide(subject.lens, subject.photo, subject.target, layer=subject.layer)
     heat = found.heat()
     figures = [Figure(sheet([found]), "The answers of the model, by where the patch is", wide=True)]
@@ -147,6 +144,22 @@ def occlusion(subject: Subject) -> Panel:
     )
 
 
+def _hidden(subject: Subject) -> Panel:
+    """What hiding a place costs the things that the model found."""
+    heats = _maps(subject, "occlusion", subject.target or BEST)
+    return Panel(
+        "occlusion",
+        "Occlusion",
+        "What hiding each place with a patch costs what the model found: where it is hot, the model needs "
+        "what was hidden.",
+        "The score less that with the patch there, averaged over the patches that cover a pixel (Zeiler & "
+        "Fergus 2014). What is explained is the number that said so in the whole photo.",
+        subject.command("occlusion", "--target", subject.target or BEST),
+        [Figure(h.overlay(), h.title) for h in heats if not h.problem],
+        _problems(heats),
+    )
+
+
 def projections(subject: Subject) -> Panel:
     """(5) Back to the pixels: deconvnet, guided backpropagation, the gradient."""
     from ....models.attribution.projection import project, project_layer
@@ -154,11 +167,11 @@ def projections(subject: Subject) -> Panel:
     from ....models.maps.sheets import sheet
 
     titles, name, either = {}, "", ""
-    if subject.lens.has_classes:
+    if subject.lens.has_classes or subject.of_things:
         saliency, guided = (
             project(subject.lens, subject.photo, m, [subject.target])[0] for m in ("saliency", "guided")
         )
-        (heat,) = _heats(subject, subject.target)
+        heat = _maps(subject, "gradcam", subject.target)[0]
         titles = {
             "Gradient": saliency,
             "Guided backpropagation": guided,
@@ -213,19 +226,21 @@ def dream(subject: Subject) -> Panel:
 
 def gradcam(subject: Subject) -> Panel:
     """(7) Grad-CAM."""
-    heats = _heats(subject, subject.target or "top3")
+    heats = _maps(subject, "gradcam", subject.target or BEST)
     shown = [h for h in heats if not h.problem]
-    which = heats[0].name if subject.target else "the most probable classes"
+    best = "the best of what the model found" if subject.of_things else "the most probable classes"
+    which = heats[0].name if subject.target else best
+    where = [layer for h in heats for layer in h.extras.get("levels", [h.layer])]
     return Panel(
         "gradcam",
         "Grad-CAM",
         f"Where in the photo the feature maps of one layer speak for {which}.",
-        f"The channels of {heats[0].layer}, weighted with the mean gradient of the class score, where the "
-        f"sum is "
-        "positive (Selvaraju et al. 2017).",
-        subject.command("gradcam", *(_target(subject) or ["--target", "top3"]), "--layer", subject.layer),
+        f"The channels of {' and '.join(map(str, dict.fromkeys(where)))}, weighted with the mean gradient of "
+        f"the {'number that says so' if subject.of_things else 'class score'}, where the sum is positive "
+        "(Selvaraju et al. 2017).",
+        subject.command("gradcam", *(_target(subject) or ["--target", BEST]), *_layer(subject)),
         [Figure(h.overlay(), h.title) for h in shown],
-        " ".join(f"{h.name}: {h.problem}." for h in heats if h.problem),
+        _problems(heats),
     )
 
 
@@ -239,16 +254,13 @@ WAYS: dict[str, Callable[[Subject], Panel]] = {
     "dream": dream,
 }
 # The commands that make panels alone, where they are called otherwise.
-ALONE = {"pixels": "deconvnet", "responses": "activations"}
+ALONE = {"pixels": "deconvnet", "responses": "activations", "found": "predict"}
 
 
 def of_method(name: str, subject: Subject) -> Panel:
     """What one method of attribution finds for the class."""
     method = METHODS[name]
-    layer = subject.layer if method.on_layer else None
-    (found,) = subject.lens.attribute(
-        subject.photo, name, [subject.target], layer=layer, convention=subject.convention
-    )
+    found = _maps(subject, name, subject.target)[0]
     caption = f"{method.title} of {found.name}"
     target = _target(subject) or (["--target", "top1"] if method.target == "units" else [])
     return Panel(
@@ -256,7 +268,7 @@ def of_method(name: str, subject: Subject) -> Panel:
         method.title,
         f"{method.shows[0].upper()}{method.shows[1:]}.",
         f"{method.paper}.",
-        subject.command(name, *target, *(["--layer", layer] if layer else [])),
+        subject.command(name, *target, *(_layer(subject) if method.on_layer else [])),
         [] if found.problem else [Figure(found.picture(method.style), caption)],
         found.problem or found.note,
     )
@@ -268,21 +280,32 @@ def panels(subject: Subject, progress: Callable[[int, int], object]) -> list[Pan
 
     `progress` is called with how many are done, of how many.
     """
-    made, ways = [], {**{name: partial(of_method, name) for name in subject.methods}, **WAYS}
-    for name in [*WAYS, *(name for name in subject.methods if name not in WAYS)]:
+    usual = WAYS if subject.lens.has_classes or not subject.of_things else {"found": found, **WAYS}
+    made, ways = [], {**{name: partial(of_method, name) for name in subject.methods}, **usual}
+    for name in [*usual, *(name for name in subject.methods if name not in usual)]:
         progress(len(made), len(ways))
         try:
             made.append(ways[name](subject))
         except OnnxlensError as error:
-            title = _title(WAYS[name]) if name in WAYS else METHODS[name].title
+            title = _title(usual[name]) if name in usual else METHODS[name].title
             alone = subject.command(ALONE.get(name, name), "--debug")
             made.append(Panel(name, title, "", "", alone, note=str(error)))
     return sorted(made, key=lambda panel: not panel.figures)
 
 
-def _heats(subject: Subject, target: str | None) -> list[Attribution]:
-    """Grad-CAM of a class, or of several."""
-    return subject.lens.explain(subject.photo, [target], layer=subject.layer, convention=subject.convention)
+def _maps(subject: Subject, method: str, target: str | None) -> list[Attribution]:
+    """The maps of a method for what one target means."""
+    layer = subject.where if METHODS[method].on_layer else None
+    about = {"layer": layer, "convention": subject.convention}
+    return subject.lens.attribute(subject.photo, method, [target], **about)
+
+
+def _problems(heats: Sequence[Attribution]) -> str:
+    return " ".join(f"{h.name}: {h.problem}." for h in heats if h.problem)
+
+
+def _layer(subject: Subject) -> list[str]:
+    return [] if subject.where is None else ["--layer", subject.where]
 
 
 def _title(way: Callable[[Subject], Panel]) -> str:
