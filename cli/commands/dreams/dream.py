@@ -71,7 +71,7 @@ def command(
 
     fourier = _way(given, images)
     folder = Folder(out, overwrite)
-    settings = {name: given.pop(name) for name in (*SETTINGS, "provider", "threads")}
+    settings = {n: given.pop(n) for n in (*SETTINGS, "provider", "threads") if n in given}
     lens = options.open_lens(model, quiet, **settings)
     climbed = ascent(lens, given, fourier)
     climb = climber(given, fourier)
