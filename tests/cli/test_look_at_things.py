@@ -67,7 +67,8 @@ def test_where_nothing_was_found_the_page_says_so(place, run):
     assert "none.png: nothing found" in done.out
     text = Path("page/index.html").read_text()
     assert "Nothing, in this photo." in text
-    assert text.count("the model found nothing in this photo") >= 3  # in the place of each map
+    assert text.count("the model found nothing in this photo") == 2  # in the place of maps
+    assert "unlikely box" in text  # what comes closest, back at the pixels
     assert '<section id="responses"' in text
 
 
