@@ -58,16 +58,27 @@ class Explanation:
         return self.values
 
 
+class Again(NamedTuple):
+    """How boxes are found again in another picture: what is read there, the `values` by name, and what makes
+    of these how well each of the boxes in question is found, (T,) of 0 to 1.
+    """
+
+    values: Sequence[str]
+    found: Callable[[Mapping[str, np.ndarray]], np.ndarray]
+
+
 class Intake(NamedTuple):
     """What a method has to know of the inputs of a network: their `size` (height, width), whether their
     channels come `last`, the input (1, ...) that a `fill` of some name makes of one, which raises BadRequest
-    for a name that is none, and what the classes are called.
+    for a name that is none, what the classes are called, and of an answer that holds boxes how they are found
+    `again`.
     """
 
     size: tuple[int, int] = (0, 0)
     last: bool = False
     fill: Callable[[np.ndarray, str], np.ndarray] = _zero
     labels: Sequence[str] = ()
+    again: Again | None = None
 
 
 class Compiled:

@@ -57,7 +57,8 @@ class Method:
     signals, which have a number for each colour. `target`: what a command starts from, a "class" or the
     strongest "units" of a layer. `layer` says what a layer is to it, "" where it takes none, `on_layer`
     whether its maps lie there, so that several may be asked for, and `units` whether it can begin at a unit
-    of one. `blank` says why a map is zero everywhere, where nothing else is the reason.
+    of one. `finds`: it looks for a box anew in each picture, whatever its place among all is there. `blank`
+    says why a map is zero everywhere, where nothing else is the reason.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Method:
     layer: str = ""
     on_layer: bool = False
     units: bool = False
+    finds: bool = False
     blank: str = ""
     check: Callable[[tuple[int, int], Any], object] | None = None
 

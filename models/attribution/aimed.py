@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...engine.anatomy.levels import levels, ranked
+from ...engine.anatomy.readouts.boxes import Boxes
 from ...engine.anatomy.readouts.thing import Thing
 from ...engine.attribution.compile import compiled
-from ...engine.attribution.compiled import Explanation, Intake, Progress
+from ...engine.attribution.compiled import Again, Explanation, Intake, Progress
 from ...engine.attribution.method import Method
 from ...engine.errors import BadRequest
 from ...engine.targets.aim import Aim
@@ -58,7 +60,7 @@ class Aimed:
         self._lock = Lock()
         read, graph = lens.reading, lens.network.graph
         self._parts = list(dict.fromkeys([*read.parts, *elements]))
-        if method.family in CHANGED and ranked(graph, self._parts):
+        if method.family in CHANGED and not method.finds and ranked(graph, self._parts):
             raise BadRequest(
                 f"{method.name} looks at changed photos, and in each the model ranks anew what it finds: "
                 "take a method that looks at the photo itself, as gradcam and saliency do"
@@ -67,10 +69,11 @@ class Aimed:
         if layer is None and method.layer and not method.units:
             found = levels(graph, self._parts, read.outputs)
             layer = found if self._levels else found[0]
-        self._labels = list[str]()
+        self._labels, self._things = list[str](), list[Thing]()
+        self._finds = method.name if method.finds else ""
         self._one = method.family != "perturbation"
         self._aim = Aim(lens.network, self._parts, unit, self._one, elements)
-        intake = intake._replace(labels=self._labels)
+        intake = intake._replace(labels=self._labels, again=self._again(lens) if method.finds else None)
         self.compiled = compiled(self._aim.network, method, layer, options, intake)
 
     def __call__(
@@ -100,12 +103,22 @@ class Aimed:
         every = [lens.found(i, told(t, answered), answered, box) for i, t in enumerate(answered.things)]
         return explained, every
 
+    def _again(self, lens: VisionModel) -> Again | None:
+        """How the boxes in question are found again in other photos; None for an answer without any."""
+        read = lens.reading
+        if not isinstance(read, Boxes):
+            return None
+        values = list(dict.fromkeys([*read.outputs, *read.parts]))
+        return Again(values, partial(read.again, self._things, lens.preprocess.size))
+
     def _explained(
         self, x: np.ndarray, things: Sequence[Thing], answered: Answered, progress: Progress | None
     ) -> Iterator[list[Explanation]]:
         """The explanations of some things, for each one of each layer."""
         self._aim.at([thing.seed for thing in things], answered.values)
-        self._labels[:] = [thing.words for thing in things]
+        self._labels[:], self._things[:] = [thing.words for thing in things], things
+        if self._finds and (other := [t for t in things if t.score is None]):
+            raise BadRequest(f"{self._finds} finds boxes again, and {other[0].words!r:.60} is none")
         (found,) = self.compiled.explained(x, range(len(things)), progress)
         layers = len(found) // len(things)
         for i, thing in enumerate(things):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from oracles.detectors import GRID, plain
 from oracles.networks import parsed
 
 from onnxlens.engine.anatomy.readouts.boxes import LAYOUTS, find
@@ -19,7 +20,6 @@ from onnxlens.engine.runtime.network import Network
 rng = np.random.default_rng(0)
 X = rng.normal(size=(1, 3, 32, 48)).astype(np.float32)
 SIZE = (32, 48)
-GRID = np.stack(np.meshgrid(np.arange(6), np.arange(4)), 0).reshape(1, 2, 24).astype(np.float32)  # x, y
 
 
 def weights(*shape):
@@ -53,38 +53,6 @@ def centred(box):
 
 
 # -- heads of the YOLO family ---------------------------------------------------------------------------
-
-# What Ultralytics exports: distances to the sides, two corners, their centre and size, times the stride.
-PLAIN = """
-    c = Conv <strides = [8, 8], kernel_shape = [8, 8]> (x, w)
-    f = Reshape (c, flat)
-    d, z = Split <axis = 1> (f, parts)
-    lt, rb = Split <axis = 1, num_outputs = 2> (d)
-    a = Sub (grid, lt)
-    b = Add (grid, rb)
-    s = Add (a, b)
-    m = Div (s, two)
-    e = Sub (b, a)
-    q = Concat <axis = 1> (m, e)
-    box = Mul (q, eight)
-    p = Sigmoid (z)
-"""
-
-
-def plain(classes, more="", joined="box, p", ends="y = Concat <axis = 1> ({})", extra=0, output="[1, 4, 24]"):
-    width = 4 + classes + extra
-    body = PLAIN.replace("z = Split", "z, r = Split" if extra else "z = Split") + more + ends.format(joined)
-    sides = [4, classes, extra] if extra else [4, classes]
-    return parsed(
-        f"(float[1, 3, 32, 48] x) => (float y) {{ {body} }}",
-        w=weights(width, 3, 8, 8),
-        flat=np.array([1, width, 24]),
-        parts=np.array(sides),
-        grid=GRID + 0.5,
-        two=np.float32(2),
-        eight=np.float32(8),
-        kinds=np.array([1, 0, 2]),
-    )
 
 
 def test_a_plain_head_is_a_centre_a_size_and_classes():
@@ -618,6 +586,14 @@ def test_rows_without_numbers_are_left_out():
     found = Candidates(boxes, scores, lambda row, column: Seed.on("y", row), labels=np.arange(4))
     assert [t.label for t in found.things(0.25, None)] == [0]
     assert [t.label for t in found.things(0, 0.5)] == [0]
+
+
+@pytest.mark.parametrize("columns", [(), (3,)])
+def test_no_rows_are_no_boxes(columns):
+    found = Candidates(np.zeros((0, 4)), np.zeros((0, *columns)), lambda row, column: Seed())
+    assert found.things(0, None) == found.things(0, 0.5) == []
+    box = Candidates(np.ones((1, 4)), np.ones(1), lambda row, column: Seed()).things(0, None)[0]
+    assert found.again(box) == 0
 
 
 def test_grids_of_a_size():

@@ -7,7 +7,10 @@ be said: `--readout boxes:NAME`, with a name of LAYOUTS.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from ...errors import BadRequest, nearest
 from ...graph.graph import Graph
@@ -66,6 +69,11 @@ class Boxes:
         layout = LAYOUTS[self.layout]
         least = self.threshold if threshold is None else threshold
         return self.decode(values, size).things(least, layout.overlap, layout.by_class)
+
+    def again(self, things: Sequence[Thing], size: tuple[int, int], values: Values) -> np.ndarray:
+        """How well each of some boxes is found again in the picture of these values, (T,) of 0 to 1."""
+        found = self.decode(values, size)
+        return np.array([found.again(thing) if thing.box else 0.0 for thing in things])
 
 
 def find(graph: Graph, hints: Hints) -> Boxes | None:

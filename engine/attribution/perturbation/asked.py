@@ -86,6 +86,23 @@ class Asked:
         ask = in_batches(self.network, answerer_of(self.network, self.layer), image, write)
         return np.concatenate([self.answers(found)[:, self.classes] for found in ask(np.arange(len(masks)))])
 
+    def found_through(self, masks: np.ndarray, fill: str) -> np.ndarray:
+        """How well each box in question is found again, (n, T), with the image seen through masks (n, h, w).
+
+        Without boxes it is what the network says of the classes.
+        """
+        again = self.intake.again
+        if again is None:
+            return self.through(masks, fill)
+        under, (name,) = self.under(fill), self.network.graph.pictured
+        copies = answerer_of(self.network, self.layer).fixed or 1
+        answers = []
+        for mask in np.expand_dims(masks, 3 if self.intake.last else 1):
+            seen = (self.image * mask + under * (1 - mask)).astype(np.float32)
+            values = self.network.run({name: np.repeat(seen[None], copies, 0)}, again.values)
+            answers.append(again.found(values)[self.classes])
+        return finite(np.stack(answers))
+
 
 class Perturbed(Compiled):
     """A method that hides parts of an image, for one network; see Compiled.

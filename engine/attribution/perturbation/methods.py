@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from ..method import Option, Pair, family
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
     from .asked import Asked, Maps
 
 BATCH = 64  # masks at a time
@@ -107,6 +111,26 @@ def rise(asked: Asked, options: Masks) -> Maps:
 
     They are the same in every run.
     """
+    return _averaged(asked, options, asked.through)
+
+
+@perturbation(
+    "d-rise",
+    "D-RISE",
+    "Petsiuk et al. 2021, equations 3 to 6",
+    shows="how well a box is found again on average where the photo is seen through random masks",
+    options=Masks,
+    finds=True,
+)
+def d_rise(asked: Asked, options: Masks) -> Maps:
+    """As RISE, of how well a box is found again: of all that the model finds then the best product of the
+    overlap, the cosine of its classes with that class, and how sure it is. For a class it is RISE.
+    """
+    return _averaged(asked, options, asked.found_through)
+
+
+def _averaged(asked: Asked, options: Masks, through: Callable[[np.ndarray, str], np.ndarray]) -> Maps:
+    """The mean of random masks, each times what the model answers `through` it."""
     import numpy as np
 
     from .asked import Maps
@@ -116,7 +140,7 @@ def rise(asked: Asked, options: Masks) -> Maps:
     for start in range(0, options.masks, BATCH):
         count = min(BATCH, options.masks - start)
         masks = smooth(rng, count, options.cells, options.shown, asked.size)
-        total += np.tensordot(asked.through(masks, options.fill), masks, (0, 0))
+        total += np.tensordot(through(masks, options.fill), masks, (0, 0))
         asked.progress(start + count, options.masks)
     return Maps((total / (options.masks * options.shown)).astype(np.float32))
 

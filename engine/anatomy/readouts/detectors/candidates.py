@@ -56,9 +56,28 @@ class Candidates:
         chosen = zip(rows, columns, scores, masks, strict=True)
         return [self._thing(int(r), int(c), s, m) for r, c, s, m in chosen]
 
+    def again(self, thing: Thing) -> float:
+        """How well a box is found again here, 0 to 1: of all rows the best product of the overlap, the cosine
+        of the scores of the classes with that class, and the greatest of these scores.
+
+        Petsiuk et al. 2021, equation 3, for a box of one class.
+        """
+        assert thing.box is not None
+        scores = self._by_column()
+        if self.labels is None:
+            cosines = scores[:, thing.label] / np.maximum(np.linalg.norm(scores, axis=1), 1e-9)
+        else:
+            cosines = self.labels == thing.label
+        near = overlaps(np.array(thing.box), self.boxes) * cosines * scores.max(1, initial=0)
+        return float(np.nan_to_num(near).max(initial=0))
+
+    def _by_column(self) -> np.ndarray:
+        """The scores, (P, C)."""
+        return self.scores if self.scores.ndim == 2 else self.scores[:, None]
+
     def _above(self, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Row, column and score of what is above a threshold and finite, best first."""
-        scores = self.scores.reshape(len(self.boxes), -1) * np.isfinite(self.boxes).all(1, keepdims=True)
+        scores = self._by_column() * np.isfinite(self.boxes).all(1, keepdims=True)
         if self.several:
             rows, columns = np.nonzero(scores > threshold)
         else:
