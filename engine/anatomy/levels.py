@@ -46,6 +46,13 @@ def levels(graph: Graph, parts: Sequence[str], beside: Sequence[str] = ()) -> li
     return sorted(found, key=lambda name: -_size(found[name])) or [last_features(graph, parts[0])]
 
 
+def has_cells(graph: Graph, parts: Sequence[str]) -> bool:
+    """Whether values have numbers for each cell of some maps, side by side: what they say of a cell is about
+    its place, whatever the middle of what the cell sees is.
+    """
+    return bool(_ends(graph, parts))
+
+
 def ranked(graph: Graph, parts: Sequence[str]) -> bool:
     """Whether values hold what was found, or ranked: another picture has others in their places."""
     depending = seeing(graph)

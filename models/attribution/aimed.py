@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...engine.anatomy.levels import levels, ranked
+from ...engine.anatomy.levels import has_cells, levels, ranked
+from ...engine.anatomy.maps import view_of
 from ...engine.anatomy.readouts.boxes import Boxes
 from ...engine.anatomy.readouts.thing import Thing
 from ...engine.attribution.compile import compiled
@@ -22,10 +23,12 @@ from ...engine.targets.answered import Answered, told
 from ...engine.targets.targets import targets
 from ..maps.found import Found
 from ..maps.levels import together
+from ..maps.placement import whole
 from ..network.vision_model import Target, VisionModel
 from ..photos.preprocess import Box
 from ..storage.store import photo_at
 
+OF_CELLS, MAYBE = ("regions", "sequence"), ("boxes", "picture")  # kinds of answers
 CHANGED = ("perturbation", "path")  # the families that look at other pictures than the photo
 
 
@@ -42,6 +45,9 @@ class Aimed:
     `elements` are values of which targets name single numbers, beside those that the answer is made of, and
     with `unit` that is taken as a vector of length 1. A method that looks at a layer looks by default at all
     that the answer is made of, the levels of a detector's pyramid, whose maps are put together.
+
+    `of_cells` is whether these say something of each of their cells: then a cell lies where the model says
+    that it is, and not in the middle of what it could see, since training has moved what it does see there.
 
     Raises BadRequest for a target that this answer cannot have, and for a method that looks at changed photos
     where the model ranks what it finds: its third box is then another one each time.
@@ -65,10 +71,11 @@ class Aimed:
                 f"{method.name} looks at changed photos, and in each the model ranks anew what it finds: "
                 "take a method that looks at the photo itself, as gradcam and saliency do"
             )
-        self._levels = layer is None and method.on_layer
+        found, self._levels = list[str](), layer is None and method.on_layer
         if layer is None and method.layer and not method.units:
             found = levels(graph, self._parts, read.outputs)
             layer = found if self._levels else found[0]
+        self.of_cells = self._levels and _are_cells(lens, found, self._parts)
         self._labels, self._things = list[str](), list[Thing]()
         self._finds = method.name if method.finds else ""
         self._one = method.family != "perturbation"
@@ -82,6 +89,7 @@ class Aimed:
         wishes: Sequence[Target],
         x: np.ndarray,
         box: Box,
+        convention: str,
         progress: Progress | None = None,
         absent: bool = False,
     ) -> tuple[list[Explained], list[Found]]:
@@ -95,7 +103,7 @@ class Aimed:
         groups = [[thing] for thing in there] if self._one else [there] if there else []
         with self._lock:  # what is aimed at is the network's
             made = [e for group in groups for e in self._explained(x, group, answered, progress)]
-        shown = (self._shown(lens, found) for found in made)
+        shown = (self._shown(lens, found, convention) for found in made)
         explained = [
             Explained(lens.found(i, t, answered, box), self._none(t) if t.kind == "nothing" else next(shown))
             for i, t in enumerate(things)
@@ -130,11 +138,11 @@ class Aimed:
         at = layer or self.compiled.images
         return [Explanation(nothing, at, layer, 0, np.nan, None, problem=thing.words)]
 
-    def _shown(self, lens: VisionModel, found: list[Explanation]) -> list[Explanation]:
+    def _shown(self, lens: VisionModel, found: list[Explanation], convention: str) -> list[Explanation]:
         """The explanations, those of the levels put together as one."""
         if not self._levels or len(found) == 1:
             return found
-        places = [lens.placement(e.at) for e in found]
+        places = [lens.placement(e.at, convention=convention) for e in found]
         maps = [e.values for e in found]
         if bad := [e for e in found if not np.isfinite(e.values).all()]:
             return bad[:1]
@@ -142,6 +150,23 @@ class Aimed:
         problem = "" if values.any() else found[0].problem
         reached = [e.at for e, of_level in zip(found, maps, strict=True) if of_level.any()]
         return [replace(found[0], values=values, problem=problem, extras={"levels": reached})]
+
+
+def _are_cells(lens: VisionModel, layers: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether an answer says something of each cell of some layers, which lie evenly over the whole input."""
+    kind, graph, size = lens.reading.kind, lens.network.graph, lens.preprocess.size
+    if kind not in OF_CELLS and not (kind in MAYBE and has_cells(graph, parts)):
+        return False
+    for layer in layers:
+        view, grid = view_of(graph, layer), lens.placement(layer).grid
+        rows, columns = (view.grid or (None, None))[:2]
+        if not (isinstance(rows, int) and isinstance(columns, int)):
+            return False
+        cell = size[0] / rows, size[1] / columns
+        off = [abs(edge - whole_edge) for edge, whole_edge in zip(grid, whole(size), strict=True)]
+        if any(o > cell[i % 2] for i, o in enumerate(off)):
+            return False
+    return True
 
 
 def _in_words(found: Explanation, number: int, words: str) -> Explanation:

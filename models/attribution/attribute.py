@@ -17,7 +17,7 @@ from ...engine.attribution.projector import CHANNELS, Projector
 from ...engine.errors import BadRequest
 from ...engine.targets.targets import are_alike, classes, elements, is_sum
 from ..maps.attribution import Attribution, Unit
-from ..maps.convention import FIELDS, check_convention
+from ..maps.convention import CELLS, FIELDS, check_convention
 from ..maps.found import Found
 from ..maps.prediction import Prediction, prediction, ranked
 from ..network.vision_model import Target, VisionModel
@@ -113,6 +113,7 @@ class Attributor:
                 aimed = lambda layer: Aimed(lens, self.method, parts, unit, layer, given, intake(lens))
                 self._aimed = _kept(lens, (self.method.name, parts, unit), layer, given, aimed)
                 self.compiled = self._aimed.compiled
+                self.convention = CELLS if self._aimed.of_cells else convention
             else:
                 made = lambda layer: compiled(lens.network, self.method, layer, given, intake(lens))
                 self.compiled = _kept(lens, self.method.name, layer, given, made)
@@ -163,7 +164,7 @@ class Attributor:
         if self._aimed is not None:
             found = partial(self._aimed, self.lens, self.targets)
             return [
-                self._of_things(photo, box, *found(x[None], box, progress, self._absent))
+                self._of_things(photo, box, *found(x[None], box, self.convention, progress, self._absent))
                 for photo, box, x in zip(photos, boxes, inputs, strict=True)
             ]
         if isinstance(self.compiled, Projector) and self._of_units:
