@@ -241,7 +241,7 @@ class Lens(VisionModel):
         self,
         photo: Photo,
         targets: Sequence[Target] = (None,),
-        method: str = "gradcam",
+        method: str | None = None,
         layer: str | Sequence[str] | None = None,
         **options: Any,
     ) -> list[Attribution]:
