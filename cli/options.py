@@ -259,7 +259,7 @@ pictures = stacked(
     _field("--rounding", "rounding", "Of the side that goes beyond --resize: down or nearest."),
     _field("--anchor", "anchor", "Where the photo lies: centre or top-left."),
     _field("--pad-value", "fill", "Tone of what is padded, 0 to 255, or one a channel.", metavar="N,..."),
-    _field("--channel-order", "channels", "rgb, bgr, grey or rgba."),
+    _field("--channel-order", "channels", "rgb, bgr, grey, rgba, or how many channels of numbers."),
     _field("--scale", "scale", "What pixels of 0 to 255 are multiplied by, as 1/255.", metavar="X"),
     _field("--mean", "mean", "What is then taken off, or one a channel.", metavar="X,..."),
     _field("--std", "std", "What is then divided by, or one a channel.", metavar="X,..."),

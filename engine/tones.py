@@ -24,7 +24,13 @@ def scaled(values: np.ndarray, percentile: float = PERCENTILE) -> np.ndarray:
 
 
 def signed(signal: np.ndarray) -> np.ndarray:
-    """Every channel around middle grey, (H, W, 3) uint8: the way Zeiler & Fergus show what comes back."""
+    """Every channel around middle grey, (H, W, 3) uint8: the way Zeiler & Fergus show what comes back.
+
+    Of channels that are no colours it is the strongest at each pixel.
+    """
+    if signal.shape[-1] not in (1, 3):
+        strongest = np.abs(np.nan_to_num(signal)).argmax(-1)[..., None]
+        signal = np.take_along_axis(signal, strongest, -1)
     tones = np.rint(127.5 + 127.5 * np.nan_to_num(scaled(signal))).astype(np.uint8)
     return np.broadcast_to(tones, (*signal.shape[:2], 3)).copy()
 

@@ -38,12 +38,28 @@ def resample(photo: np.ndarray, rows: int, columns: int, name: str) -> np.ndarra
     return out
 
 
+def filtered(numbers: np.ndarray, rows: int, columns: int, name: str, antialias: bool = True) -> np.ndarray:
+    """Numbers (H, W, K) float32 at another size, as `resample` does but for the rounding to tones.
+
+    Without `antialias` a filter is as narrow where pictures shrink as where they grow.
+    """
+    for axis, size in enumerate((rows, columns)):
+        first, count, weights = _taps(numbers.shape[axis], size, name, antialias)
+        matrix = np.zeros((size, numbers.shape[axis]), np.float32)
+        for i in range(size):
+            matrix[i, first[i] : first[i] + count[i]] = weights[i, : count[i]]
+        numbers = np.moveaxis(np.tensordot(matrix, numbers, (1, axis)), 0, axis)
+    return np.ascontiguousarray(numbers)
+
+
 @lru_cache(64)  # photos of a run often have one size
-def _taps(source: int, target: int, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _taps(
+    source: int, target: int, name: str, widens: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each target pixel: the first that it reads, how many, and their weights (target, most) float32."""
     weigh, support = FILTERS[name]
     step = source / target
-    wide = max(step, 1.0)
+    wide = max(step, 1.0) if widens else 1.0
     centre = (np.arange(target) + 0.5) * step
     first = np.maximum(centre - support * wide + 0.5, 0).astype(np.int64)
     count = np.minimum(centre + support * wide + 0.5, source).astype(np.int64) - first

@@ -26,8 +26,10 @@ from ...engine.graph.file import read_model
 from ...engine.graph.graph import Graph, Tensor, op
 from ...engine.graph.types import is_float
 from ...engine.runtime.session import Session
+from ..network.inputs import with_inputs
 from ..network.vision_model import VisionModel
-from ..photos.preprocess import CHANNELS, Preprocess
+from ..photos.bands import mix_of
+from ..photos.preprocess import Preprocess
 
 WHOLE = 2**20  # pixels of a batch that go through a network at once; beyond that, windows bound the memory
 _GREY = (0.299, 0.587, 0.114)  # as OpenCV weighs colours
@@ -183,7 +185,9 @@ class Ascent:
         h, w = self.lens.preprocess.size
         if shape[2:] == (h, w) and (not isinstance(own[0], int) or own[0] == shape[0]):
             return self.lens.network.compile(build(self.lens.network.graph))
-        self._free = self._free or freed(read_model(self.lens.path), self._layers)
+        self._free = self._free or freed(
+            with_inputs(read_model(self.lens.path), self.lens.inputs), self._layers
+        )
         try:
             graph = canonical(self._free, {self.lens.input: self._bound(shape)})
             graph.head = self.lens.network.graph.head
@@ -199,7 +203,7 @@ class Ascent:
 
     def _bound(self, shape: Shape) -> tuple[int, ...]:
         """The shape of the model's input for images of a shape."""
-        channels = CHANNELS[self.lens.preprocess.channels]
+        channels = self.lens.preprocess.count
         count, _, h, w = shape
         return (count, channels, h, w) if self.lens.preprocess.layout == "nchw" else (count, h, w, channels)
 
@@ -211,7 +215,7 @@ def _zeros(value: Tensor) -> np.ndarray:
 def entered(pixels: Tensor, preprocess: Preprocess) -> Tensor:
     """Pixels (N, 3, h, w) RGB, 0 to 255, as the model's input: Preprocess after its fit, as an expression."""
     mixes = {"rgb": np.eye(3), "bgr": np.eye(3)[::-1], "grey": np.array([_GREY]), "rgba": np.eye(4, 3)}
-    mix = mixes[preprocess.channels]
+    mix = mixes[preprocess.channels] if isinstance(preprocess.channels, str) else mix_of(preprocess.count)
     mean, std = (np.broadcast_to(np.asarray(v), len(mix)) for v in (preprocess.mean, preprocess.std))
     weight = (mix * preprocess.scale / std[:, None])[:, :, None, None]
     constant = pixels.graph.constant

@@ -123,9 +123,11 @@ class Weights(Shown):
     def _coloured(self, kernel: np.ndarray) -> np.ndarray:
         """A kernel (C, h, w) over the image's channels as a picture, mid-grey where it is zero."""
         kernel, p = np.nan_to_num(kernel), self.preprocess
-        if p is not None and len(kernel) == CHANNELS[p.channels]:  # what a pixel of the photo is weighed with
+        if p is not None and len(kernel) == p.count:  # what a pixel of the photo is weighed with
             kernel = kernel * (np.sign(p.scale) / np.asarray(p.std, np.float32)).reshape(-1, 1, 1)
             kernel = kernel[::-1] if p.channels == "bgr" else kernel
+        if p is not None and isinstance(p.channels, int) and len(kernel) not in (1, 3):
+            kernel = kernel[np.square(kernel).sum((1, 2)).argmax()][None]  # no colours: what counts most
         kernel = kernel[:3]
         limit = np.abs(kernel).max()
         share = np.broadcast_to(kernel / limit if limit > 0 else kernel, (3, *kernel.shape[1:]))

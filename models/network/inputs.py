@@ -112,14 +112,20 @@ def stored(
     arrays = {name: _array(name, value, entry) for name, value in said.items()}
     for name in sorted(arrays, key=lambda n: arrays[n].size == 1):  # what is one number takes others' sizes
         arrays[name] = _fitted(inputs[name], arrays[name], known)
+    with_inputs(model, arrays)
+    sizes = [shape_of(inputs[name].type) for name in arrays]
+    alone = any(s and not isinstance(s[0], int) for s in sizes) and not isinstance(fixed[0], int)
+    return arrays, (1, *fixed[1:]) if alone else fixed
+
+
+def with_inputs(model: ModelProto, arrays: Mapping[str, np.ndarray]) -> ModelProto:
+    """The model, which is changed: these of its inputs are constants."""
     weights = {t.name: t for t in model.graph.initializer}
     for name, array in arrays.items():
         if name in weights:
             model.graph.initializer.remove(weights[name])
         model.graph.initializer.append(numpy_helper.from_array(array, name))
-    sizes = [shape_of(inputs[name].type) for name in arrays]
-    alone = any(s and not isinstance(s[0], int) for s in sizes) and not isinstance(fixed[0], int)
-    return arrays, (1, *fixed[1:]) if alone else fixed
+    return model
 
 
 def elsewhere(said: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -60,7 +60,7 @@ def _lacking(model: ModelProto) -> str:
 
 def check_whole(preprocess: Preprocess, dtype: np.dtype) -> None:
     """Raises BadRequest where a model takes whole numbers, and the preprocessing makes others."""
-    if is_float(dtype):
+    if is_float(dtype) or isinstance(preprocess.channels, int):
         return
     tones, least = np.unique(preprocess(TONES)[0]), np.iinfo(dtype)
     if (tones != np.rint(tones)).any() or tones[0] < least.min or tones[-1] > least.max:
@@ -130,7 +130,7 @@ def _undisturbed(preprocess: Preprocess, beside: Sidecar) -> Preprocess:
 def checked(shape: tuple[Any, ...], preprocess: Preprocess) -> Preprocess:
     """The preprocessing, if what it makes fits the model's input. Raises BadRequest otherwise."""
     channels = infer_layout(_made(shape, preprocess), preprocess.size, preprocess.layout).channels
-    if channels != CHANNELS[preprocess.channels]:
+    if channels != preprocess.count:
         raise BadRequest(
             f"the preprocessing makes {preprocess.channels} pictures, the model takes {channels} channels"
         )
@@ -139,7 +139,7 @@ def checked(shape: tuple[Any, ...], preprocess: Preprocess) -> Preprocess:
 
 def _made(shape: tuple[Any, ...], preprocess: Preprocess) -> tuple[Any, ...]:
     """The input's shape with as many channels as the preprocessing makes, where it leaves them open."""
-    return _told(shape, preprocess.layout, CHANNELS[preprocess.channels])
+    return _told(shape, preprocess.layout, preprocess.count)
 
 
 def _told(shape: tuple[Any, ...], layout: str, channels: int) -> tuple[Any, ...]:
@@ -158,7 +158,11 @@ def _known(
     colours = facts.get("channels") or ("rgb" if is_beside or len(facts.get("mean", ())) == 3 else "")
     both = len(shape) == 4 and not any(isinstance(shape[axis], int) for axis in (1, 3))
     order = layout or facts.get("layout") or ("nchw" if is_beside and both else "")
-    return _told(shape, order, CHANNELS.get(colours, 3)) if order and colours else shape
+    return (
+        _told(shape, order, colours if isinstance(colours, int) else CHANNELS.get(colours, 3))
+        if order and colours
+        else shape
+    )
 
 
 def bound(shape: tuple[Any, ...], preprocess: Preprocess) -> tuple[Any, ...]:

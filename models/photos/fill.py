@@ -68,11 +68,37 @@ def fill_named(name: str) -> Fill:
     return _even(COLOURS[name.lower()])
 
 
+def _of_numbers(image: np.ndarray, preprocess: Preprocess, fill: str) -> np.ndarray:
+    """A fill of a model input that holds numbers, (1, C, h, w) or (1, h, w, C)."""
+    last = preprocess.layout == "nhwc"
+    x = image[0] if last else np.moveaxis(image[0], 0, -1)
+    if fill == "mean":  # what the preprocessing takes off, or where that is nothing the picture's own
+        x = np.zeros_like(x) if any(preprocess.mean) else np.broadcast_to(x.mean((0, 1)), x.shape)
+    elif fill == "zero":
+        x = np.broadcast_to(-np.asarray(preprocess.mean) / np.asarray(preprocess.std), x.shape)
+    elif fill == "blur":
+        spread = BLUR * min(preprocess.size)
+        x = np.stack(
+            [cv2.GaussianBlur(np.ascontiguousarray(c), (0, 0), spread) for c in np.moveaxis(x, -1, 0)], -1
+        )
+    elif fill == "noise":
+        ends = x.min((0, 1)), x.max((0, 1))
+        x = np.random.default_rng(SEED).uniform(*ends, x.shape)
+    else:
+        raise BadRequest(
+            f"fill {fill!r:.50} is a colour, and the model takes numbers: mean, zero, blur or noise"
+        )
+    return np.ascontiguousarray(x if last else np.moveaxis(x, -1, 0), np.float32)[None]
+
+
 def filler(image: np.ndarray, preprocess: Preprocess, fill: str) -> np.ndarray:
     """What lies under the patches: a model input of the shape of `image`, (1, C, h, w) or (1, h, w, C).
 
     It is made as a picture of what the model sees, and goes through the preprocessing pixel by pixel.
     Raises BadRequest as `fill_named` does.
     """
-    picture = fill_named(fill)(image, preprocess)[0]
+    made = fill_named(fill)
+    if isinstance(preprocess.channels, int):
+        return _of_numbers(image, preprocess, fill)
+    picture = made(image, preprocess)[0]
     return dataclasses.replace(preprocess, fit="stretch", resize=None)(picture)[0]

@@ -12,8 +12,10 @@ import numpy as np
 
 from ...engine.errors import BadImage
 from ...host import cv2, opencv_silent
+from .bands import banded
 from .header import Header, read_header
 from .jpeg import decode_jpeg
+from .npy import decode_npy, is_npy
 
 MAX_BYTES = 2**28
 MAX_PIXELS = 2**27
@@ -36,7 +38,7 @@ def read_photo(path: str | Path) -> np.ndarray:
     Parameters
     ----------
     path
-        A JPEG, PNG, WebP, GIF, TIFF or BMP file.
+        A JPEG, PNG, WebP, GIF, TIFF or BMP file, or an array in a .npy file, which comes as Bands.
 
     Returns
     -------
@@ -87,7 +89,7 @@ def _why_no_photos(folder: str | Path) -> str:
 
 
 def decode(data: bytes, name: str) -> np.ndarray:
-    """Decode the bytes of a JPEG, PNG, WebP, GIF, TIFF or BMP file to (H, W, 3) uint8, RGB.
+    """Decode the bytes of a JPEG, PNG, WebP, GIF, TIFF, BMP or .npy file to (H, W, 3) uint8, RGB.
 
     EXIF orientation is applied. Transparent pixels are laid on white; 16 bits are scaled to 8; grey,
     palettes and CMYK become RGB; of an animation it is the first frame. Colours are taken as sRGB: ICC
@@ -99,6 +101,8 @@ def decode(data: bytes, name: str) -> np.ndarray:
         raise BadImage(f"{name}: the file is empty")
     if len(data) > MAX_BYTES:
         raise BadImage(f"{name}: {len(data) >> 20} MiB, and photos end at {MAX_BYTES >> 20}")
+    if is_npy(data):
+        return banded(decode_npy(data, name), name)
     try:
         header = read_header(data)
     except (struct.error, IndexError):

@@ -14,6 +14,7 @@ from ...engine.errors import BadImage, BadRequest, nearest
 from ...host import cv2
 from ...kernels.photos.planes import planes
 from ...kernels.photos.resample import FILTERS, resample
+from .bands import MAX_CHANNELS, numbers_of, resized, shown
 
 Box = tuple[float, float, float, float]
 
@@ -62,7 +63,8 @@ class Preprocess:
     antialias
         Whether it averages where a photo shrinks.
     channels
-        "rgb", "bgr", "grey", or "rgba": a fourth channel says how opaque a pixel is, which is 255 throughout.
+        "rgb", "bgr", "grey", or "rgba": a fourth channel says how opaque a pixel is, which is 255 throughout;
+        or how many channels of numbers, which are taken as they are.
     layout
         "nchw" or "nhwc", the order of the input's axes.
     scale
@@ -98,7 +100,7 @@ class Preprocess:
     resize: int | tuple[int, int] | None = None
     interpolation: str = "linear"
     antialias: bool = True
-    channels: str = "rgb"
+    channels: str | int = "rgb"
     layout: str = "nchw"
     scale: float = 1.0
     mean: tuple[float, ...] = (0.0,)
@@ -112,7 +114,7 @@ class Preprocess:
         for name, choices in (
             ("fit", FITS),
             ("interpolation", INTERPOLATIONS),
-            ("channels", CHANNELS),
+            *([("channels", CHANNELS)] if not _whole(self.channels, 1, MAX_CHANNELS) else []),
             ("layout", LAYOUTS),
             ("anchor", ANCHORS),
             *([("rounding", ROUNDINGS)] if self.rounding is not None else []),
@@ -128,7 +130,7 @@ class Preprocess:
         _check(_number(self.scale) and self.scale != 0, "scale", self.scale)
         fill = self.fill if isinstance(self.fill, tuple) else (self.fill,)
         for name, numbers in (("mean", self.mean), ("std", self.std), ("fill", fill)):
-            fits = isinstance(numbers, tuple) and len(numbers) in (1, CHANNELS[self.channels])
+            fits = isinstance(numbers, tuple) and len(numbers) in (1, self.count)
             _check(fits and all(_number(n) for n in numbers), name, numbers)
         _check(all(0 <= n <= 255 for n in fill), "fill", self.fill)
         _check(all(n > 0 for n in self.std), "std", self.std)
@@ -139,7 +141,7 @@ class Preprocess:
         Parameters
         ----------
         photo
-            Pixels (H, W, 3) uint8, RGB.
+            Pixels (H, W, 3) uint8, RGB, or Bands.
         out
             Where the input is written, so that many photos need no memory of their own.
 
@@ -166,20 +168,48 @@ class Preprocess:
         rows, columns = self._resized(y1 - y0, x1 - x0)
         if rows * columns > _MAX_RESIZED:
             raise BadImage(f"a {width}x{height} photo is too long and thin to crop; letterbox or stretch it")
+        out = self.room(1) if out is None else out
+        if isinstance(self.channels, int):
+            self._put(numbers_of(photo, self.channels)[y0:y1, x0:x1], rows, columns, out[0])
+            return out, self.box(height, width)
+        if not getattr(photo, "exact", True):
+            raise BadImage(
+                f"the picture holds numbers that are no tones of 0 to 255: say --channel-order {self.count}, "
+                "with which numbers are taken as they are"
+            )
+        photo = np.asarray(photo)
         resized = _resize(photo[y0:y1, x0:x1], rows, columns, self.interpolation, self.antialias)
         if self.channels == "grey":
             resized = cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY)[..., None]
         if self.channels == "rgba":
             resized = cv2.cvtColor(resized, cv2.COLOR_RGB2RGBA)
-        out = self.room(1) if out is None else out
         tones, fill = _tones(self)
         corner = self._corner(rows, columns)
         planes(resized, corner, tones, fill, _ORDER[self.channels], out[0], self.layout == "nhwc")
         return out, self.box(height, width)
 
+    @property
+    def count(self) -> int:
+        """How many channels the input has."""
+        return self.channels if isinstance(self.channels, int) else CHANNELS[self.channels]
+
+    def _put(self, numbers: np.ndarray, rows: int, columns: int, out: np.ndarray) -> None:
+        """Write numbers (H, W, C) into an input, resized and with a fill around them."""
+        numbers = resized(numbers, rows, columns, self.interpolation, self.antialias)
+        (top, left), (h, w) = self._corner(rows, columns), self.size
+        x = np.empty((h, w, self.count), np.float32)
+        x[:] = np.asarray(self.fill, np.float32)
+        y0, x0 = max(-top, 0), max(-left, 0)
+        part = numbers[max(top, 0) : max(top, 0) + h - y0, max(left, 0) : max(left, 0) + w - x0]
+        x[y0 : y0 + part.shape[0], x0 : x0 + part.shape[1]] = part
+        x = (x * np.float32(self.scale) - np.asarray(self.mean, np.float32)) / np.asarray(
+            self.std, np.float32
+        )
+        out[:] = x if self.layout == "nhwc" else np.moveaxis(x, -1, 0)
+
     def room(self, count: int) -> np.ndarray:
         """Memory for so many inputs: zeros, (N, C, h, w) or (N, h, w, C) float32."""
-        (h, w), channels = self.size, CHANNELS[self.channels]
+        (h, w), channels = self.size, self.count
         return np.zeros(
             (count, channels, h, w) if self.layout == "nchw" else (count, h, w, channels), np.float32
         )
@@ -241,6 +271,8 @@ class Preprocess:
         """
         x = np.moveaxis(x, 1, -1) if self.layout == "nchw" else x
         x = x * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)
+        if isinstance(self.channels, int):
+            return shown(x / np.float32(self.scale))
         x = np.clip(np.rint(x / np.float32(self.scale)), 0, 255).astype(np.uint8)
         x = x.repeat(3, -1) if self.channels == "grey" else coloured(x, self.channels)
         return np.ascontiguousarray(x)
@@ -274,8 +306,8 @@ def coloured(values: np.ndarray, channels: str) -> np.ndarray:
 @lru_cache(maxsize=16)
 def _tones(p: Preprocess) -> tuple[np.ndarray, np.ndarray]:
     """What the 256 tones that a photo has become in each channel, (C, 256) float32, and the fill, (C,)."""
-    fill = np.broadcast_to(np.asarray(p.fill, np.float32), CHANNELS[p.channels])
-    x = np.arange(256, dtype=np.float32)[:, None].repeat(CHANNELS[p.channels], 1)
+    fill = np.broadcast_to(np.asarray(p.fill, np.float32), p.count)
+    x = np.arange(256, dtype=np.float32)[:, None].repeat(p.count, 1)
     x = np.concatenate([x, fill[None]]) * np.float32(p.scale)
     x -= np.asarray(p.mean, np.float32)
     x /= np.asarray(p.std, np.float32)

@@ -141,19 +141,27 @@ def completed(facts: Mapping[str, Any], size: tuple[int, int], layout: str, chan
         fields["resize"] = tuple(max(1, round(n / part)) for n, part in zip(size, centre, strict=True))
     elif centre:
         fields["resize"] = max(1, round(min(size) / centre))
-    if channels == 1:
+    if channels == 1 and not isinstance(fields.get("channels"), int):
         if not _takes_grey(facts):
             grey = ", ".join(name for name, preset in PRESETS.items() if _takes_grey(preset))
             raise BadRequest(
                 f"this preprocessing is for colour, and the model takes grey; presets for grey are: {grey}"
             )
         fields["channels"] = "grey"
+    if channels not in CHANNELS.values() and "channels" not in fields:  # no colours: numbers as they are
+        if any(len(facts.get(name, (0.0,))) not in (1, channels) for name in ("mean", "std")):
+            raise BadRequest(
+                f"this preprocessing has a mean or std for other channels than the model's {channels}: say "
+                f"--preset unit or raw, and --mean and --std as one number or {channels}"
+            )
+        fields["channels"] = channels
     found = Preprocess(**fields)
-    if channels == 4 != CHANNELS[found.channels]:
+    if channels == 4 != found.count:
         raise BadRequest(
-            "the model takes 4 channels: say --channel-order rgba where the fourth says how opaque a pixel is"
+            "the model takes 4 channels: say --channel-order rgba where the fourth says how opaque a pixel "
+            "is, or 4 where they are numbers, as in .npy files"
         )
-    if channels != CHANNELS[found.channels]:
+    if channels != found.count:
         raise BadRequest(
             f"the preprocessing makes {found.channels} pictures, the model takes {channels} channels"
         )
@@ -181,6 +189,8 @@ def _value(key: str, value: Any) -> Any:
     """A field of Preprocess as its type, from text of the command line or a number alone."""
     if key in ("mean", "std") and isinstance(value, int | float):
         return (value,)
+    if key == "channels" and isinstance(value, str) and value.isdecimal() and len(value) < 5:
+        return int(value)
     if not isinstance(value, str) or key in _WORDS:
         return value
     try:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...engine.errors import BadImage, BadRequest, Unavailable
+from ..photos.bands import banded
 from ..photos.photo import MAX_BYTES, decode, read_file
 from ..photos.pillow import is_pillow, upright
 from .addresses import CLOUDS, fetched, folder_of, is_address, kind_of, opened, said
@@ -67,10 +68,14 @@ def photo_at(place: str) -> np.ndarray:
 
 
 def pixels(photo: Photo) -> np.ndarray:
-    """A photo as (H, W, 3) uint8 RGB; an array comes as it is."""
+    """A photo as (H, W, 3) uint8 RGB; an array of that comes as it is, and any other as Bands."""
     if isinstance(photo, str | os.PathLike):
         return photo_at(os.fspath(photo))
-    return upright(photo) if is_pillow(photo) else np.asarray(photo)
+    if is_pillow(photo):
+        return upright(photo)
+    array = np.asanyarray(photo)
+    is_photo = array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8
+    return array if is_photo else banded(array)
 
 
 def file_at(place: str) -> bytes:

@@ -209,7 +209,7 @@ def test_what_cannot_be_known_is_asked(shape, answers, flag):
         infer_layout(shape, **answers)
 
 
-@pytest.mark.parametrize("shape", [[], [1, 10], [3, 224, 224], [1, 5, 64, 64], [1, 3, 8, 224, 224]])
+@pytest.mark.parametrize("shape", [[], [1, 10], [3, 224, 224], [1, 9, 5, 7], [1, 3, 8, 224, 224]])
 def test_inputs_that_are_no_photos(shape):
     with pytest.raises(BadModel):
         infer_layout(shape)
@@ -222,7 +222,18 @@ def test_a_fourth_channel_has_to_be_said():
     facts = {"scale": 1.0, "mean": (0.0,), "std": (1.0,)}
     with pytest.raises(BadRequest, match="--channel-order rgba"):
         completed(facts, found.size, found.order, found.channels)
-    assert completed(facts | {"channels": "rgba"}, found.size, found.order, found.channels).channels == "rgba"
+    for channels in ("rgba", 4):
+        said = facts | {"channels": channels}
+        assert completed(said, found.size, found.order, found.channels).channels == channels
+
+
+@pytest.mark.parametrize("channels", [2, 5, 11])
+def test_channels_that_are_no_colours_lie_beside_a_square(channels):
+    assert infer_layout([1, channels, 64, 64]) == ("nchw", channels, (64, 64))
+    assert infer_layout(["N", 48, 48, channels]) == ("nhwc", channels, (48, 48))
+    assert infer_layout([1, channels, 40, 64], order="nchw") == ("nchw", channels, (40, 64))
+    with pytest.raises(BadModel, match="say --layout"):
+        infer_layout([1, channels, 40, 64])
 
 
 PAGE = Path(__file__).parents[2] / "docs/preprocessing.md"

@@ -11,6 +11,7 @@ import click
 
 from ....engine.errors import BadRequest
 from ....models.maps.numbers import finite
+from ....models.photos.bands import dreamt
 from ....models.storage.folder import Folder
 from ... import options
 from ...console import counting, say
@@ -141,7 +142,8 @@ def _written(folder: Folder, lens: Lens, stem: str, dream: Dream) -> dict[str, A
         }
         for o in dream.octaves
     ]
-    seen = [lens.predict(p, top=1)[0].record() for p in dream.pictures] if lens.has_classes else []
+    photos = [dreamt(p, lens.preprocess.channels) for p in dream.pictures if lens.has_classes]
+    seen = [lens.predict(photo, top=1)[0].record() for photo in photos]
     return {"octaves": octaves, "seen_as": seen, "files": files}
 
 
