@@ -269,6 +269,7 @@ photos = stacked(
     click.option("--labels", type=click.Path(path_type=Path), help="File of class names: txt, csv or json."),
     model_output,
     readout,
+    inputs,
     runtime,
 )
 

@@ -72,7 +72,13 @@ def test_maps_peak_where_the_spot_is(here, run, way, model, which):
     found = np.abs(np.load(here / "out" / files[kinds[0]]))
     found = found.max(-1) if found.ndim == 3 else found
     y, x = np.unravel_index(found.argmax(), found.shape)
-    coarse = {"kernel-shap": 0.3, "rise": 0.5, "saliency": 0.4, "deconvnet": 0.4}  # segments, edges
+    coarse = {
+        "kernel-shap": 0.3,
+        "rise": 0.5,
+        "integrated": 0.5,
+        "saliency": 0.4,
+        "deconvnet": 0.4,
+    }  # segments, edges
     near = coarse.get(way, 0.15)
     assert abs((y + 0.5) / found.shape[0] - 20 / 60) < near
     assert abs((x + 0.5) / found.shape[1] - 30 / 90) < near
