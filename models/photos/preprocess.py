@@ -298,8 +298,13 @@ def known_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
 
 
-def coloured(values: np.ndarray, channels: str) -> np.ndarray:
-    """Values (..., C) of the channels of an input, with red first and without how opaque it is."""
+def coloured(values: np.ndarray, channels: str | int) -> np.ndarray:
+    """Values (..., C) of the channels of an input, with red first and without how opaque it is.
+
+    Channels of numbers are no colours: all of them, as they are.
+    """
+    if isinstance(channels, int):
+        return values
     return values[..., ::-1] if channels == "bgr" else values[..., :3]
 
 
