@@ -195,8 +195,8 @@ class Lens(VisionModel):
         photo
             As said above.
         method
-            A name of docs/methods.md; by default gradcam, or of what lies at a place (boxes, regions, text)
-            layercam.
+            A name of docs/methods.md; by default gradcam, or of what lies at a place (boxes, regions, text),
+            and where a class token asks the patches, layercam.
         targets
             Classes; "top3" is the three most probable ones.
         layer

@@ -78,6 +78,23 @@ def last_features(graph: Graph, score: str) -> str:
 
     Raises BadRequest when there is none.
     """
+    name, end, passed = _last(graph, score)
+    return _attended(graph, name, passed) if _only_extra_read(graph, end, name) else name
+
+
+def asks_patches(graph: Graph, score: str) -> bool:
+    """Whether the head reads a class token alone, which has asked the patches by attention: not each of them
+    weighs as much. False where there are no features before the head.
+    """
+    try:
+        name, end, _ = _last(graph, score)
+    except BadRequest:
+        return False
+    return _only_extra_read(graph, end, name)
+
+
+def _last(graph: Graph, score: str) -> tuple[str, str, list[str]]:
+    """The last features before the head, what the head reads, and what everything passes through."""
     depending, passed = seeing(graph), bottlenecks(graph, score, scales=False)
     end = _before_head(graph, score, {*passed, score}, depending)
     found, nodes = _found_by_layers(graph, end, depending), graph.ancestors([end])
@@ -92,7 +109,7 @@ def last_features(graph: Graph, score: str) -> str:
         name = _last_map(graph, found, end, score)
     while (before := _stepped_over(graph, name)) is not None:
         name = before
-    return _attended(graph, name, passed) if _only_extra_read(graph, end, name) else name
+    return name, end, passed
 
 
 def _first_map(graph: Graph, names: Iterable[str], among: set[str]) -> str | None:

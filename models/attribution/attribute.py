@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ...engine.anatomy.layers import asks_patches
 from ...engine.anatomy.readouts.classes import KINDS
 from ...engine.attribution.compile import compiled
 from ...engine.attribution.compiled import Compiled, Explanation, Intake, Progress
@@ -55,13 +56,15 @@ def attribute(
 
 
 def default_method(lens: VisionModel) -> str:
-    """Grad-CAM for what is said of the whole photo; LayerCAM for what lies at a place of it.
+    """Grad-CAM for what is said of the whole photo; LayerCAM for what lies at a place of it, and where a
+    class token has asked the patches.
 
     Grad-CAM weighs each feature map as a whole, so that its map of one box shows all that looks like what is
     in it. LayerCAM keeps the gradient where it is, in fine layers as in coarse ones (Jiang et al. 2021).
     """
-    whole = (*KINDS, "embedding")
-    return "gradcam" if lens.reading.kind in whole else "layercam"
+    read = lens.reading
+    is_whole = read.kind in (*KINDS, "embedding") and not asks_patches(lens.network.graph, read.parts[0])
+    return "gradcam" if is_whole else "layercam"
 
 
 class Attributor:

@@ -77,7 +77,7 @@ def _choice(methods: Sequence[Method], of_all: bool) -> Any:
         metavar="NAME",
         type=MethodName([m.name for m in methods]),
         help=f"{', '.join(m.name for m in methods)}; docs/methods.md says what each shows."
-        + ("  [default: gradcam; of boxes, regions and text layercam]" if of_all else ""),
+        + ("  [default: gradcam; of boxes, regions, text and class tokens layercam]" if of_all else ""),
     )
 
 
