@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scenes import CLASSES, Drawn, line, pair, several
-
-from onnxlens.models.embedded import scenes as embedded
+from scenes import Drawn, among, line, pair, several
 
 FOLDER = Path(tempfile.gettempdir(), "onnxlens-tasks")
 _MOST = 8  # things in one scene
@@ -26,21 +24,12 @@ class Scenes(NamedTuple):
     owners: np.ndarray
 
 
-def single(seed: int) -> list[Drawn]:
-    """A scene of the embedded model, with the one object that decides the class: (96, 96)."""
-    label = seed % len(CLASSES)
-    drawn = embedded.scene(seed, embedded.CLASSES.index(CLASSES[label]))
-    rows, columns = (np.flatnonzero(drawn.mask.any(axis)) for axis in (1, 0))
-    box = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
-    return [Drawn(drawn.image, np.array([label]), np.array([box], np.float32), drawn.mask.astype(np.uint8))]
-
-
 # What each kind of scene is drawn by; the pictures of a pair follow one another.
 KINDS: dict[str, Callable[[int], list[Drawn]]] = {
     "several": lambda seed: [several(seed)],
     "line": lambda seed: [line(seed)],
     "pair": lambda seed: list(pair(seed)),
-    "single": single,
+    "among": lambda seed: [among(seed)],
 }
 
 
@@ -51,7 +40,7 @@ def scenes(kind: str, seeds: range, workers: int = 2) -> Scenes:
         FOLDER.mkdir(exist_ok=True)
         pieces = [seeds[i : i + 200] for i in range(0, len(seeds), 200)]
         with ProcessPoolExecutor(workers) as pool:
-            parts = list(pool.map(_draw, [kind] * len(pieces), pieces))
+            parts = list(pool.map(drawn, [kind] * len(pieces), pieces))
         with file.with_suffix(".part").open("wb") as unfinished:
             np.savez(unfinished, *(np.concatenate(part) for part in zip(*parts, strict=True)))
         file.with_suffix(".part").replace(file)
@@ -59,11 +48,12 @@ def scenes(kind: str, seeds: range, workers: int = 2) -> Scenes:
         return Scenes(*kept.values())
 
 
-def _draw(kind: str, seeds: range) -> Scenes:
-    drawn = [one for seed in seeds for one in KINDS[kind](seed)]
-    labels = np.full((len(drawn), _MOST), -1, np.int64)
-    boxes = np.zeros((len(drawn), _MOST, 4), np.float32)
-    for i, one in enumerate(drawn):
+def drawn(kind: str, seeds: range) -> Scenes:
+    """The scenes of a run of seeds, drawn anew."""
+    made = [one for seed in seeds for one in KINDS[kind](seed)]
+    labels = np.full((len(made), _MOST), -1, np.int64)
+    boxes = np.zeros((len(made), _MOST, 4), np.float32)
+    for i, one in enumerate(made):
         labels[i, : len(one.labels)] = one.labels
         boxes[i, : len(one.boxes)] = one.boxes
-    return Scenes(np.stack([d.image for d in drawn]), labels, boxes, np.stack([d.owner for d in drawn]))
+    return Scenes(np.stack([d.image for d in made]), labels, boxes, np.stack([d.owner for d in made]))

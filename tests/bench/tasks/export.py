@@ -14,10 +14,9 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from scenes import ALPHABET, CLASSES, LINE, SIZE
+from scenes import ALPHABET, CLASSES, LINE, SIZE, SMALL
 from torch import Tensor, nn
 
-from onnxlens.models.embedded.train import SIZE as SINGLE
 from onnxlens.models.network.sidecar import CHARACTERS_KEY, LABELS_KEY, PREPROCESS_KEY
 
 MODELS = Path(__file__).with_name("models")
@@ -51,7 +50,7 @@ def write(name: str, model: nn.Module, made_by: str) -> None:
 
 
 def _size(name: str) -> tuple[int, int]:
-    return {"crnn": LINE, "vit": (SINGLE,) * 2, "swin": (SINGLE,) * 2}.get(name, (SIZE, SIZE))
+    return {"crnn": LINE, "vit": (SMALL,) * 2, "swin": (SMALL,) * 2}.get(name, (SIZE, SIZE))
 
 
 def exported(model: nn.Module, x: Tensor, outputs: list[str]) -> onnx.ModelProto:

@@ -103,5 +103,6 @@ def retrieved(outputs: Sequence[np.ndarray], scenes: Scenes) -> dict[str, float]
     hits = []
     for i, vector in enumerate(first):
         others = [j for j in range(len(second)) if not np.isin(labels[2 * i], labels[2 * j + 1]).any()][:9]
-        hits.append((second[others] @ vector).max() < second[i] @ vector)
+        if others:
+            hits.append((second[others] @ vector).max() < second[i] @ vector)
     return {"retrieved": float(np.mean(hits))}

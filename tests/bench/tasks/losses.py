@@ -49,7 +49,7 @@ def classes(model: Vit | Swin, x: Tensor, batch: Scenes) -> Tensor:
     tokens = model.tokens(x)
     scores = model.head(model.pooled(tokens)).float()
     side = model.TOKENS
-    seen = functional.adaptive_avg_pool2d(torch.from_numpy(batch.owners)[:, None].float(), side) > 0.5
+    seen = functional.adaptive_avg_pool2d(torch.from_numpy(batch.owners)[:, None].float(), side) > 0.3
     each = model.each(tokens.flatten(1, -2)[:, -side * side :]).float()
     right = torch.where(seen.flatten(1), wanted[:, None] + 1, 0)
     dense = functional.cross_entropy(each.flatten(0, 1), right.flatten())

@@ -1,8 +1,9 @@
 """Where the peaks of maps lie, for every kind of answer: of each thing that a trained model rightly finds.
 
-python tests/bench/tasks/pointing.py [--model NAME ...] [--method NAME ...] [--cases N] [--page]
+python tests/bench/tasks/pointing.py [--model NAME ...] [--method NAME ...] [--cases N]
+python tests/bench/tasks/pointing.py --page
 
-What was counted is kept in pointing.json beside this script; with --page, docs/pointing.md is made of it.
+What was counted is kept in pointing.json beside this script, and docs/pointing.md is made of it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ import click
 import cv2
 import numpy as np
 import onnx
-from arrays import single
 from figures import overlap
-from scenes import CLASSES, TEST_SEEDS, Drawn, line, pair, several
+from scenes import CLASSES, TEST_SEEDS, Drawn, among, line, pair, several
 
 from onnxlens.engine.errors import OnnxlensError
 from onnxlens.engine.metrics import pointing
@@ -41,11 +41,11 @@ Written by `python tests/bench/tasks/pointing.py`.
 Networks of 100,000 to 350,000 weights, one for each kind of answer, were trained on drawn scenes
 (`tests/bench/tasks/train.py`); their files lie beside the script. A scene has three to five objects of at
 least three kinds, or a line of seven or eight characters, on a textured ground with clutter; no object covers
-more than 8 % of the picture and none lies on another. (The ViT and the Swin see the scenes of the embedded
-model: one object, whose longer side is 38 to 56 % of the picture's, and clutter.) Of each thing that a model
-finds in scenes that it never saw, and that is there, a map is made with no option but the target. It is right
-where its greatest value lies in the box of the thing; of a region, on the pixels of the objects of its class;
-of a character, in its columns.
+more than 8 % of the picture and none lies on another. The ViT and the Swin have to say which of six kinds
+there is among two or three objects of other kinds. Of each thing that a model finds in scenes that it never
+saw, and that is there, a map is made with no option but the target. It is right where its greatest value lies
+in the box of the thing; of a region, on the pixels of the objects of its class; of a character, in its
+columns.
 
 "middle" is a map that always points at the middle of the picture.
 
@@ -123,7 +123,7 @@ def of_labels(lens: Lens, seed: int) -> Case:
 
 
 def of_class(lens: Lens, seed: int) -> Case:
-    [drawn] = single(seed)
+    drawn = among(seed)
     label = CLASSES[drawn.labels[0]]
     return Case(
         drawn.image, [None], lambda target, number: inside(drawn, [0]) if target.label == label else None
@@ -229,9 +229,12 @@ def _good(name: str) -> str:
 @click.option("--model", "names", multiple=True, type=click.Choice(list(ASKED)), help="All by default.")
 @click.option("--method", "methods", multiple=True, help="Those of the page by default.")
 @click.option("--cases", default=300, show_default=True, type=click.IntRange(1), help="Maps of each.")
-@click.option("--page", "is_page", is_flag=True, help="Write docs/pointing.md.")
+@click.option("--page", "is_page", is_flag=True, help="Only write docs/pointing.md.")
 def main(names: tuple[str, ...], methods: tuple[str, ...], cases: int, is_page: bool) -> None:
     """Print how many peaks lie on what was found, and keep it."""
+    if is_page:
+        PAGE.write_text(written(kept()))
+        return
     for name in names or [name for name in ASKED if (MODELS / f"{name}.onnx").is_file()]:
         for method in methods or METHODS:
             found = cell(name, method, cases)
@@ -239,8 +242,6 @@ def main(names: tuple[str, ...], methods: tuple[str, ...], cases: int, is_page: 
             record = kept()
             record.setdefault(name, {})[method] = found if isinstance(found, Count) else "refused"
             RECORD.write_text(json.dumps(record, indent=1) + "\n")
-    if is_page:
-        PAGE.write_text(written(kept()))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ from onnxlens.models.embedded.objects import BODY, DARK, INK, OBJECTS, TRIM, Par
 from onnxlens.models.embedded.scenes import covered, paint, place, stamp
 
 CLASSES = ("star", "cat", "fish", "house", "key", "umbrella")
+STRANGERS = tuple(name for name in OBJECTS if name not in CLASSES)
 ALPHABET = "0123456789ACEFHKLMNPRTUWXY"  # without letters that look like digits
-SIZE, LINE = 128, (32, 160)
+SIZE, SMALL, LINE = 128, 96, (32, 160)
 
 # No seed is in two of the ranges.
 TRAIN_SEEDS, VALIDATION_SEEDS, TEST_SEEDS = (
@@ -63,17 +64,17 @@ class Drawn(NamedTuple):
         return "".join(ALPHABET[label] for label in self.labels)
 
 
-def several(seed: int, labels: Sequence[int] | None = None) -> Drawn:
-    """A scene of 3 to 5 objects, of at least three classes: (128, 128), the same bytes for the same seed.
+def several(seed: int, labels: Sequence[int] | None = None, size: int = SIZE) -> Drawn:
+    """A scene of 3 to 5 objects, of at least three classes: (size, size), the same bytes for the same seed.
 
-    `labels`, indices of CLASSES, says which objects there are.
+    `labels`, indices of CLASSES and behind them of STRANGERS, says which objects there are.
     """
     rng = np.random.default_rng(seed)
     if labels is None:
         labels = [*rng.permutation(len(CLASSES))[:3], *rng.integers(len(CLASSES), size=rng.integers(3))]
     ground, tones = colours(rng, _PIECES + 1 + 2 * len(labels))
-    image = background(rng, SIZE, ground)
-    canvas = np.zeros((SIZE * _SUPER,) * 2, np.uint8)
+    image = background(rng, size, ground)
+    canvas = np.zeros((size * _SUPER,) * 2, np.uint8)
     for i in range(_PIECES):
         part = place(
             rng, piece(rng, DARK + 2 + i), rng.uniform(0.06, 0.2), rng.uniform(0, 360), rng.random(2), 0
@@ -81,8 +82,8 @@ def several(seed: int, labels: Sequence[int] | None = None) -> Drawn:
         stamp(canvas, part, 0, INK, False)
     owner = _objects(rng, canvas, labels)
     image = paint(rng, image, canvas, tones)
-    image += rng.standard_normal((SIZE, SIZE, 1)).astype(np.float32) * rng.uniform(0, 0.03)
-    visible = np.stack([covered(owner == i + 1, SIZE) >= 0.5 for i in range(len(labels))])
+    image += rng.standard_normal((size, size, 1)).astype(np.float32) * rng.uniform(0, 0.03)
+    visible = np.stack([covered(owner == i + 1, size) >= 0.5 for i in range(len(labels))])
     return _drawn(image, labels, visible)
 
 
@@ -103,7 +104,7 @@ def _objects(rng: Generator, canvas: np.ndarray, labels: Sequence[int]) -> np.nd
 
 def _free(rng: Generator, label: int, taken: list[np.ndarray]) -> tuple[list[Part], np.ndarray]:
     """An object at a place that is free, or else the last of many tries, and its box: x0, y0, x1, y1."""
-    drawing, most = OBJECTS[CLASSES[label]]
+    drawing, most = OBJECTS[(*CLASSES, *STRANGERS)[label]]
     parts, angle, side = drawing(rng), rng.uniform(-most, most), rng.uniform(*_SIDE)
     placed, box = parts, np.zeros(4)
     for _ in range(200):
@@ -120,6 +121,14 @@ def pair(seed: int) -> tuple[Drawn, Drawn]:
     """Two scenes of three objects that have the first one's class in common, and nothing else."""
     shared, a, b, c, d = np.random.default_rng((seed, 1)).permutation(len(CLASSES))[:5]
     return several(2 * seed, [shared, a, b]), several(2 * seed + 1, [shared, c, d])
+
+
+def among(seed: int) -> Drawn:
+    """One object of CLASSES among two or three of STRANGERS, of which there is no word: (96, 96)."""
+    rng = np.random.default_rng((seed, 2))
+    others = len(CLASSES) + rng.permutation(len(STRANGERS))[: rng.integers(2, 4)]
+    image, labels, boxes, owner = several(seed, [seed % len(CLASSES), *others], SMALL)
+    return Drawn(image, labels[:1], boxes[:1], (owner == 1).astype(np.uint8))
 
 
 def line(seed: int) -> Drawn:
