@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scenes import Drawn, among, line, pair, several
+from scenes import CLASSES, Drawn, among, line, pair, several
+
+from onnxlens.models.embedded import scenes as embedded
 
 FOLDER = Path(tempfile.gettempdir(), "onnxlens-tasks")
 _MOST = 8  # things in one scene
@@ -24,12 +26,22 @@ class Scenes(NamedTuple):
     owners: np.ndarray
 
 
+def single(seed: int) -> Drawn:
+    """A scene of the embedded model, with the one large object that decides the class: (96, 96)."""
+    label = seed % len(CLASSES)
+    drawn = embedded.scene(seed, embedded.CLASSES.index(CLASSES[label]))
+    rows, columns = (np.flatnonzero(drawn.mask.any(axis)) for axis in (1, 0))
+    box = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+    return Drawn(drawn.image, np.array([label]), np.array([box], np.float32), drawn.mask.astype(np.uint8))
+
+
 # What each kind of scene is drawn by; the pictures of a pair follow one another.
 KINDS: dict[str, Callable[[int], list[Drawn]]] = {
     "several": lambda seed: [several(seed)],
     "line": lambda seed: [line(seed)],
     "pair": lambda seed: list(pair(seed)),
     "among": lambda seed: [among(seed)],
+    "single": lambda seed: [single(seed)],
 }
 
 

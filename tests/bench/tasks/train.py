@@ -45,7 +45,7 @@ TASKS = {
     "unet": Task(networks.UNet, "several", losses.pixels, figures.iou, 3, 12000),
     "detector": Task(networks.Detector, "several", losses.boxes, figures.raw_boxes, 2, 12000),
     "crnn": Task(networks.Crnn, "line", losses.characters, figures.characters, 4, 12000),
-    "vit": Task(networks.Vit, "among", losses.classes, figures.top1, 4, 12000, 2e-3),
+    "vit": Task(networks.Vit, "single", losses.classes, figures.top1, 5, 18000, 2e-3),
     "swin": Task(networks.Swin, "among", losses.classes, figures.top1, 4, 12000, 2e-3),
     "embedder": Task(
         networks.Embedder, "several", losses.likeness, figures.retrieved, 3, 12000, judge="pair"
