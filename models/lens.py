@@ -249,7 +249,11 @@ class Lens(VisionModel):
         return self.attribute(photo, method, targets, layer=layer, **options)
 
     def explainer(self, method: str = "gradcam", layer: str | Sequence[str] | None = None) -> Compiled:
-        """A method compiled for a layer, or for several; made once."""
+        """A method compiled for a layer, or for several; made once.
+
+        Of a model that answers otherwise than with classes, the graph takes `seeds` (1, M, 1) beside the
+        picture: what each of the M numbers of the answer counts, as `Found.thing.seed.dense` gives it.
+        """
         return Attributor(self, method, layer=layer).compiled
 
     def gradcam(

@@ -66,7 +66,7 @@ def _thing(found: Found, every: Sequence[Prediction | Found]) -> Row:
         **dict.fromkeys(THINGS),
         "kind": found.kind,
         "class": found.thing.label,
-        "class_label": found.name if found.kind != "nothing" else None,
+        "class_label": found.name if found.thing.label is not None or found.kind == "character" else None,
         "asked": found.thing.asked,
         **{name: rounded(edge) for name, edge in box.items()},
         **({"box_angle": rounded(found.thing.angle)} if box else {}),

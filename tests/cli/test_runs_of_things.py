@@ -134,3 +134,19 @@ def test_differences_of_classes_are_things_and_classes_alone_are_none(place, run
     assert all("kind" not in row for row in rows_of("alone"))
     (row,) = [r for r in rows if r["path"] == "two.png"]
     assert np.load(Path("differences", row["map"])).max() > 0
+
+
+def test_the_explainer_of_a_thing_is_a_graph_with_its_seeds(place):
+    import onnxruntime
+
+    from onnxlens.models.lens import Lens
+
+    lens = Lens("regions.onnx", provider="cpu")
+    heat = lens.attribute("photos/two.png", "gradcam", ["region(blue)"])[0]
+    model = lens.explainer("gradcam").to_model()
+    (part,) = lens.reading.parts
+    seeds = heat.target.thing.seed.dense(part, int(np.prod(lens.network.graph[part].shape[1:])))
+    x, _ = lens.preprocess(PHOTOS["two.png"])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    feeds = {"image": x, "seeds": seeds[None, :, None], "target": np.zeros(1, np.int64)}
+    np.testing.assert_allclose(session.run(None, feeds)[0][0], heat.values, atol=1e-6)

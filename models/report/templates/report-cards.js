@@ -35,7 +35,7 @@ function place(element, [y0, x0, y1, x1], [top, left, bottom, right]) {
 
 function frame(box, thing, window) {
   if (!thing?.box || thing.kind === "region") return; // how far a region reaches says little
-  const edge = make("span", { className: "frame" });
+  const edge = make("span", { className: `frame ${thing.kind === "box" ? "" : "line"}` });
   place(edge, thing.box, window);
   if (thing.box_angle) edge.style.rotate = `${thing.box_angle}rad`;
   box.append(edge);
