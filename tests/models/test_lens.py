@@ -312,7 +312,8 @@ def test_a_model_without_classes_opens_and_says_what_it_has(lens_of):
     relu = helper.make_node("Relu", ["x"], ["y"])
     lens = lens_of(build([relu], {"x": (1, 3, 8, 8)}, {"y": None}), preset="unit")
     assert (lens.has_classes, lens.labels) == (False, [])
-    for ask in (lens.predict, lens.gradcam, lambda photo: occlusion(lens, photo)):
+    assert lens.gradcam(blob()).name.startswith("plane")
+    for ask in (lens.predict, lambda photo: occlusion(lens, photo)):
         with pytest.raises(BadRequest, match=r"no output has a score for each class.*'y' of shape"):
             ask(blob())
     assert next(responses(lens, blob(), ["y"])).maps.shape == (3, 8, 8)
