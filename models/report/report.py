@@ -116,11 +116,7 @@ def report(
     else:
         manifest["root"] = os.fspath(photos)
         read = reader(manifest["root"])
-    for row, shaky in zip(rows, tally.shakiness(rows), strict=True):
-        row["shaky"] = shaky
-    images: dict[str, list[Row]] = {}
-    for row in rows:
-        images.setdefault(row["path"], []).append(row)
+    images = _images(rows)
     shown = sorted(images.values(), key=_interest)[:limit]
     drawn = _drawn(files, manifest, shown, read, progress)
     firsts, things = [image[0] for image in images.values()], tally.things(images.values())
@@ -141,6 +137,15 @@ def report(
         colours=_colours(manifest),
         data=data,
     )
+
+
+def _images(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each image by its path, each with how shaky its map is."""
+    images: dict[str, list[Row]] = {}
+    for row, shaky in zip(rows, tally.shakiness(rows), strict=True):
+        row["shaky"] = shaky
+        images.setdefault(row["path"], []).append(row)
+    return images
 
 
 def _drawn(
