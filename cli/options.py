@@ -63,8 +63,12 @@ def stacked(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
 
 
 def targets(default: str = "top1") -> Callable[[F], F]:
-    """Which classes are explained; where nobody says, what `default` says in words."""
-    help = "Class index, label, or top3 for the three best; may be said several times."
+    """What of the answer is explained; where nobody says, what `default` says in words."""
+    help = (
+        "Class index or label, top3 or every; box(3), box(dog, 0.5).x, region(dog), pixel(40, 90), char(2), "
+        "text(), similar(PHOTO), element(OUTPUT, 5), or a sum of them: tabby - tiger (docs/targets.md). "
+        "May be said several times."
+    )
     return click.option("--target", "targets", multiple=True, help=f"{help}  [default: {default}]")
 
 

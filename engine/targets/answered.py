@@ -43,7 +43,9 @@ class Answered:
         """The things of a score of at least so much, where the answer has a threshold; else all of them."""
         if not hasattr(self.reading, "threshold"):
             return self.things
-        return self.reading.things(self.values, self.size, least)  # type: ignore[call-arg]
+        found = self.reading.things(self.values, self.size, least)  # type: ignore[call-arg]
+        known = {(t.label, t.score, t.box): t for t in self.things}
+        return [known.get((t.label, t.score, t.box), t) for t in found]
 
     def label(self, thing: Thing) -> str:
         """What a thing is called: its own words, or its class."""

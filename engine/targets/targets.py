@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..anatomy.readouts.thing import Reading, Seed, Thing
@@ -78,11 +78,23 @@ def are_alike(wishes: Sequence[str | int | None], reading: Reading) -> bool:
     return any(part.name == "similar" for part in _terms(wishes, reading))
 
 
-def classes(wishes: Sequence[str | int | None], reading: Reading) -> list[str]:
-    """The classes that targets name: they have to be there, whatever a photo shows."""
+def check_classes(
+    wishes: Sequence[str | int | None], reading: Reading, class_of: Callable[[str], int]
+) -> None:
+    """Raise BadRequest for a class that targets name and that is not there, whatever a photo shows.
+
+    `class_of` raises it for a name. What is written as a term and is none is taken for a name, as those of
+    classes may have brackets: it is said that it is neither.
+    """
     at = {"class": 0, "box": 0, "region": 0, "pixel": 2}
     named = [p.arguments[at[p.name]] for p in _terms(wishes, reading) if len(p.arguments) > at.get(p.name, 9)]
-    return [name for name in named if name and not name.isdecimal()]
+    for name in (name for name in named if name and not name.isdecimal()):
+        try:
+            class_of(name)
+        except BadRequest as error:
+            term = re.match(r"(\w+)\s*\(", name)
+            neither = f"; no target is called {term[1]!r:.40}{nearest(term[1], TARGETS)}" if term else ""
+            raise BadRequest(f"{error}{neither}") from error
 
 
 def _terms(wishes: Sequence[str | int | None], reading: Reading) -> list[Part]:

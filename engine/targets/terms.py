@@ -49,7 +49,11 @@ def _region(answered: Answered, label: str = "", rows: str = "", columns: str = 
     (y0, y1), (x0, x1) = _range(rows), _range(columns)
     (y0, x0), (y1, x1) = answered.to_input(y0, x0), answered.to_input(y1, x1)
     within = (y0, y1) if rows else None, (x0, x1) if columns else None
-    thing = made(answered.values, answered.class_of(label), *within)
+    try:
+        thing = made(answered.values, answered.class_of(label), *within)
+    except NoMap as error:
+        there = ", ".join(dict.fromkeys(map(answered.label, answered.things)))
+        raise NoMap(f"there is no region of {label!r:.60} here; found were: {there:.200}") from error
     where = f" in rows {rows}" if rows else ""
     where += f", columns {columns}" if columns else ""
     return replace(thing, words=f"region of {answered.label(thing)}{where}")
@@ -108,8 +112,12 @@ def _element(answered: Answered, output: str, *indices: str) -> Thing:
 
 
 def _nth(found: Sequence[Thing], which: str, what: str) -> Thing:
-    if not which.isdecimal() or int(which) >= len(found):
-        raise BadRequest(f"there is no {what} {which:.20}: they go from 0 to {len(found) - 1}")
+    """The thing of a number. Raises BadRequest for what is no number, NoMap for one that this photo lacks."""
+    if not re.fullmatch(r"\d{1,9}", which):
+        raise BadRequest(f"{which!r:.40} is not the number of a {what}")
+    if int(which) >= len(found):
+        there = f"they go from 0 to {len(found) - 1}" if found else "none was found"
+        raise NoMap(f"there is no {what} {which} here: {there}")
     return found[int(which)]
 
 

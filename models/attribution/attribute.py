@@ -16,7 +16,7 @@ from ...engine.attribution.compiled import Compiled, Explanation, Intake, Progre
 from ...engine.attribution.methods import METHODS, Method, method_named, options_given, options_of
 from ...engine.attribution.projector import CHANNELS, Projector
 from ...engine.errors import BadRequest
-from ...engine.targets.targets import are_alike, classes, elements, is_sum
+from ...engine.targets.targets import are_alike, check_classes, elements, is_sum
 from ..maps.attribution import Attribution, Unit
 from ..maps.convention import CELLS, FIELDS, check_convention
 from ..maps.found import Found
@@ -232,8 +232,7 @@ def aims(lens: VisionModel, targets: Sequence[Target]) -> bool:
     """
     if lens.reading.kind in KINDS and _are_classes(lens, targets):
         return False
-    for name in classes(targets, lens.reading):
-        lens.class_of(name)
+    check_classes(targets, lens.reading, lens.class_of)
     return True
 
 

@@ -9,7 +9,7 @@ from onnxlens.engine.anatomy.maps import coordinates
 from onnxlens.engine.anatomy.readouts import regions
 from onnxlens.engine.anatomy.readouts.thing import Hints
 from onnxlens.engine.canonical.canonical import canonical
-from onnxlens.engine.errors import BadRequest
+from onnxlens.engine.errors import BadRequest, NoMap
 
 RNG = np.random.default_rng(0)
 SIZE = (16, 24)
@@ -205,7 +205,7 @@ def test_a_part_of_the_picture_and_a_pixel():
     with pytest.raises(BadRequest, match="no class 5: the model has classes 0 to 4"):
         found.region(values, 5)
     values["s"][0, 3] = values["y"][0, 3] = -9
-    with pytest.raises(BadRequest, match="no pixel of the picture is of class 3; there are: 0"):
+    with pytest.raises(NoMap, match="no pixel of the picture is of class 3; there are: 0"):
         found.region(values, 3)
 
 

@@ -20,12 +20,14 @@ from onnxlens.cli import COMMANDS
 from onnxlens.cli.commands.photos.ways import WAYS
 from onnxlens.engine import metrics
 from onnxlens.engine.anatomy.readouts.classes import KINDS
+from onnxlens.engine.anatomy.readouts.table import READOUTS
 from onnxlens.engine.attribution.methods import METHODS
 from onnxlens.engine.autodiff.variants import TABLES
 from onnxlens.engine.dreams.terms import TERMS
 from onnxlens.engine.operators.bodies import BODIES
 from onnxlens.engine.operators.rules import VJP
 from onnxlens.engine.runtime.rewrites import REWRITES
+from onnxlens.engine.targets.terms import TARGETS
 from onnxlens.models.network import producers, sidecar
 from onnxlens.models.photos.fill import FILLS
 from onnxlens.models.photos.presets import PRESETS
@@ -59,6 +61,8 @@ REGISTRIES = {
     "rewrites": Registry(REWRITES, "docs/design.md", "tests/engine/test_optimise.py", "REWRITES"),
     "metrics": Registry(functions(metrics), "docs/measurements.md", "tests/engine/test_metrics.py"),
     "readouts": Registry(KINDS, "docs/answers.md", "tests/engine/test_readouts.py", "KINDS"),
+    "other readouts": Registry(READOUTS, "docs/answers.md", "tests/cli/test_*.py"),
+    "targets": Registry(TARGETS, "docs/targets.md", "tests/engine/test_targets.py", "TARGETS"),
     "terms": Registry(TERMS, "docs/dream.md", "tests/engine/test_objective.py", "TERMS"),
     "presets": Registry(PRESETS, "docs/preprocessing.md", "tests/models/test_presets.py", "PRESETS"),
     "fills": Registry(FILLS, "docs/occlusion.md", "tests/models/test_fill.py", "FILLS"),

@@ -5,6 +5,8 @@ What has a colour in a grey photo is red, green or blue; each model says where, 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 from onnx import ModelProto, helper
@@ -137,10 +139,10 @@ MODELS = {
 }
 
 
-def save() -> None:
-    """Write all models into the working folder."""
+def save(folder: Path = Path()) -> None:
+    """Write all models into a folder, by default the working one."""
     for name, made in MODELS.items():
-        onnx.save(made(), f"{name}.onnx")
+        onnx.save(made(), folder / f"{name}.onnx")
 
 
 def spots(*found: tuple[tuple[float, float], int], size: tuple[int, int] = (60, 90)) -> np.ndarray:

@@ -14,6 +14,7 @@ from onnx import helper
 
 from onnxlens.models.photos.preprocess import Preprocess
 
+from . import answers
 from .companions import pairs, texts
 from .toys import blob, build, metadata_of
 
@@ -68,6 +69,7 @@ def lay(folder: Path, run: Callable[[str], object]) -> None:
     """Put all of it into an empty folder; `run` runs a command line there."""
     onnx.save(model(), folder / "model.onnx")
     onnx.save(texts(), folder / "clip.onnx")
+    answers.save(folder)
     onnx.save(pairs(), folder / "siamese.onnx")
     for name in ("detector", "unet", "crnn", "embedder"):
         shutil.copyfile(TASKS / f"{name}.onnx", folder / f"{name}.onnx")

@@ -217,7 +217,8 @@ def line(result: Record, folder: Path, layers: bool) -> str:
 def _of(result: Record) -> str:
     """The class or the unit."""
     if target := result["target"]:
-        return f"{target['index']} {target['label']} ({said(target)})"
+        number = "" if "kind" in target else f"{target['index']} "  # a thing's name has its own
+        return f"{number}{target['label']} ({said(target)})"
     y, x = result["position"]
     return f"{result['layer']} {result['channel']} at {y},{x}"
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
-from ...errors import BadRequest
+from ...errors import BadRequest, NoMap
 from ...graph.graph import Graph
 from ...graph.nodes import attributes
 from ...graph.types import is_float
@@ -108,7 +108,8 @@ class Regions:
     ) -> Thing:
         """The mean score of a class over a part of the picture, in pixels of the input; of all, its region.
 
-        Raises BadRequest for a class that there is not, or that no pixel has where no part is said.
+        Raises BadRequest for a class that there is not; where no part is said, NoMap for one that no pixel
+        has.
         """
         if not 0 <= label < self.count:
             raise BadRequest(f"there is no class {label}: the model has classes 0 to {self.count - 1}")
@@ -116,7 +117,7 @@ class Regions:
             masks = self._masks(values, self.size)
             if label not in masks:
                 there = ", ".join(map(str, sorted(masks))) or "none"
-                raise BadRequest(f"no pixel of the picture is of class {label}; there are: {there}")
+                raise NoMap(f"no pixel of the picture is of class {label}; there are: {there}")
             return self._found(values, masks, [label])[0]
         inside = self.scores.within(self.size, self._scores(values).shape[1:], rows, columns)
         mean = float(self._probability(values)[label][inside].mean())
