@@ -94,7 +94,7 @@ def random_yolo(name, torch, ultralytics):
     model = ultralytics.YOLO(f"{name}.yaml")
     head = model.model.model[-1]
     for branch in (*head.cv3, *(getattr(head, "one2one_cv3", None) or ())):
-        branch[-1].bias.data.normal_(-2, 1)
+        branch[-1].bias.data.normal_(-2 if len(branch[-1].bias) > 1 else 0, 1)
         branch[-1].weight.data.mul_(30)
     return model
 
