@@ -62,6 +62,8 @@ class Aim:
             answer = answer / op.Max(op.ReduceL2(answer, [1]), np.float32(1e-12))
         self._name = graph.unused("seeds")
         seeds = graph.input(self._name, np.float32, [1, None, 1 if one else None])
+        if len(flat) == 1 and not isinstance((answer.shape or (None, None))[1], int):
+            answer, seeds = _shared(answer, seeds)
         sums = op.Squeeze(op.MatMul(op.Unsqueeze(answer, [1]), seeds), [1])
         name = graph.output(sums, graph.unused("targets")).name
         graph.given[self._name] = np.zeros((1, 0, 1), np.float32)
@@ -106,6 +108,15 @@ def _unsquashed(graph: Graph, name: str, depending: set[str]) -> str:
         renamed(node, {**scores, **new}), {n: graph.types[o] for o, n in new.items() if o in graph.types}
     )
     return new[name]
+
+
+def _shared(answer: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
+    """What an answer (N, M) and seeds (1, L, T) both have numbers for.
+
+    A text may be shorter where half of it is hidden; what it does not say any more counts as nothing.
+    """
+    count = op.Min(answer.dim(1), seeds.dim(1))
+    return op.Slice(answer, [0], count, [1]), op.Slice(seeds, [0], count, [1])
 
 
 def _flat(graph: Graph, name: str) -> Tensor:

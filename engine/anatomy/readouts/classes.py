@@ -163,9 +163,16 @@ def known(graph: Graph, output: str | None = None) -> Readout | None:
 
 
 def is_of_all(graph: Graph, output: str | None = None) -> bool:
-    """Whether the scores are one row for all of a batch of any size, as where crops are averaged."""
-    read = known(graph, output)
-    return read is not None and (graph[read.value].shape or (None,))[0] == 1
+    """Whether the answer to one picture depends on what else is in a batch of any size.
+
+    Either there is one row of scores for all, as where crops are averaged, or a Loop reads the picture: it
+    goes on until all pictures of the batch are done, if it takes more than one at all.
+    """
+    read, reached = known(graph, output), seeing(graph)
+    if read is not None and (graph[read.value].shape or (None,))[0] == 1:
+        return True
+    nodes = graph.ancestors([output] if output in graph.outputs else graph.outputs)
+    return any(node.op_type == "Loop" and not reached.isdisjoint(node.output) for node in nodes)
 
 
 def score_name(graph: Graph, output: str | None = None) -> str:
