@@ -122,6 +122,7 @@ def test_tokens_of_an_embedder_are_no_text():
         ({"labels": [*"abcdefg"], "kind": "sequence:steps"}, None, "abcdefg", "aabbg", "aabbg"),
         ({"labels": ["[s]", *"abcdef"], "kind": "sequence:steps"}, None, ".abcdef", "aab.ff", "aab"),
         ({"facts": {"character": "\u3000\n<\n[\nd\ne"}}, 0, ".\u3000<[de ", "\u3000<[.[ d", "\u3000<[[ d"),
+        ({"facts": {"character": "\x1b\nb\r\nc\nd\ne"}}, 0, ".\ufffdbcde ", "\ufffd.b", "\ufffdb"),
         ({}, 0, ".123456", "1.223", "1 2 3"),
         ({"facts": {"character": "a\nb\nc"}}, 0, ".123456", "1.223", "1 2 3"),  # as many as fit nothing
         ({"facts": {"character": "<html>\n" * 40}}, 0, ".123456", "4.4", "4 4"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from .thing import Hints
 
 VARIANTS = ("first", "last", "steps")  # where the blank stands; no blank, and nothing is merged
 _BLANKS = ("", "blank", "<blank>", "[blank]", "[ctcblank]", "blk", "<blk>", "[blk]", "<ctc>", "<eps>", "ε")
 _MARKS = ("-", "_", "#", "~", "<pad>", "[pad]")  # what stands for a blank at either end of an alphabet
+_JOINERS, _LONG = "\u200c\u200d", 200
 ENDS = ("eos", "[s]", "</s>", "<eos>", "[eos]", "<end>", "[end]", "[sep]")
 STARTS = ("sos", "[go]", "<s>", "<sos>", "[sos]", "<bos>", "[bos]", "<start>", "[start]", "[cls]")
 
@@ -16,7 +19,7 @@ def spelt(hints: Hints, count: int, variant: str) -> tuple[tuple[str, ...], int 
 
     What was said by name counts; the characters that stand with the model lend it those that are spaces.
     """
-    characters = hints.facts.get("character", "").removesuffix("\n").split("\n")
+    characters = [_clean(c) for c in hints.facts.get("character", "").removesuffix("\n").split("\n")]
     for names in (list(hints.labels), characters):
         if 0 <= count - len(names) <= 2 and len(names) > 1:
             break
@@ -38,6 +41,12 @@ def spelt(hints: Hints, count: int, variant: str) -> tuple[tuple[str, ...], int 
     if len(called) == 1 and variant not in VARIANTS:
         return tuple(names), called[0], f"CTC, the blank is class {called[0]}"
     return tuple(names), *_unnamed(variant, count)
+
+
+def _clean(name: str) -> str:
+    """A stranger's character without what would steer a screen; joiners belong to scripts."""
+    name = name.removesuffix("\r")[:_LONG]
+    return "".join(c if c in _JOINERS or unicodedata.category(c)[0] != "C" else "\ufffd" for c in name)
 
 
 def _unnamed(variant: str, count: int) -> tuple[int | None, str]:
