@@ -69,7 +69,7 @@ class Drawer:
             "things": [self._thing(row, photo) for row in tally.things_of(rows)],
         }
 
-    def _thing(self, row: Row, photo: np.ndarray | None) -> dict[str, Any]:
+    def _thing(self, row: tally.Row, photo: np.ndarray | None) -> dict[str, Any]:
         """What there is to see of a thing: the fields OF_THING, its `box` in the photo (y0, x0, y1, x1), the
         `window` around it, and of that a `picture` where it is sharper than the photo's thumbnail.
         """
@@ -144,7 +144,7 @@ class Drawer:
         return address("jpeg", encode_jpeg(shrunk(photo, self.side), QUALITY))
 
 
-def _around(row: Row) -> list[int] | None:
+def _around(row: tally.Row) -> list[int] | None:
     """The part (y0, x0, y1, x1) of a photo around the box of a row, in pixels; None beyond the photo."""
     (y0, x0, y1, x1), angle = (row[edge] for edge in EDGES), row.get("box_angle") or 0.0
     cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
