@@ -143,7 +143,7 @@ class Attention(nn.Module):
         asked = self.query(x), self.key(of), self.value(of if values is None else values)
         q, k, v = (self._split(part) for part in asked)
         if bias is not None:
-            q, k, v = (part.reshape(-1, len(bias), *part.shape[1:]) for part in (q, k, v))
+            q, k, v = (part.reshape(-1, bias.shape[0], *part.shape[1:]) for part in (q, k, v))
         taken = functional.scaled_dot_product_attention(q, k, v, bias, scale=self.each**-0.5)
         taken = taken.flatten(0, 1) if bias is not None else taken
         return self.out(taken.transpose(1, 2).reshape(-1, x.shape[1], self.heads * self.each))

@@ -46,12 +46,12 @@ TASKS = {
     "detector": Task(networks.Detector, "several", losses.boxes, figures.raw_boxes, 2, 12000),
     "crnn": Task(networks.Crnn, "line", losses.characters, figures.characters, 4, 12000),
     "vit": Task(networks.Vit, "single", losses.classes, figures.top1, 5, 18000, 2e-3),
-    "swin": Task(networks.Swin, "among", losses.classes, figures.top1, 4, 12000, 2e-3),
+    "swin": Task(networks.Swin, "among", losses.classes, figures.top1, 10, 12000, 2e-3),
     "embedder": Task(
         networks.Embedder, "several", losses.likeness, figures.retrieved, 3, 12000, judge="pair"
     ),
     "labels": Task(networks.Labeller, "several", losses.labels, figures.each, 2, 12000),
-    "detr": Task(networks.Detr, "several", losses.sets, figures.queries, 4, 12000, 1e-3),
+    "detr": Task(networks.Detr, "several", losses.sets, figures.queries, 8, 12000, 1e-3),
 }
 
 
