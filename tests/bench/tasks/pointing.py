@@ -59,7 +59,8 @@ class is at each of their tokens, the reader of lines which character is at the 
 but the ViT and that reader begin with layers that the U-Net learned from its pixels.
 
 Grad-CAM weighs a feature map as a whole, so that its map of one box or character shows all that looks like
-it. HiResCAM and LayerCAM keep the gradient where it is.
+it. HiResCAM and LayerCAM keep the gradient where it is. An empty cell was
+not counted.
 """
 
 
