@@ -43,7 +43,7 @@ class Answered:
         """The things of a score of at least so much, where the answer has a threshold; else all of them."""
         if not hasattr(self.reading, "threshold"):
             return self.things
-        found = self.reading.things(self.values, self.size, least)  # type: ignore[call-arg]
+        found: list[Thing] = self.reading.things(self.values, self.size, least)  # type: ignore[call-arg]
         known = {(t.label, t.score, t.box): t for t in self.things}
         return [known.get((t.label, t.score, t.box), t) for t in found]
 
