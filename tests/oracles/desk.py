@@ -71,8 +71,8 @@ def lay(folder: Path, run: Callable[[str], object]) -> None:
     onnx.save(texts(), folder / "clip.onnx")
     answers.save(folder)
     onnx.save(pairs(), folder / "siamese.onnx")
-    for name in ("detector", "unet", "crnn", "embedder"):
-        shutil.copyfile(TASKS / f"{name}.onnx", folder / f"{name}.onnx")
+    for name, called in {"detector": "yolo", "unet": "unet", "crnn": "crnn", "embedder": "vectors"}.items():
+        shutil.copyfile(TASKS / f"{name}.onnx", folder / f"{called}.onnx")
     cv2.imwrite(str(folder / "scene.png"), several(TEST_SEEDS[0]).image[..., ::-1])
     cv2.imwrite(str(folder / "line.png"), line(TEST_SEEDS[0]).image[..., ::-1])
     for i, name in enumerate(("cat.jpg", "cat.png", "dog.jpg", "clouds.jpg", "sea.jpg", "flowers.jpg")):
