@@ -106,7 +106,7 @@ def _terms(wishes: Sequence[str | int | None], reading: Reading) -> list[Part]:
 
 def is_sum(text: str) -> bool:
     """Whether a text looks like more than the name of one class: a term with brackets, or a sum."""
-    return bool(re.search(r"^\s*(?:[-+]|[\d.]+\s*\*|\w+\s*\()|\s[-+]\s", text))
+    return bool(re.search(r"^\s*(?:[-+](?!\d+\s*$)|[\d.]+\s*\*|\w+\s*\()|\s[-+]\s", text))
 
 
 def _summed(text: str, answered: Answered) -> Thing:

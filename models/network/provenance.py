@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from ...engine.anatomy.readouts.classes import Readout
 from .digest import sha256
 
 if TYPE_CHECKING:
@@ -49,6 +48,8 @@ def versions() -> dict[str, str]:
 
 def identity(lens: VisionModel) -> dict[str, Any]:
     """What two models must have in common for the results of one to stand for those of the other."""
+    from ...engine.anatomy.readouts.classes import Readout  # is heavy, and --help reads this file
+
     read, labels = lens.reading, json.dumps(lens.labels)
     given = digests(lens.inputs)
     said = [read.output, read.kind, read.form] if isinstance(read, Readout) else [*read.outputs, read.kind]

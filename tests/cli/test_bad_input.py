@@ -84,7 +84,7 @@ CASES = [
     (("integers.onnx", "red.png"), 2, "takes pixels as whole numbers .uint8.*--preset raw"),
     (("vector.onnx", "red.png"), 1, "no image input of four axes"),
     (("two.onnx", "red.png"), 2, "besides the image 'x' the model needs z .float32.*: say --input z=VALUE"),
-    (("pictures.onnx", "red.png", "--preset", "unit"), 2, "no output has a score for each class"),
+    (("pictures.onnx", "red.png", "--preset", "unit", "--target", "box(0)"), 2, "which have no box"),
     (("bare.onnx", "red.png"), 2, "say --preset"),
     (("bare.onnx", "red.png", "--preset", "imgenet"), 2, "nearest: imagenet"),
     (("open.onnx", "red.png", "--preset", "unit"), 2, "say --size"),

@@ -11,7 +11,6 @@ import click
 
 from ....engine.errors import BadRequest
 from ....models.maps.numbers import finite
-from ....models.photos.bands import dreamt
 from ....models.storage.folder import Folder
 from ... import options
 from ...console import counting, say
@@ -142,6 +141,8 @@ def _written(folder: Folder, lens: Lens, stem: str, dream: Dream) -> dict[str, A
         }
         for o in dream.octaves
     ]
+    from ....models.photos.bands import dreamt
+
     photos = [dreamt(p, lens.preprocess.channels) for p in dream.pictures if lens.has_classes]
     seen = [lens.predict(photo, top=1)[0].record() for photo in photos]
     return {"octaves": octaves, "seen_as": seen, "files": files}
