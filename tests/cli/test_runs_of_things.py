@@ -75,7 +75,7 @@ def test_what_is_not_in_a_photo_is_a_row_that_says_so(place, run):
         row = found[key]
         assert (row["kind"], row["error"], row["map"], row["map_max"]) == ("nothing", None, None, None)
         assert row["sha256"]
-        assert "there are" in row["problem"] or "no 'green'" in row["problem"]
+        assert "found were" in row["problem"] or "no 'green'" in row["problem"]
     assert run("runs", "verify", "r").code == 0
 
 

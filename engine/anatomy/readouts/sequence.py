@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...graph.graph import Graph
-from ...graph.nodes import attributes
+from ...graph.nodes import attributes, bodies
 from ...graph.types import is_float
 from ...operators.places.positions import CENTRE
 from ...operators.traits import traits_of
@@ -235,7 +235,7 @@ def _looped(graph: Graph, name: str) -> Steps | None:
     if node is None or traits_of(node).squashes != "classes" or name not in seeing(graph):
         return None
     shape = graph[name].shape or ()
-    loops = any(n.op_type in ("Loop", "Scan") for n in graph.ancestors([name]))
+    loops = any(bodies(n) and n.op_type != "If" for n in graph.ancestors([name]))
     if len(shape) != 3 or not loops or attributes(node).get("axis", -1) not in (-1, 2):
         return None
     return Steps(name, 0, 1, 2)
