@@ -66,7 +66,7 @@ def _marks(graph: Graph, answer: Reading | None, output: str | None) -> dict[str
 
     parts = [score_name(graph, output)] if answer is None else list(answer.parts)
     try:
-        found = [last_features(graph, parts[0])] if answer is None else levels(graph, parts)
+        found = [last_features(graph, parts[0])] if answer is None else levels(graph, parts, answer.outputs)
     except BadRequest:
         found = []
         note("no feature map before the head: Grad-CAM has nothing to look at here")

@@ -14,7 +14,6 @@ from math import prod
 
 import numpy as np
 
-from ....kernels.photos.upsample import upsample
 from ...graph.graph import Graph
 from ...operators.places.positions import CENTRE, Positions
 from ..grids import Box, Place, View
@@ -56,6 +55,8 @@ class Planes:
 
     def over(self, plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """A plane (h, w) spread over an input of `size`, (H, W) float32; 0 where it does not reach."""
+        from ....kernels.photos.upsample import upsample  # a kernel takes a while to load
+
         return upsample(plane[None], *size, box=self.cells)[0]
 
     def nearest(self, plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
