@@ -25,6 +25,7 @@ PHOTO = scene(TEST_SEEDS[0]).image
 ARGUMENTS = {
     "class": "cat", "odds": "cat", "layer": "relu3", "channel": "relu4, 3", "peak": "relu4, 3",
     "neuron": "relu5, 3", "direction": "relu4, v", "guide": "relu4, g", "diversity": "relu4",
+    "element": "head, 3",
 }  # fmt: skip
 VECTORS = {"v": np.ones(96, np.float32), "g": np.ones((96, 2), np.float32)}
 
