@@ -235,7 +235,7 @@ def test_paddles_characters_with_what_its_decoder_adds():
     assert paddle.labels("0\n180\n", 2) == ["0", "180"]
     assert paddle.labels("a\nb", 4) == ["blank", "a", "b", "space"]
     assert paddle.labels("a\nb", 3) == ["blank", "a", "b"]
-    assert paddle.labels("a\n\u2028\nb", None) == ["a", "", "b"]
+    assert paddle.labels("a\n\u2028\nb", None) == ["a", " ", "b"]
     with pytest.raises(ValueError, match="longer"):
         paddle.labels("a" * (2**22 + 1), None)
 
