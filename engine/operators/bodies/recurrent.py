@@ -124,6 +124,8 @@ def _run(
     if not isinstance(length, int):
         raise NoRule("runs over a length that is not known; bind the input's shape")
     hidden = attrs.get("hidden_size") or (layer.r.shape or (None,))[-1]
+    if not isinstance(hidden, int):
+        raise NoRule("has a state of a size that is not known")
     ys, lasts = [], []
     for d in range(_directions(attrs)):
         backward = attrs.get("direction") == "reverse" or d == 1
