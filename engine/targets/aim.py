@@ -26,7 +26,7 @@ from ..operators.traits import traits_of
 from ..runtime.network import Network
 
 HANDED_ON = ("order", "axes", "selects", "joins")  # how elements move that stay what they are
-MAX_NUMBERS = 2**28  # of the seeds of one photo, which are held densely
+MAX_NUMBERS = 2**26  # of the seeds of one photo, which are held densely
 
 
 class Aim:
@@ -70,6 +70,11 @@ class Aim:
         why = "sums that somebody asked for"
         graph.head = Readout(name, name, name, "values", "given", 1 if one else MAX_NUMBERS, why)
         self._given, self.network = graph.given, network.over(graph)
+
+    def most(self, values: Mapping[str, np.ndarray]) -> int:
+        """How many sums of a photo with these values it can be aimed at, at once."""
+        numbers = sum(values[part].size for part in self.parts)
+        return 1 if self._one else max(1, MAX_NUMBERS // max(1, numbers))
 
     def at(self, seeds: Sequence[Seed], values: Mapping[str, np.ndarray]) -> None:
         """Aim at some sums of the photo that has these `values` of the parts, of one image each.

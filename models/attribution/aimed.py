@@ -78,8 +78,7 @@ class Aimed:
         self.of_cells = self._levels and _are_cells(lens, found, self._parts)
         self._labels, self._things = list[str](), list[Thing]()
         self._finds = method.name if method.finds else ""
-        self._one = method.family != "perturbation"
-        self._aim = Aim(lens.network, self._parts, unit, self._one, elements)
+        self._aim = Aim(lens.network, self._parts, unit, method.family != "perturbation", elements)
         intake = intake._replace(labels=self._labels, again=self._again(lens) if method.finds else None)
         self.compiled = compiled(self._aim.network, method, layer, options, intake)
 
@@ -100,7 +99,8 @@ class Aimed:
         answered = lens.answered(x, box, self._parts, photo_at)
         things = targets(wishes, answered, absent)
         there = [thing for thing in things if thing.kind != "nothing"]
-        groups = [[thing] for thing in there] if self._one else [there] if there else []
+        most = self._aim.most(answered.values)
+        groups = [there[i : i + most] for i in range(0, len(there), most)]
         with self._lock:  # what is aimed at is the network's
             made = [e for group in groups for e in self._explained(x, group, answered, progress)]
         shown = (self._shown(lens, found, convention) for found in made)
