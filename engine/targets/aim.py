@@ -65,6 +65,8 @@ class Aim:
         if len(flat) == 1 and not isinstance((answer.shape or (None, None))[1], int):
             answer, seeds = _shared(answer, seeds)
         sums = op.Squeeze(op.MatMul(op.Unsqueeze(answer, [1]), seeds), [1])
+        if any(batch_axis(graph, part) is None for part in named):  # one picture at a time, as the shape says
+            sums = op.Reshape(sums, [1, 1 if one else -1])
         name = graph.output(sums, graph.unused("targets")).name
         graph.given[self._name] = np.zeros((1, 0, 1), np.float32)
         why = "sums that somebody asked for"

@@ -43,3 +43,20 @@ def test_a_loop_over_the_picture_takes_one_picture_at_a_time():
     plain = Network(parsed("(float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Relu (x) }"), "cpu").graph
     assert is_of_all(looped)
     assert not is_of_all(plain)
+
+
+def test_where_no_axis_is_known_to_count_the_pictures_there_is_one():
+    """As in files of Paddle, whose sizes are computed on the way: none of them is said to be the batch."""
+    text = """(float[N,3,8,8] x) => (float[A,B,C,D] y) {
+        sizes = Shape (x)
+        some = Cast <to = 1> (sizes)
+        same = Cast <to = 7> (some)
+        y = Reshape (x, same)
+    }"""
+    network = Network(parsed(text), "cpu")
+    x = np.arange(192, dtype=np.float32).reshape(1, 3, 8, 8)
+    aim = Aim(network, ["y"], one=False)
+    aim.at([Seed.on("y", 5), Seed.on("y", [1, 2])], {"y": x})
+    name = aim.network.graph.head.value
+    assert aim.network.graph[name].shape[0] == 1
+    assert aim.network.run({"x": x}, [name])[name].tolist() == [[5, 3]]
