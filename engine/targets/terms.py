@@ -17,7 +17,9 @@ _RANGE = re.compile(r"(\d{1,6}):(\d{1,6})")
 
 
 def _class(answered: Answered, label: str) -> Thing:
-    """The score of a class, or of another thing of that class the best one."""
+    """The score of a class, or the best other thing of that class; of a vector one of its numbers."""
+    if answered.reading.kind == "embedding":
+        return _element(answered, answered.reading.parts[0], label)
     index = answered.class_of(label)
     found = [thing for thing in answered.things if thing.label == index]
     if not found:

@@ -154,3 +154,10 @@ def test_a_model_that_fits_nothing_still_opens(desk, run):
     done = run("predict", "whole.onnx", "red.png", "-q")
     assert (done.code, len(done.err.splitlines())) == (2, 1)
     assert "'whole' of shape" in done.err
+
+
+def test_an_index_is_a_number_of_a_vector(desk, run):
+    done = explain(run, "embedder", "two.png", "--target", "0", "--method", "saliency", "--json")
+    assert done.code == 0, done.err
+    (record,) = json.loads(Path("out/manifest.json").read_text())["results"]
+    assert record["target"]["label"].endswith("[0]")
