@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -24,7 +24,9 @@ from ..maps.prediction import Prediction, prediction, ranked
 from ..network.vision_model import Target, VisionModel
 from ..photos.fill import fill_named, filler
 from ..photos.preprocess import Box, Preprocess, coloured
-from .aimed import Aimed, Explained
+
+if TYPE_CHECKING:
+    from .aimed import Aimed, Explained
 
 PREDICTIONS = 5  # of the most probable classes, with each map
 _T = TypeVar("_T")
@@ -72,8 +74,8 @@ class Attributor:
 
     `method`: a name of METHODS, one that is compiled already, or None for `default_method`. `targets`: class
     indices, labels, None for the predicted class, "top3" for the three most probable ones, and of whatever a
-    model answers the texts of engine/targets. `layer`: what Method.layer says; several
-    where the map lies on one. With a `layer`, a method that can begin at a unit begins at each of `channels`,
+    model answers the texts of engine/targets. `layer`: what Method.layer says; several where the
+    map lies on one. With a `layer`, a method that can begin at a unit begins at each of `channels`,
     or at the `top` ones of the greatest values in the photo; at `position` (row, column), or where the
     channel is strongest. `convention` is one of CONVENTIONS: how the map of a layer lies on a photo.
     `options` are the method's own (methods.options_of); `options` of the made one hold all of them. With each
@@ -111,6 +113,8 @@ class Attributor:
             given = options_given(self.method, options)
             self.options = given._asdict()
             if not self._of_units and aims(lens, targets):
+                from .aimed import Aimed  # brings the readouts, which classifiers do without
+
                 parts = tuple(elements(targets, lens.reading))
                 unit = are_alike(targets, lens.reading)
                 aimed = lambda layer: Aimed(lens, self.method, parts, unit, layer, given, intake(lens))

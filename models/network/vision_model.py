@@ -12,7 +12,6 @@ import numpy as np
 
 from ...engine.anatomy.maps import Place, view_of
 from ...engine.anatomy.readouts.classes import KINDS, Readout, SeveralReadouts, is_of_all, readout
-from ...engine.anatomy.readouts.table import otherwise, reading
 from ...engine.anatomy.readouts.thing import Hints, Reading, Thing
 from ...engine.errors import BadRequest, NoMap, nearest
 from ...engine.graph.file import read_model
@@ -110,6 +109,8 @@ class VisionModel:
         self.hints = Hints(self.preprocess.size, known, beside.words, output, kind)
         try:
             if kind is not None and kind not in KINDS:
+                from ...engine.anatomy.readouts.table import reading  # classifiers do without
+
                 self._read = reading(graph, self.hints)
                 raise BadRequest(f"the answer is read as {kind}, which holds no score for each class")
             graph.head = readout(graph, output, len(known), kind or beside.readout)
@@ -154,6 +155,8 @@ class VisionModel:
                 raise self._unread
             read = self.readout if self.has_classes else None
             if read is None or (read.kind == "values" and self.hints.kind is None):
+                from ...engine.anatomy.readouts.table import otherwise  # classifiers do without
+
                 read = otherwise(self.network.graph, self.hints, read)
             self._read = read
         return self._read

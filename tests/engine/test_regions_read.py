@@ -234,7 +234,7 @@ def test_masks_of_queries():
     assert first.box == (0, 0, 8, 12)
     assert number(first.seed, values) == pytest.approx(21)
     assert found.region(values, 1).box == second.box
-    with pytest.raises(BadRequest, match="no mask of class 2 was found; there are: 0, 1"):
+    with pytest.raises(NoMap, match="no mask of class 2 was found; there are: 0, 1"):
         found.region(values, 2)
     with pytest.raises(BadRequest, match="a mask of its own"):
         found.region(values, 1, (0, 4), (0, 4))

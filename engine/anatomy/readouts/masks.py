@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import BadRequest
+from ...errors import BadRequest, NoMap
 from ...graph.graph import Graph
 from ...graph.types import is_float
 from ..anatomy import seeing
@@ -87,7 +87,7 @@ class Masks:
         rows: Range | None = None,
         columns: Range | None = None,
     ) -> Thing:
-        """The surest mask of a class. Raises BadRequest where there is none, and for a part of it."""
+        """The surest mask of a class. Raises NoMap where there is none, and BadRequest for a part of it."""
         if rows or columns:
             raise BadRequest("each of these regions is a mask of its own: say region(LABEL), or element(...)")
         found = self.things(values, self.size)
@@ -95,7 +95,7 @@ class Masks:
             if thing.label == label:
                 return thing
         there = ", ".join(str(n) for n in sorted({t.label for t in found if t.label is not None})) or "none"
-        raise BadRequest(f"no mask of class {label} was found; there are: {there}")
+        raise NoMap(f"no mask of class {label} was found; there are: {there}")
 
 
 def find(graph: Graph, hints: Hints) -> Masks | None:
