@@ -98,6 +98,8 @@ def test_a_target_that_no_photo_can_have_is_refused_before_any(place, run, targe
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_a_run_that_stopped_goes_on_to_the_same_rows(place, run, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
     Path("photos/cut.jpg").write_bytes(b"\xff\xd8abc")
     words = ["run", "regions.onnx", "photos", "--target", "every", "--batch", "1", "--rows", kind]
     assert run(*words, "-o", "whole", "--exit-zero").code == 0
