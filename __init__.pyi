@@ -2,6 +2,8 @@
 
 from .engine.attribution.explainer import Explainer as Explainer
 from .engine.attribution.explainer import Explanation as Explanation
+from .engine.autodiff.forward import hvp as hvp
+from .engine.autodiff.forward import jvp as jvp
 from .engine.autodiff.gradient import gradient as gradient
 from .engine.errors import OnnxlensError as OnnxlensError
 from .engine.runtime.network import Network as Network

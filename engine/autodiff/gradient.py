@@ -48,6 +48,7 @@ from .dependence import (
 )
 from .expansion import in_reals, node_inputs, own_body, specified_body
 from .variants import TABLES
+from .vectors import Ends, append_map
 
 Placed = Callable[[Graph, Collection[str]], Rules]  # a table that depends on where nodes stand
 Grads = dict[str, list[Tensor]]
@@ -58,6 +59,7 @@ def gradient(
     of: str | Sequence[str] | None = None,
     wrt: str | Sequence[str] | None = None,
     rules: Rules | Placed | str | None = None,
+    seeds: int | None = None,
 ) -> ModelProto:
     """The model's training graph: itself, and the gradient of `of` with respect to `wrt`.
 
@@ -80,6 +82,8 @@ def gradient(
         gives the gradients of the inputs. For an operator that ONNX does not know, its attribute `like` is a
         function of the inputs that makes a value of the type and shape of the output:
         `rule.like = lambda x: x`.
+    seeds
+        How many vectors v there are for one forward pass; by default one.
 
     Returns
     -------
@@ -87,14 +91,16 @@ def gradient(
         A model of plain ai.onnx operators (besides those that it had). Its inputs are the model's own and
         then `seed/<of>` for each `of`, of that value's type and shape: the vector v of the product vᵀJ. Its
         outputs are the model's own, unchanged, and then `grad/<wrt>` for each `wrt`, of the shape of that
-        value; zeros where `of` does not depend on it. A name that is taken gets "/2", "/3", ... behind.
+        value; zeros where `of` does not depend on it. With `seeds` these and the seeds have an axis of that
+        many in front, and what does not depend on the seeds is computed once. A name that is taken gets "/2",
+        "/3", ... behind.
 
     Raises
     ------
     BadModel
         For a file that is no usable model.
     BadRequest
-        For a name that is not there.
+        For a name that is not there, and for less than one seed.
     NoRule
         For an operator without a gradient.
 
@@ -104,7 +110,7 @@ def gradient(
     >>> [value.name for value in graph.input], [value.name for value in graph.output]
     (['image', 'seed/head'], ['probabilities', 'grad/image'])
     """
-    return training_graph(model, of, wrt, rules).to_model()
+    return training_graph(model, of, wrt, rules, seeds=seeds).to_model()
 
 
 def training_graph(
@@ -114,20 +120,36 @@ def training_graph(
     rules: Rules | Placed | str | None = None,
     output: str | None = None,
     shapes: Mapping[str, Sequence[Dim]] | None = None,
+    seeds: int | None = None,
 ) -> Graph:
     """As `gradient`, as a Graph: its weights stay where they are, whatever their size.
 
     `output`: the one whose scores are differentiated where no `of` is said. `shapes`: sizes to bind for
     inputs that leave them open, by input name.
     """
+    own: Rules = rules if isinstance(rules, Mapping) else {}
+    graph, ofs, wrts = opened(model, of, wrt, output, shapes, own)
+    differentiate(graph, ofs, wrts, rules, seeds)
+    return graph
+
+
+def opened(
+    model: Source,
+    of: str | Sequence[str] | None,
+    wrt: str | Sequence[str] | None,
+    output: str | None = None,
+    shapes: Mapping[str, Sequence[Dim]] | None = None,
+    own: Rules | None = None,
+) -> tuple[Graph, list[str], list[str]]:
+    """A model's graph, and the names of what is differentiated in it and of what by, as `gradient` says."""
     ofs = [of] if isinstance(of, str) else None if of is None else list(of)
     wrts = [wrt] if isinstance(wrt, str) else None if wrt is None else list(wrt)
-    own: Rules = rules if isinstance(rules, Mapping) else {}
-    graph = canonical(model, shapes, wrts or (), lambda node: getattr(rule_for(own, node), "like", None))
-    _check_types(graph, own)
+    graph = canonical(
+        model, shapes, wrts or (), lambda node: getattr(rule_for(own or {}, node), "like", None)
+    )
+    _check_types(graph, own or {})
     ofs = [score_name(graph, output)] if ofs is None else ofs
-    differentiate(graph, ofs, default_input(graph) if wrts is None else wrts, rules)
-    return graph
+    return graph, ofs, default_input(graph) if wrts is None else wrts
 
 
 def _check_types(graph: Graph, own: Rules) -> None:
@@ -147,26 +169,36 @@ def _check_types(graph: Graph, own: Rules) -> None:
 
 
 def differentiate(
-    graph: Graph, ofs: Sequence[str], wrts: Sequence[str], rules: Rules | Placed | str | None = None
+    graph: Graph,
+    ofs: Sequence[str],
+    wrts: Sequence[str],
+    rules: Rules | Placed | str | None = None,
+    count: int | None = None,
 ) -> list[str]:
     """Append seeds as inputs and gradients as outputs, as `gradient` names them; the names of the gradients.
 
-    Raises BadRequest for a value that holds no real numbers, NoRule for an operator without a gradient.
+    `count`: the seeds of each `of`, as `gradient` says. Raises BadRequest for a value that holds no real
+    numbers, NoRule for an operator without a gradient.
     """
-    for name in (*ofs, *wrts):
+    check_real(graph, (*ofs, *wrts))
+    values = [inside(graph, name) for name in wrts]
+    seeds = Ends("seed", ofs, [inside(graph, name) for name in ofs])
+    wanted = [v.name for v in values]
+    return append_map(
+        graph,
+        seeds,
+        Ends("grad", wrts, values),
+        lambda given: backpropagate(graph, given, wanted, rules),
+        count,
+    )
+
+
+def check_real(graph: Graph, names: Iterable[str]) -> None:
+    """Raises BadRequest for a value that is not there or holds no real numbers."""
+    for name in names:
         value = inside(graph, name)
         if not is_real(value.dtype):
             raise BadRequest(not_real(value, name))
-    seeds = {}
-    for name in ofs:
-        value = inside(graph, name).name
-        seeds[value] = graph.declare_input(graph.unused(f"seed/{name}"), graph.types[value])
-    values = [inside(graph, name) for name in wrts]
-    grads = backpropagate(graph, seeds, [v.name for v in values], rules)
-    return [
-        graph.output(zeros_like(value) if grad is None else grad, graph.unused(f"grad/{name}")).name
-        for name, value, grad in zip(wrts, values, grads, strict=True)
-    ]
 
 
 def inside(graph: Graph, name: str) -> Tensor:
@@ -193,7 +225,7 @@ def refusal(graph: Graph, node: NodeProto, wrt: Iterable[str] | None = None) -> 
         stored = y.dtype is not None and not is_real(y.dtype)
         grads[y.name] = [op.Cast(y, to=TensorProto.FLOAT) if stored else y]
     try:
-        _walk(graph, [node], grads, sources, VJP)
+        walk(graph, [node], grads, sources, VJP)
     except NoRule as stop:
         return stop.why
     return None
@@ -207,19 +239,19 @@ def backpropagate(
     `seeds` holds the vector for each differentiated value by name. Returns one tensor per `wrt`, of its
     shape and type, or None where no path of differentiable operators leads from it to a seed.
     """
-    before = {name: _unrounded(graph, name) for name in seeds}
+    before = {name: unrounded(graph, name) for name in seeds}
     table = _table(rules, graph, before.values())
     grads: Grads = {}
     for name, seed in seeds.items():
         grads.setdefault(before[name], []).append(seed)
-    _walk(graph, list(graph.nodes), grads, set(wrt), table)
+    walk(graph, list(graph.nodes), grads, set(wrt), table)
     for name, seed in seeds.items():
         if name != before[name]:
             grads.setdefault(name, []).append(seed)
-    return [_total(grads[name]) if grads.get(name) else None for name in wrt]
+    return [total(grads[name]) if grads.get(name) else None for name in wrt]
 
 
-def _unrounded(graph: Graph, name: str) -> str:
+def unrounded(graph: Graph, name: str) -> str:
     """What a quantised value was before its rounding, appended where an integer operator hides it.
 
     A score that saturates has no slope of its own; what it is made of has.
@@ -246,7 +278,7 @@ def _table(rules: Rules | Placed | str | None, graph: Graph, of: Collection[str]
     return VJP | dict(rules) if isinstance(rules, Mapping) else rules(graph, of)
 
 
-def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[str], table: Rules) -> None:
+def walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[str], table: Rules) -> None:
     """Carry `grads` backwards through `nodes` to the `sources`, where they stay."""
     reached = depending(graph, nodes, sources, table)
     for node in reversed(nodes):
@@ -254,7 +286,7 @@ def _walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[s
             continue
         for o in node.output:
             if len(grads.get(o, ())) > 1:
-                grads[o] = [_total(grads[o])]
+                grads[o] = [total(grads[o])]
         arrived = [grads[o][0] if grads.get(o) else None for o in node.output]
         for o in node.output:
             if o not in sources:
@@ -318,12 +350,12 @@ def _through_body(
     outputs = body(graph, node)
     inner: Grads = {o: [g] for o, g in zip(outputs, arrived, strict=False) if g is not None}
     sources = reached.intersection(open_inputs(graph, node, table))
-    _walk(graph, graph.nodes[start:], inner, sources, table)
+    walk(graph, graph.nodes[start:], inner, sources, table)
     for name in sources:
         if inner.get(name):
-            grads.setdefault(name, []).append(_total(inner[name]))
+            grads.setdefault(name, []).append(total(inner[name]))
 
 
-def _total(grads: list[Tensor]) -> Tensor:
+def total(grads: list[Tensor]) -> Tensor:
     """The sum of what arrives at a value from all that read it."""
     return grads[0] if len(grads) == 1 else op.Sum(*grads)

@@ -11,6 +11,7 @@ from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from oracles.reference import TWINS
 
+from onnxlens.engine.autodiff.forward import hvp, jvp
 from onnxlens.engine.autodiff.gradient import gradient
 from onnxlens.engine.graph.dataflow import IR_VERSION
 from onnxlens.engine.graph.nodes import schema_of
@@ -143,3 +144,51 @@ def finite_names(model: ModelProto, feeds: Feeds) -> list[str]:
 def float_names(values: Sequence[object]) -> list[str]:
     """Names of the floating-point values among graph inputs or outputs."""
     return [v.name for v in values if v.type.tensor_type.elem_type in FLOATS]  # type: ignore[attr-defined]
+
+
+def drawn_like(feeds: Feeds, prefix: str, seed: int = 0) -> dict[str, np.ndarray]:
+    """A random vector for each of these values, of its shape and type, named `prefix/name`."""
+    rng = np.random.default_rng(seed)
+    return {f"{prefix}/{n}": rng.standard_normal(x.shape).astype(x.dtype) for n, x in feeds.items()}
+
+
+def answered(model: ModelProto, feeds: Feeds) -> dict[str, np.ndarray]:
+    """What a model answers, by name."""
+    return dict(zip([o.name for o in model.graph.output], runner(model)(feeds), strict=True))
+
+
+def assert_transposed(model: ModelProto, feeds: Feeds, of: Sequence[str], wrt: Sequence[str]) -> None:
+    """Forward mode and reverse mode are each other's transpose: ⟨u, Jv⟩ = ⟨Jᵀu, v⟩, for random u and v."""
+    clean = answered(model, feeds)
+    us = drawn_like({n: clean[n] for n in of}, "seed")
+    vs = drawn_like({n: feeds[n] for n in wrt}, "tangent", 1)
+    forth = answered(jvp(model, of=of, wrt=wrt), {**feeds, **vs})
+    back = answered(gradient(model, of=of, wrt=wrt), {**feeds, **us})
+    for name in of:
+        assert forth[f"jvp/{name}"].shape == clean[name].shape
+        assert forth[f"jvp/{name}"].dtype == clean[name].dtype
+    parts = [us[f"seed/{n}"] * forth[f"jvp/{n}"] for n in of]
+    others = [vs[f"tangent/{n}"] * back[f"grad/{n}"] for n in wrt]
+    relative = max(BOUNDS[p.dtype][1] for p in (*parts, *others))  # a body may compute in float32
+    bound = relative * sum(np.linalg.norm(p) for p in (*parts, *others))
+    assert abs(sum(p.sum() for p in parts) - sum(p.sum() for p in others)) <= bound + 1e-12
+
+
+def assert_curvature(model: ModelProto, feeds: Feeds, of: Sequence[str], wrt: Sequence[str]) -> None:
+    """The Hessian times a vector against central differences of the gradient."""
+    clean = answered(model, feeds)
+    us = drawn_like({n: clean[n] for n in of}, "seed")
+    vs = drawn_like({n: feeds[n] for n in wrt}, "tangent", 1)
+    slope = gradient(model, of=of, wrt=wrt)
+    found = answered(hvp(model, of=of, wrt=wrt), {**feeds, **us, **vs})
+    step, relative, absolute = BOUNDS[feeds[wrt[0]].dtype]
+
+    def at(s: float) -> dict[str, np.ndarray]:
+        there = {n: (feeds[n] + s * vs[f"tangent/{n}"]).astype(feeds[n].dtype) for n in wrt}
+        return answered(slope, {**feeds, **us, **there})
+
+    above, below = at(step), at(-step)
+    for name in wrt:
+        expected = (above[f"grad/{name}"].astype(np.float64) - below[f"grad/{name}"]) / (2 * step)
+        error = np.linalg.norm(expected - found[f"hvp/{name}"])
+        assert error <= 10 * (relative * np.linalg.norm(expected) + absolute), name

@@ -69,6 +69,9 @@ def conv(
     auto_pad: str = "NOTSET",
 ) -> tuple[Callable[[], Tensor], ...]:
     """y = w ∗ x + b (correlation). dx slides the kernel back; dw correlates x with g; db adds g up."""
+    if auto_pad == "NOTSET":  # as a rule writes it that has no need to say more
+        axes = x.rank - 2
+        strides, dilations, pads = strides or [1] * axes, dilations or [1] * axes, pads or [0] * 2 * axes
     if strides is None or dilations is None or pads is None:
         raise BadModel(
             f"the padding ({auto_pad}) of the convolution that makes {y.name!r} depends on an image size "

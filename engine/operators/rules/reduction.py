@@ -11,7 +11,7 @@ from .pooling import spread
 
 def kept(g: Tensor, x: Tensor, axes: Tensor | None, keepdims: int) -> Tensor:
     """A reduced value with its reduced axes back, of size 1."""
-    if keepdims:
+    if keepdims or (axes is None and x.shape is None):  # a scalar goes with any rank
         return g
     return op.Reshape(g, [1] * x.rank) if axes is None else op.Unsqueeze(g, axes)
 
@@ -40,9 +40,20 @@ def extremum(
     return kept(g, x, axes, keepdims) * hit / hits, None
 
 
+def norm(
+    g: Tensor, y: Tensor, x: Tensor, axes: Tensor | None, keepdims: int, noop_with_empty_axes: int
+) -> tuple[Tensor, None]:
+    """y = √Σ x²: dx = g x / y. At 0, where it has no slope, and for an empty sum it is 0."""
+    keepdims = keepdims or int(axes is None and bool(noop_with_empty_axes))
+    g, y = kept(g, x, axes, keepdims), kept(y, x, axes, keepdims)
+    zero = op.Equal(y, 0)
+    return x * (op.Where(zero, 0, g) / op.Where(zero, 1, y)), None
+
+
 RULES = {
     "ReduceSum": reducing(lambda g, x: op.Expand(g, x.dims)),
     "ReduceMean": reducing(spread),
+    "ReduceL2": norm,
     "ReduceMax": extremum,
     "ReduceMin": extremum,
 }
