@@ -75,7 +75,7 @@ def finish(
     tell: Callable[[Record], object],
     as_json: bool,
 ) -> int:
-    """Write the manifest, if anything was written, and say each result; the exit code: 1 where one failed."""
+    """Write the manifest, if anything was written, and say each result; the exit code: as of `told`."""
     from .manifest import manifest
 
     if any("files" in r for r in results):
@@ -84,7 +84,7 @@ def finish(
 
 
 def told(folder: Folder, results: Sequence[Record], tell: Callable[[Record], object], as_json: bool) -> int:
-    """Say each result; the exit code: 1 where one failed."""
+    """Say each result; the exit code: 1 where an image failed, or nothing of it could be drawn."""
     for result in results:
         if as_json:
             emit(result)
@@ -93,7 +93,8 @@ def told(folder: Folder, results: Sequence[Record], tell: Callable[[Record], obj
     if not as_json:
         for image, file in _shared(results):
             say(f"{image}: side by side -> {folder.path / file}")
-    return 1 if any("error" in r or "problem" in r for r in results) else 0
+    drawn = {r["image"] for r in results if "files" in r or not ("error" in r or "problem" in r)}
+    return 0 if all(r["image"] in drawn for r in results) else 1
 
 
 def _shared(results: Sequence[Record]) -> list[tuple[str, str]]:

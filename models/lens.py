@@ -196,7 +196,7 @@ class Lens(VisionModel):
             As said above.
         method
             A name of docs/methods.md; by default gradcam, or of what lies at a place (boxes, regions, text),
-            and where a class token asks the patches, layercam.
+            and where a class token asks the patches, layercam; of text behind recurrent layers hirescam.
         targets
             Classes; "top3" is the three most probable ones.
         layer

@@ -82,6 +82,22 @@ def last_features(graph: Graph, score: str) -> str:
     return _attended(graph, name, passed) if _only_extra_read(graph, end, name) else name
 
 
+def earlier_features(graph: Graph, name: str) -> list[str]:
+    """The last feature map of each other grid that all passes through before a layer, nearest first."""
+    ways = bottlenecks(graph, name, scales=False)
+    grids, found, of_layers = {_grid(graph, name)}, [], _found_by_layers(graph, name, seeing(graph))
+    for layer in reversed(ways):
+        if not _shows(graph, layer) or _grid(graph, layer) in grids:
+            continue
+        grids.add(_grid(graph, layer))
+        while (before := _stepped_over(graph, layer)) is not None:
+            layer = before
+            grids.add(_grid(graph, layer))
+        if layer in of_layers:
+            found.append(layer)
+    return found
+
+
 def asks_patches(graph: Graph, score: str) -> bool:
     """Whether the head reads a class token alone, which has asked the patches by attention: not each of them
     weighs as much. False where there are no features before the head.
@@ -272,8 +288,12 @@ def _is_token_wise(node: NodeProto) -> bool:
 
 def _width(graph: Graph, name: str) -> tuple[Dim, tuple[Dim, ...]]:
     """How many channels a map has, and its grid."""
+    return (graph[name].shape or ())[view_of(graph, name).channels], _grid(graph, name)
+
+
+def _grid(graph: Graph, name: str) -> tuple[Dim, ...]:
     view, shape = view_of(graph, name), graph[name].shape or ()
-    return shape[view.channels], view.grid or tuple(shape[a] for a in view.perm[2:])
+    return view.grid or tuple(shape[a] for a in view.perm[2:])
 
 
 def _maker(graph: Graph, name: str) -> NodeProto | None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ...engine.anatomy.layers import asks_patches
+from ...engine.anatomy.layers import asks_patches, earlier_features
 from ...engine.anatomy.readouts.classes import KINDS
 from ...engine.attribution.compile import compiled
 from ...engine.attribution.compiled import Compiled, Explanation, Intake, Progress
 from ...engine.attribution.methods import METHODS, Method, method_named, options_given, options_of
 from ...engine.attribution.projector import CHANNELS, Projector
 from ...engine.errors import BadRequest
+from ...engine.operators.traits import traits_of
 from ...engine.targets.targets import are_alike, check_classes, elements, is_sum
 from ..maps.attribution import Attribution, Unit
 from ..maps.convention import CELLS, FIELDS, check_convention
@@ -59,13 +61,19 @@ def attribute(
 
 def default_method(lens: VisionModel) -> str:
     """Grad-CAM for what is said of the whole photo; LayerCAM for what lies at a place of it, and where a
-    class token has asked the patches.
+    class token has asked the patches; HiResCAM for text behind recurrent layers.
 
     Grad-CAM weighs each feature map as a whole, so that its map of one box shows all that looks like what is
     in it. LayerCAM keeps the gradient where it is, in fine layers as in coarse ones (Jiang et al. 2021).
+    Through recurrent layers each character has a gradient at every step; of those at the ends, where the
+    states begin, what speaks for it and what speaks against it are large and cancel out, and LayerCAM would
+    count the one without the other. HiResCAM counts both.
     """
-    read = lens.reading
-    is_whole = read.kind in (*KINDS, "embedding") and not asks_patches(lens.network.graph, read.parts[0])
+    read, graph = lens.reading, lens.network.graph
+    if read.kind == "sequence":
+        recurs = any(traits_of(n).recurs for n in graph.ancestors(list(read.parts)))
+        return "hirescam" if recurs else "layercam"
+    is_whole = read.kind in (*KINDS, "embedding") and not asks_patches(graph, read.parts[0])
     return "gradcam" if is_whole else "layercam"
 
 
@@ -106,6 +114,7 @@ class Attributor:
         self._channels, self._position, self._top = channels, position, top
         self.method = method_named(method) if isinstance(method, str) else METHODS[method.method]
         self._of_units = self.method.units and layer is not None
+        self._chooses = layer is None and self.method.family == "cam" and isinstance(method, str)
         self._aimed: Aimed | None = None
         self._absent = absent
         if isinstance(method, str):
@@ -180,9 +189,29 @@ class Attributor:
         else:
             found = self.compiled.explained(inputs, self._wishes, progress)
         return [
-            [self._laid(photo, box, e) for e in of_photo]
-            for photo, box, of_photo in zip(photos, boxes, found, strict=True)
+            [self._with_evidence(x, self._laid(photo, box, e)) for e in of_photo]
+            for photo, x, box, of_photo in zip(photos, inputs, boxes, found, strict=True)
         ]
+
+    def _with_evidence(self, x: np.ndarray, found: Attribution) -> Attribution:
+        """What was found; where nothing in the default layer speaks for a class, the map of the nearest layer
+        before it in which something does, with a note.
+        """
+        if not (self._chooses and found.problem and np.isfinite(found.values).all()):
+            return found
+        about = {"convention": self.convention, "predictions": self._predictions, **self.options}
+        for layer in self._earlier:
+            target = [found.target and found.target.index]
+            made = Attributor(self.lens, self.method.name, target, layer=layer, **about)
+            ((other,),) = made([found.photo], x[None], [found.box])
+            if not other.problem:
+                return replace(other, note=f"of {layer!r}, as {found.problem.split(';')[0]}")
+        return found
+
+    @cached_property
+    def _earlier(self) -> list[str]:
+        """The layers that stand in for the default one."""
+        return earlier_features(self.lens.network.graph, self.layers[0])
 
     def _of_things(
         self, photo: np.ndarray, box: Box, explained: Sequence[Explained], every: Sequence[Found]

@@ -26,7 +26,7 @@ def manifest(folder="onnxlens-out"):
 
 def test_each_image_and_class_gives_three_files(place, run):
     done = run("gradcam", "model.onnx", "red.png", "blue.jpg", "--target", 0, "--target", "sky")
-    assert done.code == 1  # nothing in red.png speaks for the sky, nor in blue.jpg for red
+    assert done.code == 0  # though nothing in red.png speaks for the sky, nor in blue.jpg for red
     assert [line.split(":")[0] for line in done.out.splitlines()] == ["red.png"] * 2 + ["blue.jpg"] * 2
     assert sum("no map: " in line for line in done.out.splitlines()) == 2
     assert set(written()) == {

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from oracles.things import detector, segmenter, spots
 
+from onnxlens.cli.commands.photos.subject import Subject
 from onnxlens.cli.commands.photos.ways import WAYS
 
 
@@ -70,6 +71,22 @@ def test_where_nothing_was_found_the_page_says_so(place, run):
     assert text.count("the model found nothing in this photo") == 2  # in the place of maps
     assert "unlikely box" in text  # what comes closest, back at the pixels
     assert '<section id="responses"' in text
+
+
+@pytest.mark.parametrize(("seconds", "patch"), [(0.001, None), (3, 8), (900, "too long")])
+def test_of_a_slow_model_patches_are_larger_or_none_at_all(place, run, monkeypatch, seconds, patch):
+    monkeypatch.setattr(Subject, "_seconds", lambda subject: seconds)
+    done = run("look", "regions.onnx", "two.png", "-o", "page", "--json")
+    assert done.code == 0, done.err
+    missing = done.records[0]["missing"]
+    (line,) = [c for c in commands(Path("page/index.html").read_text()) if c.startswith("onnxlens occlusion")]
+    if patch == "too long":
+        assert "takes 900 s for an answer" in missing["occlusion"]
+        assert "--patch" not in line
+    else:
+        assert missing == {}
+        assert ("--patch" in line) == (patch is not None)
+        assert patch is None or f"--patch {patch} --stride {patch}" in line
 
 
 @pytest.mark.parametrize(

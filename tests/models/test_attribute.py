@@ -81,12 +81,39 @@ def test_a_batch_gives_what_its_photos_give_alone(name, lens):
             assert a.score == pytest.approx(b.score, rel=1e-5)
 
 
+def test_where_the_usual_layer_has_no_evidence_an_earlier_one_stands_in(tmp_path):
+    """score_0 = -Σ relu(765 - half(x)): the last layer speaks against it, and for it each pixel x before."""
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1,3,8,8] x) => (float[1,2] score)
+    <float[1,3,1,1] one = {1,1,1}, float[1,1,1,1] minus = {-1}, float full = {765},
+     float[16,2] head = {HEAD}> {
+        sum = Conv(x, one)
+        first = Relu(sum)
+        half = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(first)
+        less = Conv(half, minus)
+        rest = Add(less, full)
+        second = Relu(rest)
+        flat = Flatten(second)
+        score = MatMul(flat, head)
+    }"""
+    onnx.save(onnx.parser.parse_model(text.replace("HEAD", ",".join(["-1,1"] * 16))), tmp_path / "model.onnx")
+    lens = Lens(tmp_path / "model.onnx", preset="raw", provider="cpu", threads=1)
+    photo = np.random.default_rng(0).integers(1, 255, (8, 8, 3), np.uint8)
+    against, other = attribute(lens, photo, "gradcam", [0, 1])
+    assert (other.note, other.problem) == ("", "")
+    assert (against.problem, against.at, against.target.index) == ("", "first", 0)
+    assert against.note.startswith(f"of 'first', as all of layer {other.at!r} speaks against class 0")
+    mean = photo.astype(float).sum(2)
+    np.testing.assert_allclose(against.map, mean * (against.map.max() / mean.max()), rtol=1e-5)
+    (named,) = attribute(lens, photo, "gradcam", [0], layer=other.at)
+    assert "speaks against class 0" in named.problem  # what was asked for by name is not replaced
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_map_is_of_the_network(name, lens, untrained):
     """Adebayo et al. 2018, "Sanity Checks for Saliency Maps": other weights, another map."""
     photo = SCENES[1].image
     (trained,), (other,) = (attribute(of, photo, name, [0], **less(name)) for of in (lens, untrained))
-    if not other.problem:
+    if not other.problem and other.at == trained.at:  # else nothing in the usual layer speaks for the class
         assert abs(np.corrcoef(ranks(trained.map), ranks(other.map))[0, 1]) < 0.9
 
 

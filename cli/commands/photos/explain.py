@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ....models.maps.attribution import Attribution
 
 DEFAULT = "gradcam"
+USUAL = "  [default: gradcam; of boxes, regions, text, class tokens layercam; text behind an LSTM hirescam]"
 STYLES = ("signed", "absolute", "diverging", "overlay")
 
 
@@ -77,7 +78,7 @@ def _choice(methods: Sequence[Method], of_all: bool) -> Any:
         metavar="NAME",
         type=MethodName([m.name for m in methods]),
         help=f"{', '.join(m.name for m in methods)}; docs/methods.md says what each shows."
-        + ("  [default: gradcam; of boxes, regions, text and class tokens layercam]" if of_all else ""),
+        + (USUAL if of_all else ""),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ....engine.attribution.methods import METHODS
 from ....engine.errors import OnnxlensError
@@ -125,7 +125,7 @@ def occlusion(subject: Subject) -> Panel:
 
     if subject.of_things:
         return _hidden(subject)
-    found = hide(subject.lens, subject.photo, subject.target, layer=subject.layer)
+    found = hide(subject.lens, subject.photo, subject.target, layer=subject.layer, **subject.patch)
     heat = found.heat()
     figures = [Figure(sheet([found]), "The answers of the model, by where the patch is", wide=True)]
     if not heat.problem:
@@ -138,7 +138,7 @@ def occlusion(subject: Subject) -> Panel:
         "Functions of the position of the patch (Zeiler & Fergus 2014, figure 7): the total of the strongest "
         "feature map, the score and the probability of the class, and the most probable class. No gradient "
         "is needed. What the model does not see of the photo stays grey.",
-        subject.command("occlusion", *_target(subject), "--layer", subject.layer),
+        subject.command("occlusion", *_target(subject), "--layer", subject.layer, *_patch(subject)),
         figures,
         heat.problem,
     )
@@ -146,7 +146,7 @@ def occlusion(subject: Subject) -> Panel:
 
 def _hidden(subject: Subject) -> Panel:
     """What hiding a place costs the things that the model found."""
-    heats = _maps(subject, "occlusion", subject.target or BEST)
+    heats = _maps(subject, "occlusion", subject.target or BEST, **subject.patch)
     return Panel(
         "occlusion",
         "Occlusion",
@@ -154,7 +154,7 @@ def _hidden(subject: Subject) -> Panel:
         "what was hidden.",
         "The score less that with the patch there, averaged over the patches that cover a pixel (Zeiler & "
         "Fergus 2014). What is explained is the number that said so in the whole photo.",
-        subject.command("occlusion", "--target", subject.target or BEST),
+        subject.command("occlusion", "--target", subject.target or BEST, *_patch(subject)),
         [Figure(h.overlay(), h.title) for h in heats if not h.problem],
         _problems(heats),
     )
@@ -293,15 +293,19 @@ def panels(subject: Subject, progress: Callable[[int, int], object]) -> list[Pan
     return sorted(made, key=lambda panel: not panel.figures)
 
 
-def _maps(subject: Subject, method: str, target: str | None) -> list[Attribution]:
+def _maps(subject: Subject, method: str, target: str | None, **options: Any) -> list[Attribution]:
     """The maps of a method for what one target means."""
     layer = subject.where if METHODS[method].on_layer else None
     about = {"layer": layer, "convention": subject.convention}
-    return subject.lens.attribute(subject.photo, method, [target], **about)
+    return subject.lens.attribute(subject.photo, method, [target], **about, **options)
 
 
 def _problems(heats: Sequence[Attribution]) -> str:
     return " ".join(f"{h.name}: {h.problem}." for h in heats if h.problem)
+
+
+def _patch(subject: Subject) -> list[str]:
+    return [word for name, side in subject.patch.items() for word in (f"--{name}", str(side))]
 
 
 def _layer(subject: Subject) -> list[str]:
