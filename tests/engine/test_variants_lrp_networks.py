@@ -1,5 +1,7 @@
 """Relevance in networks of another kind: attention, gates, time, integers, normalisation."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -93,6 +95,12 @@ def share(r, z, x, w):
     return x * ((r / z) @ w.T)
 
 
+def centred(shares, z, x, axes=-1):
+    """z = (x - mean) · scale, which is held constant; `shares` are r by what z and a shift come to."""
+    back = shares * z / (x - x.mean(axes, keepdims=True))
+    return x * (back - back.mean(axes, keepdims=True))
+
+
 def by_hand(x, values):
     """LRP-0 of the block, attention weights and scales held constant; from its values by name."""
     v, W = {k: a[0].astype(float) for k, a in values.items()}, WEIGHTS
@@ -100,11 +108,13 @@ def by_hand(x, values):
     r = share(r[None], v["y"][None], v["t"][None], W["head"])
     r2 = v["r2"] / v["r2"].sum(0) * r  # the mean over tokens
     r_m = share(v["m2"] / v["r2"] * r2, v["m2"], v["g"], W["w2"])  # and Gelu hands on
-    r1 = v["r1"] / v["r2"] * r2 + share(r_m, v["m1"], v["n2"], W["w1"])  # and so does the normalisation
+    r_n = share(r_m, v["m1"], v["n2"], W["w1"])
+    r1 = v["r1"] / v["r2"] * r2 + centred(r_n / v["n2"], v["n2"], v["r1"])
     r_z = share(v["w"] / v["r1"] * r1, v["w"], v["zr"], W["wo"]).reshape(T, H, D // H).swapaxes(0, 1)
     r_v = v["v"] * (v["a"].swapaxes(1, 2) @ (r_z / v["z"]))
     r_v = r_v.swapaxes(0, 1).reshape(T, D)
-    return x / v["r1"] * r1 + share(r_v, v["v0"], v["n1"], W["wv"])
+    r_n = share(r_v, v["v0"], v["n1"], W["wv"])
+    return x / v["r1"] * r1 + centred(r_n / v["n1"], v["n1"], x)
 
 
 def test_a_transformer_block_as_worked_out_by_hand():
@@ -152,6 +162,49 @@ def test_the_attention_operator_is_as_its_parts():
     found, score = relevance(model, x, EPSILON)
     np.testing.assert_allclose(found.sum(), score, rtol=2e-3)
     assert not relevance(model, x, EPSILON, "q")[0].any()
+
+
+# What is made of x (2, 4, 6) with its mean taken off, over which axes, and the shift that is added.
+ROWS = "m = ReduceMean (x, last) c = Sub (x, m) s = Mul (c, c) v = ReduceMean (s, last) w = Add (v, tiny) "
+SKIP = "y = com.microsoft.SkipLayerNormalization (x, none, g, b)"
+CENTRING = {
+    "LayerNormalization": ("y = LayerNormalization <axis = -1> (x, g, b)", -1, "b"),
+    "of two axes": ("y = LayerNormalization <axis = 1> (x, gs, bs)", (1, 2), "bs"),
+    "without a shift": ("y = LayerNormalization <axis = -1> (x, g)", -1, ""),
+    "SkipLayerNormalization": (SKIP, -1, "b"),
+    "divided": (ROWS + "d = Sqrt (w) n = Div (c, d) k = Mul (n, g) y = Add (k, b)", -1, "b"),
+    "reciprocal": (ROWS + "d = Sqrt (w) i = Reciprocal (d) n = Mul (i, c) y = Mul (n, g)", -1, ""),
+    "one by": (ROWS + "d = Sqrt (w) i = Div (one, d) f = Mul (i, g) k = Mul (c, f) y = Add (k, b)", -1, "b"),
+    "a power": (ROWS + "i = Pow (w, less) n = Mul (c, i) k = Mul (n, g) y = Add (k, b)", -1, "b"),
+    "InstanceNormalization": ("y = InstanceNormalization (x, g4, b4)", -1, "b4"),
+    "GroupNormalization": ("y = GroupNormalization <num_groups = 2> (x, g4, b4)", (2, 3), "b4"),
+    "MeanVarianceNormalization": ("y = MeanVarianceNormalization <axes = [0, 2]> (x)", (0, 2), ""),
+}
+OWN = np.random.default_rng(8)
+SCALES = {
+    **{name: OWN.uniform(0.5, 2, shape) for name, shape in {"g": 6, "gs": (4, 6), "g4": 4}.items()},
+    **{name: OWN.uniform(-1, 1, shape) for name, shape in {"b": 6, "bs": (4, 6), "b4": 4}.items()},
+    **{"none": np.zeros((2, 4, 6)), "tiny": np.array(1e-5), "one": np.array(1.0), "less": np.array(-0.5)},
+    "last": np.array([-1]),
+}
+
+
+@pytest.mark.parametrize("kind", CENTRING)
+def test_a_normalisation_is_linear_with_its_scale_held_constant(kind):
+    """The mean that is taken off and the shift take part, whether it is one operator or many."""
+    body, axes, shift = CENTRING[kind]
+    used = {name: value for name, value in SCALES.items() if re.search(rf"\b{name}\b", body)}
+    model = parsed(f"(float[2,4,6] x) => (float[2,4,6] y) {{ {body} }}", opset=21, **used)
+    x = OWN.standard_normal((2, 4, 6)).astype("f")
+    y = run(model, {"x": x})["y"]
+    shares = OWN.standard_normal(x.shape)
+    seed = (y * shares).astype("f")
+    found = run(gradient(model, of="y", wrt="x", rules=EPSILON), {"x": x, "seed/y": seed})["grad/x"]
+    added = np.asarray(SCALES.get(shift, 0.0))
+    z = y - (added[:, None] if shift == "b4" else added)
+    grid = (2, 2, 2, 6) if kind == "GroupNormalization" else x.shape  # two channels are one group
+    expected = centred(*(np.reshape(part, grid).astype(float) for part in (shares, z, x)), axes)
+    np.testing.assert_allclose(found.reshape(grid), expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
 
 
 def test_a_gate_of_channels_takes_nothing():

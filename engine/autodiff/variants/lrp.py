@@ -9,11 +9,13 @@ to an output, every rule has one shape, and the adjoint of the layer does the su
 Rules differ in what they take for x and w. A bias keeps its share, so relevance is conserved where there
 is none. Each function here gives a whole table for its rule and its parameters.
 
-- Gates. Where a sigmoid or a softmax weighs another value, that value takes all (Arras et al. 2017 for
-  recurrent networks; Ali et al. 2022, "XAI for Transformers", for attention): attention weights and gates
-  count as constants, nothing goes to queries and keys. Other factors of a product share alike.
-- Normalisation by what is computed from the picture (LayerNormalization, RMSNormalization, LRN, ...) hands
-  on what arrives: its scale counts as constant (Achtibat et al. 2024, "AttnLRP", proposition 3.4).
+- Gates. Where a sigmoid, a softmax or what divides weighs another value, that value takes all (Arras et al.
+  2017 for recurrent networks; Ali et al. 2022, "XAI for Transformers", for attention): attention weights and
+  gates count as constants, nothing goes to queries and keys. Other factors of a product share alike.
+- Normalisation by what is computed from the picture (LayerNormalization, RMSNormalization, LRN, ...): its
+  scale counts as constant. What is left, the mean that is taken off and the shift, is linear and shares in
+  proportion (Ali et al. 2022, section 3.2; Achtibat et al. 2024, "AttnLRP", proposition 3.4): handed on as it
+  is, relevance would grow without bound where a value lies near zero and far from the mean.
 - BatchNormalization is a linear layer, in proportion to what it adds up. For the rules that tell signs
   apart, `merged.py` takes it into the convolution before it.
 - Quantising hands on: relevance is shared by the real values that the integers stand for. Layers of integers
@@ -48,14 +50,16 @@ def _adds_up(traits: Traits) -> bool:
 
 
 def _hands_on(traits: Traits) -> bool:
-    return traits.normalises == "input" or (traits.elementwise == "alone" and not traits.truth)
+    by_neighbours = traits.normalises and traits.mixes == "channels"
+    return bool(by_neighbours) or (traits.elementwise == "alone" and not traits.truth)
 
 
 # With weights, of real numbers: rules differ here. Fused and integer ones are made of these.
 LAYERS = having(lambda t: t.weights and t.linear)
 # Linear without weights, or with those that are no detectors: always in proportion to what is added up.
 SUMS = having(lambda t: _adds_up(t) and not t.weights)
-# Element by element, or normalised by their own neighbours (Binder et al. 2016): handed on as it is.
+# Element by element, or normalised by their own neighbours (Binder et al. 2016): handed on as it is. Other
+# normalisations are made of these and of sums.
 PASSING = (*activation.RULES, "Pow", *having(lambda t: _hands_on(t) and not _adds_up(t)))
 REACH = 8  # steps back to see that a value is made of constants, or of a gate
 
@@ -263,16 +267,26 @@ def _is_weight(x: Tensor | None, reach: int = REACH) -> bool:
 
 
 def _is_gate(x: Tensor | None, reach: int = REACH, shifted: bool = False) -> bool:
-    """True for a sigmoid or softmax, also one that is moved, scaled or subtracted from 1; and 1 + tanh."""
+    """True for a sigmoid, a softmax, what divides, also if moved, scaled, taken from 1; and 1 + tanh."""
     node = None if x is None else x.graph.producer(x.name)
     if x is None or node is None or reach == 0:
         return False
     traits = traits_of(node)
     if (traits.squashes and traits.range == (0, 1)) or (shifted and traits.rises and traits.range == (-1, 1)):
         return True  # it weighs what it is multiplied with; as 1 + tanh does
+    if _divides(x.graph, node):
+        return True
     inputs = (Tensor(x.graph, i) for i in node.input if i)
     values = [i for i in inputs if i.dtype == x.dtype and not _is_weight(i)]
     moves = traits.reshapes or (traits.moves and traits.moves != "joins")
     moves = moves or (traits.elementwise == "together" and traits.linear)
     shifted = shifted or (traits.elementwise == "together" and traits.linear == "sum")
     return bool(moves) and len(values) == 1 and _is_gate(values[0], reach - 1, shifted)
+
+
+def _divides(graph: Graph, node: NodeProto) -> bool:
+    """Whether a value is a constant by another one: 1 / z, z to the power of -1/2."""
+    if node.op_type == "Pow":
+        exponent = graph[node.input[1]].array
+        return exponent is not None and bool((exponent < 0).all())
+    return node.op_type == "Reciprocal" or (node.op_type == "Div" and _is_weight(graph[node.input[0]]))
