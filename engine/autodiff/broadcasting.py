@@ -32,7 +32,7 @@ def unbroadcast(dx: Tensor, x: Tensor) -> Tensor:
         dx = dx.sum(stretched)
     pairs = zip(dx.shape or (), x.shape, strict=True)
     if any(not isinstance(s, int) and (s is None or s != d) for d, s in pairs):
-        dx = _summed_where_one(dx, x.dims)
+        dx = op.Reshape(_summed_where_one(dx, x.dims), x.dims, allowzero=1)  # of a known rank again
     return dx
 
 

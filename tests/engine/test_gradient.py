@@ -7,7 +7,8 @@ from onnx import TensorProto, helper, numpy_helper, parser
 from oracles.differences import assert_slopes, in_double
 from oracles.networks import parsed, run
 
-from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.autodiff.gradient import backpropagate, gradient
+from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadModel, BadRequest, NoRule
 from onnxlens.engine.graph.graph import op
 from onnxlens.engine.operators.rules import VJP
@@ -248,6 +249,24 @@ def test_a_value_of_unknown_rank_is_summed():
     found = run(gradient(model), {"x": x, "axes": np.array([1]), "seed/y": np.ones((2, 3), np.float32)})
     mean = x.mean(1, keepdims=True)
     np.testing.assert_allclose(found["grad/x"], np.broadcast_to(2 * mean, (2, 3)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_what_is_summed_over_sizes_told_when_it_runs_is_of_its_values_shape(batch):
+    """A residual whose branch was reshaped to "as many as there are": methods lay maps by such a gradient."""
+    model = parsed(
+        "(float[N,4,3] x) => (float[K,4,3] y) "
+        "{ e = Exp (x) r = Reshape <allowzero = 1> (e, size) s = Add (x, r) y = Mul (s, s) }",
+        size=np.int64([-1, 4, 3]),
+    )
+    graph = canonical(model)
+    found = backpropagate(graph, {"y": graph["y"]}, ["x", "r", "s"])
+    assert [grad.shape for grad in found] == [graph[name].shape for name in ("x", "r", "s")]
+    x = np.random.default_rng(5).standard_normal((batch, 4, 3)).astype(np.float32)
+    total = x + np.exp(x)
+    found = grads(model, {"x": x}, wrt=["x", "r"])
+    np.testing.assert_allclose(found["grad/r"], 2 * total, rtol=1e-5)
+    np.testing.assert_allclose(found["grad/x"], 2 * total * (1 + np.exp(x)), rtol=1e-5)
 
 
 def test_an_empty_batch_of_unknown_rank():
