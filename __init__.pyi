@@ -5,6 +5,7 @@ from .engine.attribution.explainer import Explanation as Explanation
 from .engine.autodiff.forward import hvp as hvp
 from .engine.autodiff.forward import jvp as jvp
 from .engine.autodiff.gradient import gradient as gradient
+from .engine.autodiff.jacobian import jacobian as jacobian
 from .engine.errors import OnnxlensError as OnnxlensError
 from .engine.runtime.network import Network as Network
 from .models.attribution.occlusion import occlusion as occlusion

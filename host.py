@@ -74,6 +74,14 @@ def cache_size() -> int:
     return 10**6 * (int(text) if text.isdecimal() else CACHE_SIZE)
 
 
+def memory_size() -> int | None:
+    """The bytes of memory that the machine has; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 @contextmanager
 def variable(name: str, default: str | None) -> Iterator[None]:
     """Have a variable of the environment, where it has no value, at `default`."""

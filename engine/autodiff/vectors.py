@@ -16,6 +16,7 @@ from .broadcasting import zeros_like
 Linear = Callable[
     [Mapping[str, Tensor]], Sequence[Tensor | None]
 ]  # vectors, by the name of what they belong to
+MAX_COUNT = 2**31  # seeds; that many fit nowhere
 
 
 class Ends(NamedTuple):
@@ -26,20 +27,25 @@ class Ends(NamedTuple):
     values: Sequence[Tensor]
 
 
+def check_count(count: int | None) -> None:
+    """Raises BadRequest for a number of seeds that is none."""
+    if count is not None and not 0 < count < MAX_COUNT:
+        raise BadRequest(f"{count} seeds: say how many vectors there are in one pass, 1 or more")
+
+
 def append_map(graph: Graph, start: Ends, end: Ends, linear: Linear, count: int | None = None) -> list[str]:
     """Append a linear map to the graph, with an input for each value at its start and an output at its end.
 
     With a `count` these have one axis more, in front, of that many vectors, and what does not depend on them
     is computed once for all. Where the map gives None there are zeros. Returns the names of the outputs.
     """
-    if count is not None and count < 1:
-        raise BadRequest(f"{count} seeds: say how many vectors there are in one pass, 1 or more")
+    check_count(count)
     names = [graph.unused(f"{start.prefix}/{name}") for name in start.names]
     types = [graph.types[value.name] for value in start.values]
     if count is None:
         vectors = [graph.declare_input(n, t) for n, t in zip(names, types, strict=True)]
     else:
-        vectors = [_inner(graph, start.prefix, t) for t in types]
+        vectors = [inner(graph, start.prefix, t) for t in types]
     given = {value.name: vector for value, vector in zip(start.values, vectors, strict=True)}
     found = [
         zeros_like(value) if made is None else made
@@ -79,7 +85,7 @@ def over(
     return [Tensor(graph, name) for name in outputs]
 
 
-def _inner(graph: Graph, prefix: str, type_: TypeProto) -> Tensor:
+def inner(graph: Graph, prefix: str, type_: TypeProto) -> Tensor:
     """A vector that is an input of the graph inside a Scan, and none of this one."""
     vector = graph.declare_input(graph.fresh(prefix), type_)
     graph.inputs.remove(vector.name)

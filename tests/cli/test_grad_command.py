@@ -74,3 +74,74 @@ def test_two_files_or_none(tmp_path):
     with pytest.raises(OSError, match="full"):
         write_together({tmp_path / "data": [b"new"], tmp_path / "model": broken()})
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("model", b"old")]
+
+
+SMOOTH = "(float[1,6] x) => (float[1,3] y) { h = MatMul (x, w)  t = Tanh (h)  y = MatMul (t, v) }"
+MODES = {
+    "reverse": ({"seed/y": (1, 3)}, {"grad/x": (1, 6), "grad/t": (1, 4)}),
+    "forward": ({"tangent/x": (1, 6), "tangent/t": (1, 4)}, {"jvp/y": (1, 3)}),
+    "jacobian": ({}, {"jacobian/y/x": (1, 3, 1, 6), "jacobian/y/t": (1, 3, 1, 4)}),
+    "hvp": (
+        {"seed/y": (1, 3), "tangent/x": (1, 6), "tangent/t": (1, 4)},
+        {"grad/x": (1, 6), "grad/t": (1, 4), "hvp/x": (1, 6), "hvp/t": (1, 4)},
+    ),
+}
+
+
+@pytest.fixture
+def small(place):
+    rng = np.random.default_rng(3)
+    onnx.save(parsed(SMOOTH, w=rng.standard_normal((6, 4)), v=rng.standard_normal((4, 3))), "small.onnx")
+    return place
+
+
+@pytest.mark.parametrize("seeds", [None, 5])
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_is_a_file_that_runs(small, run, mode, seeds):
+    taken, given = MODES[mode]
+    if mode == "jacobian" and seeds:
+        pytest.skip("it has all of them")
+    options = ["--mode", mode, "--wrt", "x", "--wrt", "t", *(["--seeds", str(seeds)] if seeds else [])]
+    (said,) = run("grad", "small.onnx", "-o", "out.onnx", *options, "--json").records
+    assert (said["inputs"], said["outputs"]) == (["x", *taken], ["y", *given])
+    single = ("seed/y", "grad/x", "grad/t") if mode == "hvp" else ()
+
+    def shape(name, own):
+        return own if not seeds or name in single else (seeds, *own)
+
+    feeds = {name: np.ones(shape(name, own), "f") for name, own in taken.items()}
+    session = onnxruntime.InferenceSession("out.onnx", providers=["CPUExecutionProvider"])
+    found = session.run(list(given), feeds | {"x": np.linspace(-1, 1, 6, dtype="f")[None]})
+    assert [y.shape for y in found] == [shape(name, own) for name, own in given.items()]
+    assert all(np.isfinite(y).all() for y in found)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--mode", "backward"), "'backward' is not one of 'reverse', 'forward', 'jacobian', 'hvp'"),
+        (("--seeds", "0"), "0 seeds: say how many vectors there are in one pass, 1 or more"),
+        (("--seeds", "-3", "--mode", "hvp"), "-3 seeds"),
+        (("--seeds", str(10**30)), "seeds: say how many"),
+        (("--seeds", "many"), "'many' is not a valid integer"),
+        (("--mode", "jacobian", "--seeds", "2"), "--mode jacobian takes no --seeds: it has all of them"),
+        (("--mode", "forward", "--rules", "guided"), "--rules guided are those of --mode reverse"),
+        (("--mode", "jacobian", "--of", "nope"), "the model has no value 'nope'"),
+        (("--mode", "forward", "--wrt", "nope"), "the model has no value 'nope'"),
+    ],
+)
+def test_a_derivative_that_there_is_not_is_one_line_and_no_file(small, run, options, message):
+    done = run("grad", "small.onnx", "-o", "out.onnx", *options)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert not (small / "out.onnx").exists()
+
+
+def test_a_jacobian_larger_than_memory_says_what_to_ask_for(place, run):
+    onnx.save(parsed("(float[1,64,4096,4096] x) => (float[1,64,4096,4096] y) { y = Tanh (x) }"), "large.onnx")
+    done = run("grad", "large.onnx", "-o", "out.onnx", "--mode", "jacobian")
+    assert done.code == 2
+    assert "has 1,152,921,504,606,846,976 numbers" in done.err
+    assert "grad --mode forward or reverse" in done.err
+    assert not (place / "out.onnx").exists()

@@ -1,9 +1,11 @@
-"""`onnxlens grad`: the training graph as a file."""
+"""`onnxlens grad`: the training graph, or another derivative, as a file."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from ....engine.graph.graph import Graph
 
 
+MODES = ("reverse", "forward", "jacobian", "hvp")
+
+
 @options.command("grad")
 @options.model
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .onnx file to write.")
@@ -24,6 +29,15 @@ if TYPE_CHECKING:
 @options.wrt
 @options.size
 @options.layout
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="reverse",
+    show_default=True,
+    help="Gradients; changes along a direction; the derivative of every element by every other; or how the "
+    "gradient changes along a direction, a Hessian times a vector.",
+)
+@click.option("--seeds", type=int, help="So many seeds, or directions, in one pass.  [default: one]")
 @click.option(
     "--rules",
     default="gradient",
@@ -47,6 +61,8 @@ def command(
     wrt: tuple[str, ...],
     size: tuple[int, int] | None,
     layout: str | None,
+    mode: str,
+    seeds: int | None,
     rules: str,
     external_data: bool,
     overwrite: bool,
@@ -59,6 +75,10 @@ def command(
     ONNX runtime can run it. Sizes that the model leaves open stay open, but with --size, or where an operator
     needs to know them and they stand beside the model.
 
+    With --mode forward it takes a `tangent/VALUE` for each --wrt and gives a `jvp/VALUE` for each --of; with
+    hvp it takes both and gives a `hvp/VALUE` for each --wrt; with jacobian it takes neither and gives a
+    `jacobian/OF/WRT` for each two. With --seeds K what is taken and given has K in front of its axes.
+
     The model's own outputs are what they were: to the bit for convolutional networks differentiated by their
     input, and otherwise up to rounding (1e-7), where ONNX Runtime can no longer make one operator of several
     whose values the backward pass reads.
@@ -66,6 +86,7 @@ def command(
     \b
     onnxlens grad model.onnx -o model.grad.onnx
     onnxlens grad model.onnx -o model.grad.onnx --of conv5 --wrt input --wrt conv1.weight
+    onnxlens grad model.onnx -o model.jvp.onnx --mode forward --seeds 8
     """
     from ....engine.graph.export import is_too_large, split
 
@@ -76,7 +97,10 @@ def command(
     if external_data:
         _check_free(beside, overwrite)
     check_writable(out.parent)
-    graph = _differentiated(model, size, layout, list(of) or None, list(wrt) or None, rules, output)
+    make = _maker(mode, seeds, rules)
+    graph = _differentiated(
+        model, size, layout, partial(make, of=list(of) or None, wrt=list(wrt) or None, output=output)
+    )
     if external_data or is_too_large(graph):
         _check_free(beside, overwrite)
         made, pieces = split(graph, beside.name)
@@ -105,9 +129,29 @@ def command(
         say(f"{out}: {len(made.graph.node)} nodes; in: {', '.join(inputs)}; out: {', '.join(outputs)}")
 
 
-def _differentiated(model: str, size: tuple[int, int] | None, layout: str | None, *asked: Any) -> Graph:
-    """The training graph, with the input's sizes as they are, or as said, or as found beside the model."""
+def _maker(mode: str, seeds: int | None, rules: str) -> Callable[..., Graph]:
+    """What makes the graph of a mode. Raises BadRequest for options that do not go with it."""
+    from ....engine.autodiff.forward import curvature_graph, tangent_graph
     from ....engine.autodiff.gradient import training_graph
+    from ....engine.autodiff.jacobian import jacobian_graph
+    from ....engine.autodiff.vectors import check_count
+
+    check_count(seeds)
+    if mode == "reverse":
+        return partial(training_graph, rules=rules, seeds=seeds)
+    if rules != "gradient":
+        raise BadRequest(f"--rules {rules} are those of --mode reverse; leave out one of the two")
+    if mode == "jacobian":
+        if seeds is not None:
+            raise BadRequest("--mode jacobian takes no --seeds: it has all of them; leave out one of the two")
+        return jacobian_graph
+    return partial(tangent_graph if mode == "forward" else curvature_graph, seeds=seeds)
+
+
+def _differentiated(
+    model: str, size: tuple[int, int] | None, layout: str | None, make: Callable[..., Graph]
+) -> Graph:
+    """The graph, with the input's sizes as they are, or as said, or as found beside the model."""
     from ....models.network.opened import open_network
     from ....models.network.zoo import resolve
 
@@ -115,7 +159,7 @@ def _differentiated(model: str, size: tuple[int, int] | None, layout: str | None
         path = resolve(model, progress)
     try:
         if size is None:
-            return training_graph(path, *asked)
+            return make(path)
     except (BadModel, NoRule) as error:
         opened = open_network(model, layout=layout)
         if opened.preprocess is None:
@@ -125,7 +169,7 @@ def _differentiated(model: str, size: tuple[int, int] | None, layout: str | None
         opened = open_network(model, size=size, layout=layout)
     if opened.input is None:
         raise BadRequest("the model takes no image, whose --size could be said")
-    return training_graph(path, *asked, shapes={opened.input: opened.network.graph[opened.input].shape or ()})
+    return make(path, shapes={opened.input: opened.network.graph[opened.input].shape or ()})
 
 
 def _check_free(path: Path, overwrite: bool) -> None:
