@@ -15,6 +15,8 @@ from ... import options
 from ...console import download, emit, note, say
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from ....engine.graph.graph import Graph
 
 
@@ -88,34 +90,20 @@ def command(
     onnxlens grad model.onnx -o model.grad.onnx --of conv5 --wrt input --wrt conv1.weight
     onnxlens grad model.onnx -o model.jvp.onnx --mode forward --seeds 8
     """
-    from ....engine.graph.export import is_too_large, split
-
     if out.is_dir():
         raise BadRequest(f"{out} is a folder; say the file to write with -o")
-    beside = out.with_name(f"{out.name}.data")
     _check_free(out, overwrite)
     if external_data:
-        _check_free(beside, overwrite)
+        _check_free(_beside(out), overwrite)
     check_writable(out.parent)
     make = _maker(mode, seeds, rules)
     graph = _differentiated(
         model, size, layout, partial(make, of=list(of) or None, wrt=list(wrt) or None, output=output)
     )
-    if external_data or is_too_large(graph):
-        _check_free(beside, overwrite)
-        made, pieces = split(graph, beside.name)
-        files = {beside: pieces, out: [made.SerializeToString()]}
-    else:
-        made = graph.to_model()
-        files = {out: [made.SerializeToString()]}
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_together(files)
-    except OSError as error:
-        raise Unavailable(f"cannot write {out}: {error.strerror or error}") from error
+    made, beside = _written(graph, out, external_data, overwrite)
     inputs, outputs = [v.name for v in made.graph.input], [v.name for v in made.graph.output]
     if as_json:
-        about = {"data": str(beside)} if beside in files else {}
+        about = {"data": str(beside)} if beside else {}
         emit(
             {
                 "file": str(out),
@@ -127,6 +115,30 @@ def command(
         )
     else:
         say(f"{out}: {len(made.graph.node)} nodes; in: {', '.join(inputs)}; out: {', '.join(outputs)}")
+
+
+def _written(graph: Graph, out: Path, apart: bool, overwrite: bool) -> tuple[ModelProto, Path | None]:
+    """Write a graph: the model that it is now, and the file of its weights where they lie apart."""
+    from ....engine.graph.export import is_too_large, split
+
+    beside = _beside(out) if apart or is_too_large(graph) else None
+    if beside is not None:
+        _check_free(beside, overwrite)
+        made, pieces = split(graph, beside.name)
+        files = {beside: pieces, out: [made.SerializeToString()]}
+    else:
+        made = graph.to_model()
+        files = {out: [made.SerializeToString()]}
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_together(files)
+    except OSError as error:
+        raise Unavailable(f"cannot write {out}: {error.strerror or error}") from error
+    return made, beside
+
+
+def _beside(out: Path) -> Path:
+    return out.with_name(f"{out.name}.data")
 
 
 def _maker(mode: str, seeds: int | None, rules: str) -> Callable[..., Graph]:
