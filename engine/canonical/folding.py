@@ -30,13 +30,8 @@ def folded(node: NodeProto, graph: Graph, known: set[str]) -> dict[str, np.ndarr
     if node.domain:
         return None
     if traits_of(node).reads_sizes:
-        shape = shape_of(graph.types.get(node.input[0]))
-        if shape is None or not all(isinstance(d, int) for d in shape):
-            return None
-        whole = np.array(shape, np.int64)
-        attrs = attributes(node)
-        part = whole[attrs.get("start", 0) : attrs.get("end")] if node.op_type == "Shape" else whole.prod()
-        return {node.output[0]: np.asarray(part, np.int64)}
+        size = size_read(node, graph)
+        return None if size is None else {node.output[0]: size}
     if traits_of(node).moves == "selects" and node.input[0] not in known:
         return _picked(node, graph, known)
     if not known.issuperset(reads(node)) or _is_never_folded(node):
@@ -47,7 +42,17 @@ def folded(node: NodeProto, graph: Graph, known: set[str]) -> dict[str, np.ndarr
             return None
     elif any(elements(graph.constants[i]) > 16 * LITERAL for i in node.input if i):
         return None
-    return _evaluated(node, graph, {i: numpy_helper.to_array(graph.constants[i]) for i in node.input if i})
+    return evaluated(node, graph, {i: numpy_helper.to_array(graph.constants[i]) for i in node.input if i})
+
+
+def size_read(node: NodeProto, graph: Graph) -> np.ndarray | None:
+    """What Shape or Size says of a value whose shape is known, int64."""
+    shape = shape_of(graph.types.get(node.input[0]))
+    if shape is None or not all(isinstance(d, int) for d in shape):
+        return None
+    whole, attrs = np.array(shape, np.int64), attributes(node)
+    part = whole[attrs.get("start", 0) : attrs.get("end")] if node.op_type == "Shape" else whole.prod()
+    return np.asarray(part, np.int64)
 
 
 def _picked(node: NodeProto, graph: Graph, known: set[str]) -> dict[str, np.ndarray] | None:
@@ -59,7 +64,7 @@ def _picked(node: NodeProto, graph: Graph, known: set[str]) -> dict[str, np.ndar
     feeds = {i: numpy_helper.to_array(graph.constants[i]) for i in where if i}
     # What depends on an open size differs between these two.
     both = [
-        _evaluated(
+        evaluated(
             node,
             graph,
             {source: np.array([d if isinstance(d, int) else open_ for d in sizes], vector.dtype), **feeds},
@@ -78,7 +83,7 @@ def _is_never_folded(node: NodeProto) -> bool:
     return makes_much or traits_of(node).random or bool(bodies(node))
 
 
-def _evaluated(node: NodeProto, graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+def evaluated(node: NodeProto, graph: Graph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray] | None:
     """A node's outputs as ONNX's reference computes them; None where it cannot, or they are too large."""
     model = helper.make_model(
         helper.make_graph(

@@ -9,14 +9,14 @@ do the bits of its answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from onnx import NodeProto, helper
 
-from ..graph.graph import Graph
+from ..graph.graph import Graph, Tensor
 from ..graph.nodes import OURS, key_of, reads, renamed
 from .rewrites import REWRITES
-from .rewritten import Rewritten
+from .rewritten import Rewrite, Rewritten
 
 
 def optimised(graph: Graph, outputs: Iterable[str]) -> Graph:
@@ -26,14 +26,24 @@ def optimised(graph: Graph, outputs: Iterable[str]) -> Graph:
     Chain runs. The graph itself where there is nothing to rewrite.
     """
     outputs = list(outputs)
-    nodes = graph.ancestors(outputs)
-    if not any(map(_may_change, nodes)):
+    if not any(_is_ours(n) and key_of(n) in REWRITES for n in graph.ancestors(outputs)):
         return graph
+    return rewritten(graph, outputs, fast)
+
+
+def fast(graph: Rewritten, node: NodeProto) -> Sequence[Tensor] | None:
+    """The rewrite of an operator, where there is one."""
+    rewrite = REWRITES.get(key_of(node))
+    return None if rewrite is None else rewrite(graph, node)
+
+
+def rewritten(graph: Graph, outputs: Sequence[str], rewrite: Rewrite) -> Graph:
+    """The graph that computes these outputs, nodes of onnxlens rewritten where `rewrite` applies."""
     new = Rewritten(graph)
     names: dict[str, str] = {}
-    for node in nodes:
+    for node in graph.ancestors(outputs):
         node = node if names.keys().isdisjoint(reads(node)) else renamed(node, names)
-        results = REWRITES[key_of(node)](new, node) if _may_change(node) else None
+        results = rewrite(new, node) if _is_ours(node) else None
         if results is None:
             new.add(node, {o: graph.types[o] for o in node.output if o in graph.types})
             continue
@@ -44,5 +54,5 @@ def optimised(graph: Graph, outputs: Iterable[str]) -> Graph:
     return new
 
 
-def _may_change(node: NodeProto) -> bool:
-    return node.output[0].startswith(OURS) and key_of(node) in REWRITES
+def _is_ours(node: NodeProto) -> bool:
+    return node.output[0].startswith(OURS)

@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 from oracles.networks import parsed
 
+from onnxlens.engine.exports.exported import RUNTIMES
 from onnxlens.models.storage.folder import write_together
 
 
@@ -145,3 +146,41 @@ def test_a_jacobian_larger_than_memory_says_what_to_ask_for(place, run):
     assert "has 1,152,921,504,606,846,976 numbers" in done.err
     assert "grad --mode forward or reverse" in done.err
     assert not (place / "out.onnx").exists()
+
+
+@pytest.fixture
+def free(place):
+    """A model whose batch is open."""
+    body = "(float[N,4] x) => (float[N,3] y) { h = MatMul (x, w) y = Relu (h) }"
+    onnx.save(parsed(body, w=np.ones((4, 3))), "free.onnx")
+    return place
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_for_a_runtime_with_a_batch(free, run, runtime):
+    done = run("grad", "free.onnx", "-o", "g.onnx", "--for", runtime, "--batch", 3)
+    assert done.code == 0, done.err
+    model = onnx.load("g.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert {v.type.tensor_type.shape.dim[0].dim_value for v in model.graph.input} == {3}
+    assert runtime in run("grad", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--for", "openvin"], "no runtime is called 'openvin'"),
+        (["--batch", "0"], "0 is not in the range"),
+    ],
+)
+def test_a_runtime_or_a_batch_that_cannot_be(free, run, words, said):
+    done = run("grad", "free.onnx", "-o", "g.onnx", *words)
+    assert done.code == 2
+    assert said in done.err
+    assert not (free / "g.onnx").exists()
+
+
+def test_a_batch_that_is_fixed_is_refused(wide, run):
+    done = run("grad", "wide.onnx", "-o", "g.onnx", "--batch", 4)
+    assert done.code == 2
+    assert done.err.startswith("onnxlens: the batch of this model is 1")

@@ -24,8 +24,8 @@ REFUSED = {
     "Loop": "a loop; unroll it when exporting",
 }
 NOTES = {
-    "BatchNormalization": "in training by an own body",
-    "Dropout": "in training by the mask of that very run",
+    "BatchNormalization": "in inference; training mode is refused",
+    "Dropout": "in inference; training mode is refused",
 }
 REWRITTEN = {
     "Upsample": "becomes Resize in the canonical form",
@@ -36,12 +36,18 @@ SHARED = "what is in it is known to the runtime only; export without it"
 OPEN = "it is unrolled, or written out pixel by pixel; bind the shape"
 REFUSED_FORMS = [
     (
+        "BatchNormalization, Dropout",
+        "training mode",
+        "what is explained is the deployed model; export that",
+    ),
+    (
         "If, Loop, Scan",
         "by an input and by a value around them that the graphs inside them read",
         "no way is lost unsaid: the error names the node and the value",
     ),
     ("LinearAttention, LSTM, GRU, RNN", "a length that is not known", OPEN),
     ("DeformConv, GridSample, MaxRoiPool, RoiAlign", "pictures of a size that is not known", OPEN),
+    ("LRN", "a number of channels that is not known", "its window is a matrix of them"),
     ("DequantizeLinear, QuantizeLinear", "blocks along an axis of unknown size", "they are counted"),
     ("`com.microsoft:Attention`, `com.microsoft:MultiHeadAttention`", "a cache in a shared buffer", SHARED),
     (

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from ....engine.graph.graph import Graph
+    from ....engine.graph.sizes import Dim
 
 
 MODES = ("reverse", "forward", "jacobian", "hvp")
@@ -31,6 +32,15 @@ MODES = ("reverse", "forward", "jacobian", "hvp")
 @options.wrt
 @options.size
 @options.layout
+@click.option("--batch", type=click.IntRange(1, 4096), help="Bind the batch where the inputs leave it open.")
+@click.option(
+    "--for",
+    "runtime",
+    default="any",
+    show_default=True,
+    metavar="RUNTIME",
+    help="What is to run the file: any, onnxruntime (whose CPU is faster with it) or openvino.",
+)
 @click.option(
     "--mode",
     type=click.Choice(MODES),
@@ -63,6 +73,8 @@ def command(
     wrt: tuple[str, ...],
     size: tuple[int, int] | None,
     layout: str | None,
+    batch: int | None,
+    runtime: str,
     mode: str,
     seeds: int | None,
     rules: str,
@@ -75,7 +87,7 @@ def command(
     That is the model itself and its gradients, in plain ONNX operators. The file has the model's inputs
     and a `seed/VALUE` for each --of; its outputs are the model's and a `grad/VALUE` for each --wrt. Any
     ONNX runtime can run it. Sizes that the model leaves open stay open, but with --size, or where an operator
-    needs to know them and they stand beside the model.
+    needs to know them and they stand beside the model. Sizes that are known are written down.
 
     With --mode forward it takes a `tangent/VALUE` for each --wrt and gives a `jvp/VALUE` for each --of; with
     hvp it takes both and gives a `hvp/VALUE` for each --wrt; with jacobian it takes neither and gives a
@@ -89,7 +101,11 @@ def command(
     onnxlens grad model.onnx -o model.grad.onnx
     onnxlens grad model.onnx -o model.grad.onnx --of conv5 --wrt input --wrt conv1.weight
     onnxlens grad model.onnx -o model.jvp.onnx --mode forward --seeds 8
+    onnxlens grad model.onnx -o model.grad.onnx --for openvino --batch 1
     """
+    from ....engine.exports.exported import check_runtime, exported
+
+    check_runtime(runtime)
     if out.is_dir():
         raise BadRequest(f"{out} is a folder; say the file to write with -o")
     _check_free(out, overwrite)
@@ -98,9 +114,9 @@ def command(
     check_writable(out.parent)
     make = _maker(mode, seeds, rules)
     graph = _differentiated(
-        model, size, layout, partial(make, of=list(of) or None, wrt=list(wrt) or None, output=output)
+        model, size, layout, batch, partial(make, of=list(of) or None, wrt=list(wrt) or None, output=output)
     )
-    made, beside = _written(graph, out, external_data, overwrite)
+    made, beside = _written(exported(graph, runtime), out, external_data, overwrite)
     inputs, outputs = [v.name for v in made.graph.input], [v.name for v in made.graph.output]
     if as_json:
         about = {"data": str(beside)} if beside else {}
@@ -161,7 +177,11 @@ def _maker(mode: str, seeds: int | None, rules: str) -> Callable[..., Graph]:
 
 
 def _differentiated(
-    model: str, size: tuple[int, int] | None, layout: str | None, make: Callable[..., Graph]
+    model: str,
+    size: tuple[int, int] | None,
+    layout: str | None,
+    batch: int | None,
+    make: Callable[..., Graph],
 ) -> Graph:
     """The graph, with the input's sizes as they are, or as said, or as found beside the model."""
     from ....models.network.opened import open_network
@@ -169,9 +189,10 @@ def _differentiated(
 
     with download(model) as progress:
         path = resolve(model, progress)
+    shapes = {} if batch is None else _with_batch(path, batch)
     try:
         if size is None:
-            return make(path)
+            return make(path, shapes=shapes)
     except (BadModel, NoRule) as error:
         opened = open_network(model, layout=layout)
         if opened.preprocess is None:
@@ -181,7 +202,27 @@ def _differentiated(
         opened = open_network(model, size=size, layout=layout)
     if opened.input is None:
         raise BadRequest("the model takes no image, whose --size could be said")
-    return make(path, shapes={opened.input: opened.network.graph[opened.input].shape or ()})
+    first, *others = opened.network.graph[opened.input].shape or ()
+    shapes[opened.input] = (first if batch is None else batch, *others)
+    return make(path, shapes=shapes)
+
+
+def _with_batch(path: str | Path, count: int) -> dict[str, tuple[Dim, ...]]:
+    """The shapes of inputs whose first axis is open, bound to a batch. Raises BadRequest for another one."""
+    from ....engine.graph.file import read_model
+    from ....engine.graph.types import shape_of
+
+    graph = read_model(path).graph
+    found: dict[str, tuple[Dim, ...]] = {}
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = {v.name: shape_of(v.type) for v in graph.input if v.name not in weights}
+    for name, shape in inputs.items():
+        if shape and not isinstance(shape[0], int):
+            found[name] = (count, *shape[1:])
+    sizes = {shape[0] for shape in inputs.values() if shape}
+    if not found and count not in sizes:
+        raise BadRequest(f"the batch of this model is {', '.join(map(str, sizes))}, and not open: no --batch")
+    return found
 
 
 def _check_free(path: Path, overwrite: bool) -> None:

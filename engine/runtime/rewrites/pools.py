@@ -20,6 +20,18 @@ def max_pool(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
 
     For the indices ONNX Runtime leaves its fast pooling, and ScatterElements runs on one core.
     """
+    found = scattered(graph, node)
+    if found is None:
+        return None
+    x, g, attrs = found
+    attrs |= {"rectified": 0, "channels": [0, (x.shape or (0, 0))[1]]}
+    return [_gradient(graph, [x.name, g.name], attrs)]
+
+
+def scattered(graph: Rewritten, node: NodeProto) -> tuple[Tensor, Tensor, dict[str, Any]] | None:
+    """What was pooled, the gradient of the maxima and the windows, of a node that reshapes what of a max
+    pooling of pictures was scattered to the indices of the maxima; None of any other node.
+    """
     scatter = graph.producer(node.input[0])
     if scatter is None or scatter.op_type != "ScatterElements":
         return None
@@ -37,7 +49,7 @@ def max_pool(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     attrs = {k: v for k, v in attributes(pool).items() if k in wanted}
     if "pads" not in attrs:  # which depend on a size that is open
         return None
-    return [_gradient(graph, [x.name, g.input[0]], attrs | {"rectified": 0, "channels": [0, channels]})]
+    return x, Tensor(graph, g.input[0]), attrs
 
 
 def pieces(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:

@@ -1,0 +1,1 @@
+"""Gradients as files for other runtimes."""

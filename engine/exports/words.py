@@ -1,0 +1,58 @@
+"""What an export says otherwise for a runtime, a function for each: in ONNX's operators only."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import NodeProto
+
+from ..canonical.folding import evaluated, size_read
+from ..graph.graph import Tensor, op
+from ..graph.nodes import attributes, bodies
+from ..operators.traits import traits_of
+from ..runtime.rewritten import Rewritten
+
+LITERAL = 2**16  # numbers; what is known up to here is written down
+
+
+def known(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """What can be known beforehand: sizes, and what comes of these and other small arrays."""
+    traits = traits_of(node)
+    if traits.reads_sizes:
+        size = size_read(node, graph)
+        return None if size is None else [graph.constant(size)]
+    feeds = {name: graph.known(name) for name in node.input if name}
+    if node.domain or traits.random or bodies(node) or not feeds:
+        return None
+    if any(array is None or array.size > LITERAL for array in feeds.values()):
+        return None
+    values = evaluated(node, graph, {name: array for name, array in feeds.items() if array is not None})
+    if values is None or any(array.size > LITERAL for array in values.values()):
+        return None
+    return [graph.constant(values[name]) for name in node.output]
+
+
+def two_by_two(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """A sum as additions."""
+    if node.op_type != "Sum":
+        return None
+    first, *others = (Tensor(graph, name) for name in node.input)
+    return [sum(others, first)]
+
+
+def own_weight(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """A layer on the way back with a copy of the weight that it shares with the way there."""
+    weights = traits_of(node).weights
+    kernel = graph.known(node.input[weights.kernel]) if weights else None
+    if weights is None or kernel is None:
+        return None
+    inputs = [Tensor(graph, name) if name else None for name in node.input]
+    inputs[weights.kernel] = graph.constant(kernel.copy())
+    return [getattr(op, node.op_type)(*inputs, **attributes(node))]
+
+
+def turned(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """A weight whose axes are turned, written down."""
+    weight = graph.known(node.input[0]) if node.op_type == "Transpose" else None
+    if weight is None:
+        return None
+    return [graph.constant(np.ascontiguousarray(weight.transpose(attributes(node).get("perm"))))]

@@ -1,0 +1,153 @@
+"""Gradients in the words of runtimes: equal to the gradient as it is, and right where it is for."""
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx.reference import ReferenceEvaluator
+from oracles.networks import parsed
+
+from onnxlens.engine.autodiff.gradient import training_graph
+from onnxlens.engine.errors import BadRequest
+from onnxlens.engine.exports.exported import RUNTIMES, exported
+from onnxlens.engine.exports.pools import first_maximum
+from onnxlens.engine.runtime.optimise import rewritten
+
+RESIDUAL = """(float[N,3,18,18] x) => (float[N,10] y) {
+    a = Conv<pads = [1,1,1,1]>(x, w)
+    b = Relu(a)
+    p = MaxPool<kernel_shape = [3,3], strides = [2,2], pads = [1,1,1,1]>(b)
+    c = Conv<pads = [1,1,1,1]>(p, v)
+    d = HardSwish(c)
+    e = Conv<pads = [1,1,1,1]>(d, u)
+    f = Add(e, p)
+    g = Relu(f)
+    h = AveragePool<kernel_shape = [2,2], strides = [2,2]>(g)
+    i = GlobalAveragePool(h)
+    j = Flatten(i)
+    y = MatMul(j, head)
+}"""
+ATTENTION = """(float[N,3,18,18] x) => (float[N,10] y) {
+    cut = Conv<kernel_shape = [6,6], strides = [6,6]>(x, w)
+    shape = Constant<value_ints = [0, 8, 9]>()
+    flat = Reshape(cut, shape)
+    t = Transpose<perm = [0,2,1]>(flat)
+    a = MatMul(t, q)
+    b = MatMul(t, k)
+    c = Transpose<perm = [0,2,1]>(b)
+    d = MatMul(a, c)
+    e = Softmax(d)
+    f = MatMul(e, t)
+    r = Add(f, t)
+    token = Constant<value_int = 1>()
+    g = Gather<axis = 1>(r, token)
+    y = MatMul(g, head)
+}"""
+
+
+def drawn(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape) / np.sqrt(np.prod(shape[1:]) or 1)
+
+
+def network(body):
+    square = {"q": drawn(8, 8), "k": drawn(8, 8, seed=1)}
+    kernels = {"v": drawn(8, 8, 3, 3), "u": drawn(8, 8, 3, 3, seed=1)}
+    first = {"w": drawn(8, 3, *((3, 3) if body is RESIDUAL else (6, 6)))}
+    weights = first | (kernels if body is RESIDUAL else square) | {"head": drawn(8, 10)}
+    return parsed(body, **weights)
+
+
+def feeds_for(model, batch=2):
+    rng = np.random.default_rng(0)
+    shapes = {v.name: [d.dim_value or batch for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
+    return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def ran(model, feeds):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, feeds)
+
+
+def compare(graph, new, feeds=None):
+    """The new graph as a model, after its answers were those of the old one."""
+    plain, model = graph.to_model(), new.to_model()
+    onnx.checker.check_model(model, full_check=True)
+    assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
+    feeds = feeds or feeds_for(plain)
+    for found, expected in zip(ran(model, feeds), ran(plain, feeds), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max(initial=0))
+    return model
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(
+    ("window", "indices"),
+    [
+        ("kernel_shape=[2,2], strides=[2,2]", 0),
+        ("kernel_shape=[3,3], strides=[2,2]", 0),
+        ("kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]", 0),
+        ("kernel_shape=[3,2], strides=[2,2], pads=[0,1,1,0], ceil_mode=1", 0),
+        ("kernel_shape=[5,5], pads=[2,2,2,2]", 0),
+        ("kernel_shape=[2,2], dilations=[2,2]", 0),
+        ("kernel_shape=[3,3], strides=[3,3], dilations=[1,2]", 0),
+        ('kernel_shape=[3,3], strides=[2,2], auto_pad="SAME_UPPER"', 0),
+        ("kernel_shape=[3,2], strides=[2,1]", 1),  # phases that are not square
+        ("kernel_shape=[1,1], strides=[2,2]", 1),  # pixels that no window holds
+    ],
+)
+def test_the_first_of_the_greatest_takes_all_without_indices(window, indices, ties):
+    text = f"(float[2,3,9,8] x) => (float[a,b,h,w] y) {{ y = MaxPool<{window}>(x) }}"
+    graph = training_graph(parsed(text))
+    new = rewritten(graph, graph.outputs, first_maximum)
+    feeds = feeds_for(graph.to_model())
+    feeds["x"] = np.round(feeds["x"]) if ties else feeds["x"]
+    count = Counter(node.op_type for node in compare(graph, new, feeds).graph.node)
+    assert count["ScatterElements"] == indices
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("body", [RESIDUAL, ATTENTION], ids=["residual", "attention"])
+@pytest.mark.parametrize("batch", [None, 2])
+@pytest.mark.parametrize("wrt", [None, ["x", "w"]])
+def test_of_each_runtime_the_gradient_is_the_same(runtime, body, batch, wrt):
+    shapes = {"x": (batch, 3, 18, 18)} if batch else None
+    graph = training_graph(network(body), wrt=wrt, shapes=shapes)
+    model = compare(graph, exported(graph, runtime))
+    if batch:
+        assert not {"Size", "Range", "Shape", "CastLike"} & {node.op_type for node in model.graph.node}
+    feeds = feeds_for(model)
+    again = ReferenceEvaluator(model).run(None, feeds)
+    for found, expected in zip(again, ran(model, feeds), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_no_weight_is_shared_by_the_way_there_and_the_way_back():
+    for body in (RESIDUAL, ATTENTION):
+        graph = training_graph(network(body))
+        for runtime, is_shared in (("any", True), ("openvino", False)):
+            model = exported(graph, runtime).to_model()
+            large = {t.name for t in model.graph.initializer if len(t.dims) > 1}
+            readers = Counter(i for node in model.graph.node for i in {*node.input} & large)
+            assert any(count > 1 for count in readers.values()) == is_shared, (runtime, readers)
+
+
+def test_openvino_is_right_with_its_own_export():
+    openvino = pytest.importorskip("openvino")
+    for body in (RESIDUAL, ATTENTION):
+        graph = training_graph(network(body), shapes={"x": (1, 3, 18, 18)})
+        model = exported(graph, "openvino").to_model()
+        feeds = feeds_for(model)
+        core = openvino.Core()
+        settings = {"INFERENCE_PRECISION_HINT": "f32"}
+        compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
+        found = compiled(list(feeds.values()))
+        for i, expected in enumerate(ran(graph.to_model(), feeds)):
+            assert np.linalg.norm(found[i] - expected) <= 1e-4 * np.linalg.norm(expected)
+
+
+def test_a_runtime_that_nobody_knows_is_refused_with_the_nearest():
+    graph = training_graph(network(RESIDUAL))
+    with pytest.raises(BadRequest, match=r"no runtime is called 'openvin'.*openvino"):
+        exported(graph, "openvin")
