@@ -133,6 +133,7 @@ def test_no_weight_is_shared_by_the_way_there_and_the_way_back():
             assert any(count > 1 for count in readers.values()) == is_shared, (runtime, readers)
 
 
+@pytest.mark.reference
 def test_openvino_is_right_with_its_own_export():
     openvino = pytest.importorskip("openvino")
     for body in (RESIDUAL, ATTENTION):

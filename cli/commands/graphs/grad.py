@@ -85,9 +85,10 @@ def command(
     """Export a model's training graph.
 
     That is the model itself and its gradients, in plain ONNX operators. The file has the model's inputs
-    and a `seed/VALUE` for each --of; its outputs are the model's and a `grad/VALUE` for each --wrt. Any
-    ONNX runtime can run it. Sizes that the model leaves open stay open, but with --size, or where an operator
-    needs to know them and they stand beside the model. Sizes that are known are written down.
+    and a `seed/VALUE` for each --of; its outputs are the model's and a `grad/VALUE` for each --wrt. ONNX
+    Runtime runs it; OpenVINO's gradients are wrong without --for openvino. Sizes that the model leaves open
+    stay open, but with --size and --batch, or where an operator needs to know them and they stand beside the
+    model. Sizes that are known are written down.
 
     With --mode forward it takes a `tangent/VALUE` for each --wrt and gives a `jvp/VALUE` for each --of; with
     hvp it takes both and gives a `hvp/VALUE` for each --wrt; with jacobian it takes neither and gives a
@@ -202,7 +203,7 @@ def _differentiated(
         opened = open_network(model, size=size, layout=layout)
     if opened.input is None:
         raise BadRequest("the model takes no image, whose --size could be said")
-    first, *others = opened.network.graph[opened.input].shape or ()
+    first, *others = opened.network.graph[opened.input].shape or (None,)
     shapes[opened.input] = (first if batch is None else batch, *others)
     return make(path, shapes=shapes)
 
