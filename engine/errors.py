@@ -39,12 +39,12 @@ class NoRule(OnnxlensError):
     """An operator on the way from the target to the wanted value has no gradient.
 
     Rules and bodies say only what is the matter with the node (`why`: "is in training mode; export it for
-    inference"); whoever walks the graph makes that the sentence of blocks.no_rule.
+    inference"); whoever walks the graph makes that the sentence of blocks.no_rule, and says `at` which node.
     """
 
-    def __init__(self, text: str, why: str | None = None):
+    def __init__(self, text: str, why: str | None = None, at: str = ""):
         super().__init__(text)
-        self.why = text if why is None else why
+        self.why, self.at = text if why is None else why, at
 
 
 class CannotRun(OnnxlensError):

@@ -67,7 +67,8 @@ def explained(graph: Graph, node: NodeProto) -> Iterator[None]:
     try:
         yield
     except NoRule as stop:
-        raise NoRule(no_rule(graph, node, stop.why), stop.why) from stop
+        why = f"{stop.why} ({stop.at} inside)" if stop.at and traits_of(node).runs else stop.why
+        raise NoRule(no_rule(graph, node, why), why, describe(node)) from stop
 
 
 def value_before(graph: Graph, node: NodeProto) -> str | None:

@@ -9,12 +9,13 @@ import numpy as np
 from onnx import GraphProto, NodeProto
 
 from ..graph.graph import Graph, Tensor
-from ..graph.nodes import bodies, captured, key_of, reads, schema_of
+from ..graph.nodes import around, bodies, captured, key_of, reads, schema_of
 from ..graph.types import is_float
 from ..operators.bodies import quantised
 from ..operators.rules import VJP, quantisation
-from ..operators.traits import has_gradient
+from ..operators.traits import has_gradient, traits_of
 from .expansion import shared_type
+from .steps import steps
 
 QUANTISING = {*quantisation.RULES, *quantised.BODIES}
 Rules = Mapping[str, Any]  # a rule each; or, for what a node is made of, a table of its own
@@ -33,8 +34,8 @@ def depending(graph: Graph, nodes: Iterable[NodeProto], sources: set[str], table
     """Every value that depends on the sources through differentiable inputs, the sources included."""
     reached = set(sources)
     for node in nodes:
-        if is_reached(graph, node, reached, table):
-            reached.update(o for o in node.output if o and carries(graph, node, o, reached))
+        made = reached_outputs(graph, node, reached, table)
+        reached.update(o for o in made if o and carries(graph, node, o, reached))
     return reached
 
 
@@ -56,13 +57,41 @@ def leading(
     return found
 
 
-def is_reached(graph: Graph, node: NodeProto, reached: set[str], table: Rules = VJP) -> bool:
-    """True where something of what the node reads that has a gradient is reached."""
+def reached_outputs(graph: Graph, node: NodeProto, reached: set[str], table: Rules = VJP) -> set[str]:
+    """Those outputs of a node that depend on what is reached of what it reads and has a gradient."""
     if reached.isdisjoint(reads(node)):
-        return False
-    return not reached.isdisjoint(open_inputs(graph, node, table)) or bool(
-        reached_inside(graph, node, reached, table)
-    )
+        return set()
+    if not traits_of(node).runs:
+        found = not reached.isdisjoint(open_inputs(graph, node, table)) or reached_inside(
+            graph, node, reached, table
+        )
+        return set(node.output) if found else set()
+    found = set[str]()
+    for step in steps(node):  # types in it are not known: what may be a real number is one
+        sources = reached.intersection(around(step.body))
+        pairs = zip((*step.starts, *step.sequences), (*step.before, *step.elements), strict=False)
+        sources.update(inside for outside, inside in pairs if outside in reached)
+        states = list(zip(step.before, step.after, strict=False))
+        after = depending_in_turn(graph, step.body.node, sources, states, table)
+        made = zip(node.output, (*step.after, *step.made), strict=False)
+        found.update(outside for outside, inside in made if inside in after)
+    return found
+
+
+def depending_in_turn(
+    graph: Graph,
+    nodes: Sequence[NodeProto],
+    sources: set[str],
+    states: Sequence[tuple[str, str]],
+    table: Rules = VJP,
+) -> set[str]:
+    """As `depending`, of a step that is repeated, with the name of each state before and after it."""
+    while True:
+        reached = depending(graph, nodes, sources, table)
+        more = {before for before, after in states if after in reached} - reached
+        if not more:
+            return reached
+        sources = reached | more
 
 
 def reached_inside(graph: Graph, node: NodeProto, reached: set[str], table: Rules) -> list[str]:

@@ -34,19 +34,22 @@ from ..graph.sizes import Dim
 from ..graph.types import is_float, is_real
 from ..operators.bodies import BODIES, quantised
 from ..operators.rules import VJP, quantisation
+from ..operators.traits import traits_of
 from .blocks import explained, no_rule, not_real, why
+from .branches import chosen
 from .broadcasting import unbroadcast, zeros_like
 from .dependence import (
     Rules,
     carries,
     depending,
-    is_reached,
     mixes_wholes,
     open_inputs,
     reached_inside,
+    reached_outputs,
     rule_for,
 )
 from .expansion import in_reals, node_inputs, own_body, specified_body
+from .loops import repeated
 from .variants import TABLES
 from .vectors import Ends, append_map
 
@@ -282,7 +285,7 @@ def walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[st
     """Carry `grads` backwards through `nodes` to the `sources`, where they stay."""
     reached = depending(graph, nodes, sources, table)
     for node in reversed(nodes):
-        if not any(grads.get(o) for o in node.output) or not is_reached(graph, node, reached, table):
+        if not any(grads.get(o) for o in node.output) or not reached_outputs(graph, node, reached, table):
             continue
         for o in node.output:
             if len(grads.get(o, ())) > 1:
@@ -293,6 +296,12 @@ def walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[st
                 grads.pop(o, None)
         rule = rule_for(table, node)
         with understood(node), explained(graph, node):
+            if rule is None and (runs := traits_of(node).runs):
+                through = chosen if runs == "one" else repeated
+                for name, dx in through(graph, node, arrived, reached, table, _walk):
+                    if name in reached:
+                        grads.setdefault(name, []).append(dx)
+                continue
             if inside := reached_inside(graph, node, reached, table):
                 raise NoRule(f"{why(graph, node)}, and reads {', '.join(map(repr, inside[:3]))} there")
             if rule is None or isinstance(rule, Mapping) or mixes_wholes(graph, node, reached):

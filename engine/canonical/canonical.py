@@ -214,7 +214,7 @@ def _assembled(
     declared = {v.name: v.type for v in (*light.graph.value_info, *light.graph.output)}
     outputs = [o.name for o in light.graph.output]
     # Constants that may be folded: literals and sizes, and what is computed from these alone.
-    known = {t.name for t in light.graph.initializer if t.data_type in _WHOLE} - keep
+    known = {t.name for t in light.graph.initializer if t.data_type in WHOLE} - keep
     again: dict[str, str] = {}
     taken = {o for n in light.graph.node for o in n.output}
     moved = {i for n in light.graph.node if n.op_type != "DequantizeLinear" for i in n.input}.union(outputs)
@@ -280,9 +280,9 @@ def append(
     for name, array in constants.items():
         tensor = numpy_helper.from_array(array, name)
         graph.add_constant(tensor)
-        if node.op_type != "ConstantOfShape" or tensor.data_type in _WHOLE:  # real numbers may be weights
+        if node.op_type != "ConstantOfShape" or tensor.data_type in WHOLE:  # real numbers may be weights
             known.add(name)
     return False
 
 
-_WHOLE = {TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}
+WHOLE = {TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}

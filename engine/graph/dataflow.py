@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import itertools
 from collections import UserDict
-from collections.abc import Collection, Iterable, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from copy import copy
 from functools import reduce
 from typing import Any, Self
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper, shape_inference
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
 
 from ..errors import BadModel
 from .external import is_external
-from .nodes import OURS, attributes, captured, describe, reads, schema_of
+from .nodes import OURS, attributes, bodies, captured, describe, reads, schema_of, within
 from .sizes import Dim, followed, target
-from .types import array_of, carried, dtype_of, merged, shape_of
+from .types import array_of, carried, dtype_of, merged, of_rank, shape_of
 
 IR_VERSION = 10  # what we write; read by ONNX Runtime 1.18 and newer
 SMALL = 1024  # elements; a constant up to this size takes part in shape inference
@@ -68,12 +78,12 @@ class Dataflow:
         """
         inferred = self._infer(node)
         completed = self._follow(node, inferred) if node.output else None
-        repeated = carried(node, self.types) if node.op_type == "Loop" and not node.domain else {}
+        inside = self._follow_inside(node) if node.op_type in ("If", "Loop") and not node.domain else {}
         for name in filter(None, node.output):
             views = (
                 inferred.get(name),
                 completed if name == node.output[0] else None,
-                repeated.get(name),
+                inside.get(name),
                 (declared or {}).get(name),
             )
             known = [t for t in views if t is not None]
@@ -81,7 +91,42 @@ class Dataflow:
                 self.types[name] = self._named(reduce(merged, known))
             self._define(name)
             self._producers[name] = len(self.nodes)
+        self._names.update(within(node))
         self.nodes.append(node)
+
+    def _follow_inside(self, node: NodeProto) -> dict[str, TypeProto]:
+        """The ranks of what an If or a Loop gives, if they are the same in both branches or in all rounds."""
+        if node.op_type == "If":
+            sides = [self._made_inside(body, {}) for body in bodies(node)]
+            both = zip(node.output, *(map(of_rank, side) for side in sides), strict=False)
+            return {name: ranks[0] for name, *ranks in both if ranks[0] and all(r == ranks[0] for r in ranks)}
+        (body,) = bodies(node)
+        starts = zip(body.input, ("", "", *node.input[2:]), strict=False)
+        given = {v.name: of_rank(self.types.get(s)) or self.types.get(s, v.type) for v, s in starts}
+        return carried(node, self.types, self._made_inside(body, given)[1:])
+
+    def _made_inside(self, body: GraphProto, given: Mapping[str, TypeProto]) -> list[TypeProto]:
+        """The types of what a graph inside a node makes: as it says, or as follows from its inputs."""
+        if all(shape_of(o.type) is not None for o in body.output):
+            return [o.type for o in body.output]
+        inside = self.copy()
+        inside.types.update(given)
+        for tensor in body.initializer:
+            inside.types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
+            inside.constants[tensor.name] = tensor
+        with suppress(BadModel):  # a state may be of another rank in the first round than afterwards
+            for node in body.node:
+                inside.add(node)
+        return [inside.types.get(o.name, o.type) for o in body.output]
+
+    def extend(self, node: NodeProto, more: Sequence[NodeProto], types: Mapping[str, TypeProto]) -> None:
+        """Put in place of a node others that compute all that it does, and further values, of these types."""
+        index = self._producers[next(filter(None, node.output))]
+        self.nodes[index : index + 1] = more
+        self._producers = {o: i for i, n in enumerate(self.nodes) for o in n.output if o}
+        for name, type_ in types.items():
+            self.types[name] = self._named(type_)
+            self._define(name)
 
     def _define(self, name: str) -> None:
         self._defined.add(name)
@@ -152,6 +197,11 @@ class Dataflow:
         """`name`, or `name/2`, `name/3`, ... where it is used here or in `taken`."""
         numbered = (name if i == 1 else f"{name}/{i}" for i in itertools.count(1))
         return next(n for n in numbered if n not in self._names and n not in taken)
+
+    @property
+    def taken(self) -> set[str]:
+        """All names that a new value must not have; to be added to by who makes names up."""
+        return self._names
 
     # -- reading ------------------------------------------------------------------------------------
 

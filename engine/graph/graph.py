@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, TypeProto, defs, helper, numpy_helper
+from onnx import GraphProto, TensorProto, TypeProto, defs, helper, numpy_helper
 
 from ..errors import BadModel, BadRequest, nearest
 from .dataflow import SMALL, Dataflow
@@ -36,9 +36,14 @@ class Graph(Dataflow):
 
     def declare_input(self, name: str, type_: TypeProto) -> Tensor:
         """Declare a graph input of a given ONNX type and return it."""
-        self._define(name)
-        self.types[name] = type_
         self.inputs.append(name)
+        return self.know(name, type_)
+
+    def know(self, name: str, type_: TypeProto | None) -> Tensor:
+        """Say of which type a value is that stands around this graph, or is to come."""
+        self._define(name)
+        if type_ is not None:
+            self.types[name] = type_
         return Tensor(self, name)
 
     def constant(self, value: Any, dtype: Any = None) -> Tensor:
@@ -83,6 +88,33 @@ class Graph(Dataflow):
             elif name in self.types:
                 other.declare_input(name, self.types[name])
         return other
+
+    def inner(self) -> Graph:
+        """An empty graph for the inside of a node of this one.
+
+        It reads the values around it by their names, and gives its own names that nothing else has.
+        """
+        other = self.copy()
+        other.nodes, other.inputs, other.outputs, other._producers = [], [], [], {}
+        other._names = self._names
+        return other
+
+    def closed(self, around: Graph, outputs: Sequence[Tensor]) -> GraphProto:
+        """What `inner` became, as an attribute of a node of the graph `around` it, with these outputs."""
+        ends: list[Tensor] = []
+        for value in outputs:  # each has a node of its own: a runtime takes no value from around it
+            unique = value.name in self._producers and all(value.name != e.name for e in ends)
+            ends.append(value if unique else op.Identity(Tensor(self, value.name)))
+        nodes = self.ancestors([e.name for e in ends])
+        read = {i for n in nodes for i in self.reads(n)}
+        own = [t for name, t in self.constants.items() if name in read and name not in around.constants]
+        return helper.make_graph(
+            nodes,
+            self.fresh("inside"),
+            [helper.make_value_info(i, self.types[i]) for i in self.inputs],
+            [helper.make_value_info(e.name, self.types.get(e.name, TypeProto())) for e in ends],
+            own,
+        )
 
 
 class Tensor:

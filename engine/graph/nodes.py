@@ -92,6 +92,11 @@ def around(body: GraphProto) -> list[str]:
     return [name for name in dict.fromkeys(inner) if name not in own]
 
 
+def within(node: NodeProto) -> set[str]:
+    """The names of all values that the graphs inside a node compute, and those inside these."""
+    return set().union(*(_defined(b).union(*map(within, b.node)) for b in bodies(node)))
+
+
 def _defined(body: GraphProto) -> set[str]:
     """The names that a graph gives to values of its own, which hide those around it."""
     values = (*body.input, *body.initializer, *(t.values for t in body.sparse_initializer))

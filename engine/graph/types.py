@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from onnx import NodeProto, TensorProto, TypeProto, helper, numpy_helper
 
 from ..errors import BadModel
 from .external import is_external, mapped
-from .nodes import bodies
 from .sizes import Dim
 
 
@@ -62,16 +61,25 @@ def merged(first: TypeProto, second: TypeProto) -> TypeProto:
     return helper.make_tensor_type_proto(first.tensor_type.elem_type, dims)
 
 
-def carried(loop: NodeProto, types: Mapping[str, TypeProto]) -> dict[str, TypeProto]:
-    """The types of what a Loop hands on from round to round: the rank it begins with, if a round gives that.
+def carried(
+    loop: NodeProto, types: Mapping[str, TypeProto], made: Sequence[TypeProto]
+) -> dict[str, TypeProto]:
+    """The types of what a Loop gives, of those that a round makes: the rank of a state, if a round keeps it.
 
     ONNX infers none, because a round may change the shape.
     """
-    made = (o.type for b in bodies(loop)[:1] for o in b.output[1:])
+    begun = [of_rank(types.get(start)) for start in loop.input[2:]]
     found = {}
-    for name, start, given in zip(loop.output, loop.input[2:], made, strict=False):
-        begun, after = shape_of(types.get(start)), shape_of(given)
-        if begun is not None and after is not None and len(begun) == len(after):
-            elem = types[start].tensor_type.elem_type
-            found[name] = helper.make_tensor_type_proto(elem, [None] * len(begun))
+    for k, (name, type_) in enumerate(zip(loop.output, made, strict=False)):
+        given = of_rank(type_, more=k >= len(begun))
+        if given is not None and (k >= len(begun) or given == begun[k]):
+            found[name] = given
     return found
+
+
+def of_rank(type_: TypeProto | None, more: int = 0) -> TypeProto | None:
+    """A type of which only the rank is known, with some axes more."""
+    shape = shape_of(type_)
+    if type_ is None or shape is None:
+        return None
+    return helper.make_tensor_type_proto(type_.tensor_type.elem_type, [None] * (len(shape) + more))

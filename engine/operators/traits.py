@@ -78,6 +78,7 @@ class Traits:
     made_of: str = ""  # the layer that a fused or integer one computes
     reads_sizes: bool = False  # of its input the shape alone
     random: bool = False
+    runs: Literal["", "one", "again"] = ""  # one of the graphs inside it, or one of them again and again
     stops: str = ""  # why no gradient leads through it
     smooth: tuple[str, ...] = ()  # inputs that change the output smoothly, though the specification denies it
     # ONNX Runtime's CPU kernels give blocks of channels always, or where all inputs lie in blocks.
@@ -258,9 +259,8 @@ _OTHERS = {
     **_rows("NonMaxSuppression", finds="things", stops="gives the numbers of the boxes that it keeps"),
     # Called so in the domains of several producers.
     **_rows("*:RoiAlign *:MultiClassNMS *:EfficientNMS_TRT *:BatchedNMS_TRT", finds="things"),
-    **_rows("Loop", stops="runs a graph of its own, as often as it finds right"),
-    **_rows("Scan", stops="runs a graph of its own, once for each element"),
-    **_rows("If", stops="runs one of two graphs of its own"),
+    **_rows("If", runs="one"),
+    **_rows("Loop Scan", runs="again"),
     **_rows("NegativeLogLikelihoodLoss", smooth=("weight",)),
     **_rows("SoftmaxCrossEntropyLoss", smooth=("weights",)),
 }

@@ -298,10 +298,11 @@ def test_a_way_beside_a_body_that_reads_what_matters_is_none():
         """(float[2,4] x, float[2,4] none) => (float[2,4] y) { f = Tanh (x)
             m = ReduceMax <keepdims = 0> (f) o = ReduceMax <keepdims = 0> (none) flag = Greater (m, o)
             t = If (flag) <
-            then_branch = yes () => (float[2,4] a) { a = Tanh (f) },
+            then_branch = yes () => (float[2,4] a) { d = RandomNormal <shape = [2, 4]> () a = Mul (d, f) },
             else_branch = no () => (float[2,4] b) { b = Identity (f) }
         > y = Add (t, f) }"""
     )
     network = Network(model, "cpu", 1)
     found = tried(network, examine(network.graph))
     assert (found.verdict, [b.output for b in found.blocks]) == ("blocked", ["t"])
+    assert "draws random numbers" in found.blocks[0].why

@@ -103,8 +103,9 @@ def assert_slopes(
     wrt: Sequence[str],
     directions: int = 2,
     seed: int = 0,
+    epsilon: float | None = None,
 ) -> None:
-    """The gradient graph of a float64 model against central differences.
+    """The gradient graph of a float64 model against central differences, of step ε.
 
     With random u for each of `of` and random v for each of `wrt`, one at a time:
 
@@ -126,6 +127,7 @@ def assert_slopes(
         assert grad.shape == x.shape, f"grad/{name} is of shape {grad.shape}, not {x.shape}"
         assert grad.dtype == x.dtype
         step, relative, absolute = BOUNDS[x.dtype]
+        step = epsilon or step
         for _ in range(directions):
             v = rng.standard_normal(x.shape).astype(x.dtype)
             slope = (score(name, x + step * v) - score(name, x - step * v)) / (2 * step)

@@ -14,15 +14,10 @@ from oracles.cases import SCOPE as DIFFERENTIABLE
 
 from onnxlens.engine.operators.bodies import BODIES
 from onnxlens.engine.operators.rules import VJP
+from onnxlens.engine.operators.traits import TRAITS, UNKNOWN, having
 
 PAGE = Path(__file__).parents[2] / "docs/operators.md"
 
-# Operators that are given up, and why.
-REFUSED = {
-    "If": "a condition that is only known at run time; bring the branch that is meant into the graph",
-    "Scan": "a loop; unroll it when exporting",
-    "Loop": "a loop; unroll it when exporting",
-}
 NOTES = {
     "BatchNormalization": "in inference; training mode is refused",
     "Dropout": "in inference; training mode is refused",
@@ -42,8 +37,13 @@ REFUSED_FORMS = [
     ),
     (
         "If, Loop, Scan",
-        "by an input and by a value around them that the graphs inside them read",
-        "no way is lost unsaid: the error names the node and the value",
+        "random numbers drawn inside",
+        "the graph inside is computed once more for its gradient, and would draw others",
+    ),
+    (
+        "Loop",
+        "a sequence, handed on from step to step, that the gradient depends on",
+        "sequences of tensors have no rules; stack what is collected as an output of the loop",
     ),
     ("LinearAttention, LSTM, GRU, RNN", "a length that is not known", OPEN),
     ("DeformConv, GridSample, MaxRoiPool, RoiAlign", "pictures of a size that is not known", OPEN),
@@ -97,6 +97,8 @@ when it is out of date.
 - **rule**: the vector-Jacobian product is written down (`engine/operators/rules`).
 - **own body**: the forward pass is written in expressions (`engine/operators/bodies`), and differentiated.
 - **rewritten**: as another operator, in the canonical form.
+- **graphs inside**: an If by an If of its branches' gradients, a Loop or a Scan by a Loop from the last step
+  to the first (`engine/autodiff/branches.py`, `loops.py`).
 - **function body**: as the specification defines it, out of other operators.
 
 A case is a model of one node whose gradient agrees with central differences in double precision (in float32
@@ -112,14 +114,14 @@ suite that have a floating-point input and output, and {ours} of ours, for what 
 def how(name: str) -> str | None:
     """How an operator of ai.onnx is differentiated; None where it is not our business."""
     note = f" ({NOTES[name]})" if name in NOTES else ""
-    if name in REFUSED:
-        return f"refused: {REFUSED[name]}"
     if name in REWRITTEN:
         return f"rewritten: {REWRITTEN[name]}"
     if name in VJP:
         return "rule" + note
     if name in BODIES:
         return "own body" + note
+    if TRAITS.get(name, UNKNOWN).runs:
+        return "graphs inside"
     schema = defs.get_schema(name)
     if schema.has_function or schema.has_context_dependent_function:
         return "function body" + note
@@ -131,7 +133,7 @@ def page() -> str:
     onnx = Counter(model.graph.node[0].op_type for model, _ in CASES.values())
     ours = Counter(model.graph.node[0].op_type for model in HAND_MADE.values())
     names = {key for key in (*VJP, *BODIES, *onnx, *ours) if ":" not in key}
-    names |= DIFFERENTIABLE | set(REFUSED)
+    names |= DIFFERENTIABLE | set(having(lambda t: t.runs))
     rows = []
     for name in sorted(names, key=str.lower):
         label = f"**{name}**" if name in DIFFERENTIABLE else name

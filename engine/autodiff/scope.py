@@ -1,0 +1,83 @@
+"""The inside of nodes: their graphs opened to be differentiated, and closed again as parts of other nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import GraphProto, NodeProto, TensorProto, TypeProto, helper
+
+from ..canonical.branches import straightened
+from ..canonical.canonical import WHOLE, append
+from ..errors import NoRule
+from ..graph.graph import Graph, Tensor, op
+from ..graph.nodes import every_node, renamed
+from ..graph.types import dtype_of, is_float, shape_of
+from ..operators.traits import traits_of
+from .dependence import Rules
+
+Grads = dict[str, list[Tensor]]
+# Carries the gradients of values of a graph backwards through nodes, to the sources: gradient.py.
+Walk = Callable[[Graph, Sequence[NodeProto], Grads, set[str], Rules], None]
+Found = list[tuple[str, Tensor]]  # gradients, each with the name of the value that it is of
+
+
+def opened(graph: Graph, body: GraphProto, inputs: Mapping[str, str]) -> list[str]:
+    """Append what a graph inside a node computes, under new names; those of its outputs.
+
+    `inputs`: what its inputs are called here.
+    """
+    new = dict(inputs)
+    for tensor in body.initializer:
+        own = TensorProto()
+        own.CopyFrom(tensor)
+        own.name = new[tensor.name] = graph.fresh(tensor.name)
+        graph.add_constant(own)
+    new.update((o, graph.fresh(n.op_type)) for n in body.node for o in n.output if o)
+    known = {name for name, tensor in graph.constants.items() if tensor.data_type in WHOLE}
+    for node in straightened((_renamed(n, new) for n in body.node), graph, known, graph.taken):
+        append(graph, node, known)
+    return [new.get(o.name, o.name) for o in body.output]
+
+
+def _renamed(node: NodeProto, new: Mapping[str, str]) -> NodeProto:
+    """A node by the new names of its values, called as the first was: rules and errors ask for that."""
+    copy = renamed(node, new)
+    copy.name = node.name or next(filter(None, node.output), "")
+    return copy
+
+
+def closed(inside: Graph, around: Graph, outputs: Sequence[Tensor]) -> GraphProto:
+    """As Graph.closed. Raises NoRule where what is computed once more would draw other random numbers."""
+    body = inside.closed(around, outputs)
+    if any(traits_of(n).random or (n.op_type == "Dropout" and n.input[2:]) for n in every_node(body.node)):
+        raise NoRule("draws random numbers in a graph inside it, which would be drawn anew for the gradient")
+    return body
+
+
+def appended(
+    graph: Graph, op_type: str, inputs: Sequence[str], like: Sequence[str], **bodies: Any
+) -> list[Tensor]:
+    """Append a node with graphs inside; its outputs, of the first the types of the gradients of values."""
+    body: GraphProto = next(iter(bodies.values()))
+    names = [graph.fresh(op_type) for _ in body.output[op_type == "Loop" :]]
+    types = {n: adjoint(graph.types[of]) for n, of in zip(names, like, strict=False)}
+    graph.add(helper.make_node(op_type, inputs, names, **bodies), types)
+    return [Tensor(graph, n) for n in names]
+
+
+def adjoint(type_: TypeProto) -> TypeProto:
+    """The type of a value's gradient: integers that stand for real numbers have one of floats."""
+    dtype = dtype_of(type_)
+    if dtype is None or is_float(dtype):
+        return type_
+    return helper.make_tensor_type_proto(TensorProto.FLOAT, shape_of(type_))
+
+
+def total(graph: Graph, grads: Sequence[Tensor] | None, name: str) -> Tensor:
+    """The sum of gradients; where there are none, zeros of the shape of a value."""
+    if grads:
+        return grads[0] if len(grads) == 1 else op.Sum(*grads)
+    dtype = dtype_of(adjoint(graph.types[name]))
+    return op.Expand(graph.constant(np.zeros((), dtype)), Tensor(graph, name).dims)

@@ -1,0 +1,174 @@
+"""Gradients through If, Loop and Scan, held against central differences in float64, and against PyTorch."""
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+from oracles import control
+from oracles.differences import assert_slopes
+from oracles.networks import parsed, run
+
+from onnxlens.engine.autodiff.doctor import examine
+from onnxlens.engine.autodiff.gradient import gradient, training_graph
+from onnxlens.engine.errors import NoRule
+from onnxlens.engine.graph.nodes import every_node
+from onnxlens.engine.runtime.optimise import optimised
+
+RNG = np.random.default_rng(5)
+X = RNG.standard_normal((2, 3))
+W = RNG.standard_normal((3, 3))
+
+
+def written(body, values="double[2,3] x, int64 trips", opset=18, **weights):
+    """A model in float64 of what is written, with what loops begin with."""
+    more = {
+        "yes": np.array(True),
+        "one": np.int64(1),
+        "nought": np.zeros((2, 3), np.float64),
+        "W": W,
+        **weights,
+    }
+    model = parsed(f"({values}) => (double[N,M] y) {{ {body} }}", opset)
+    for name, value in more.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    return model
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_control_flow(seed):
+    model, feeds = control.model(seed)
+    assert_slopes(model, feeds, ["y"], ["x", "w"], directions=1, epsilon=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(24, 300))
+def test_much_random_control_flow(seed):
+    model, feeds = control.model(seed)
+    assert_slopes(model, feeds, ["y"], ["x", "w"], directions=1, epsilon=1e-6)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3, 4])
+def test_gradients_of_gradients(seed):
+    model, feeds = control.model(seed)
+    first = gradient(model, of="y", wrt="x")
+    seeded = {**feeds, "seed/y": np.random.default_rng(1).standard_normal(control.SHAPE)}
+    assert_slopes(first, seeded, ["grad/x"], ["x", "w", "seed/y"], directions=1)
+
+
+LOOPS = {
+    "states": """t, c = Loop (trips, yes, x, one) <
+        body = round (int64 i, bool go, double[2,3] s, int64 k) => (bool again, double[2,3] n, int64 k2) {
+        m = MatMul (s, W) f = Cast <to = 11> (k) d = Div (m, f) n = Tanh (d)
+        k2 = Add (k, one) again = Identity (go)
+    }> y = Mul (t, x)""",
+    "an early end": """t, c = Loop (trips, yes, x, one) <
+        body = round (int64 i, bool go, double[2,3] s, int64 k) => (bool again, double[2,3] n, int64 k2) {
+        n = Sin (s) k2 = Add (k, one) again = Less (k2, two)
+    }> y = Mul (t, x)""",
+    "an end that values decide": """t = Loop (trips, yes, x) <body = round (int64 i, bool go, double[2,3] s)
+        => (bool again, double[2,3] n) {
+        d = Mul (s, half) n = Add (s, d) a = Abs (n) l = ReduceMax <keepdims = 0> (a) again = Less (l, far)
+    }> y = Identity (t)""",
+    "no bound but the condition": """t = Loop ("", yes, x) <body = round (int64 i, bool go, double[2,3] s)
+        => (bool again, double[2,3] n) { n = Sin (s) again = Less (i, two) }> y = Identity (t)""",
+    "what is collected": """t, all = Loop (trips, yes, x) <body = round (int64 i, bool go, double[2,3] s)
+        => (bool again, double[2,3] n, double[2,3] m) {
+        m = MatMul (s, W) n = Tanh (m) again = Identity (go)
+    }> q = Mul (all, all) y = ReduceSum <keepdims = 0> (q, front)""",
+    "a sequence from outside": """t = Loop (two, yes, nought) <body = round (int64 i, bool go, double[2,3] s)
+        => (bool again, double[2,3] n) {
+        e = Gather <axis = 0> (x, i) h = MatMul (e, W) p = Add (s, h) n = Tanh (p) again = Identity (go)
+    }> y = Identity (t)""",
+    "a state that grows": """t = Loop (trips, yes, x) <body = round (int64 i, bool go, double[R,3] s)
+        => (bool again, double[Q,3] n) {
+        a = Sin (s) b = ReduceMean (s, front) n = Concat <axis = 0> (a, b) again = Identity (go)
+    }> y = Mul (t, t)""",
+    "an integer state that grows": """t, l = Loop (trips, yes, x, zero) <
+        body = round (int64 i, bool go, double[2,3] s, int64[K] k)
+            => (bool again, double[2,3] n, int64[L] k2) {
+        g = Gather <axis = 1> (s, k) r = ReduceSum (g, last) m = Mul (s, r) n = Sin (m)
+        j = Reshape (i, front1) o = Mod (j, three) k2 = Concat <axis = 0> (k, o) again = Identity (go)
+    }> y = Identity (t)""",
+    "states that change places": """a, b = Loop (trips, yes, x, nought) <
+        body = round (int64 i, bool go, double[2,3] s, double[2,3] r)
+            => (bool again, double[2,3] r, double[2,3] n) {
+        d = Sin (s) n = Add (d, x) again = Identity (go)
+    }> y = Sub (a, b)""",
+    "numbers with an axis": """t = Loop (trips, yes, x) <body = round (int64[1] i, bool go, double[2,3] s)
+        => (bool again, double[2,3] n) {
+        f = Cast <to = 11> (i) p = Add (s, f) n = Sin (p) again = Identity (go)
+    }> y = Identity (t)""",
+    "weights handed on as states": """t, w = Loop (trips, yes, x, W) <
+        body = round (int64 i, bool go, double[2,3] x, double[3,3] W)
+            => (bool again, double[2,3] n, double[3,3] W) {
+        m = MatMul (x, W) n = Tanh (m) again = Identity (go)
+    }> s = ReduceSum (w) y = Mul (t, s)""",
+}  # fmt: skip
+MORE = {
+    "two": np.int64(2), "three": np.int64(3), "half": np.float64(0.5), "far": np.float64(3.0),
+    "front": np.int64([0]), "front1": np.int64([1]), "zero": np.int64([0]), "last": np.int64([1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trips", [0, 1, 4])
+@pytest.mark.parametrize("kind", LOOPS)
+def test_loops(kind, trips):
+    model = written(LOOPS[kind], "double[2,3] x, int64 trips", **MORE)
+    assert_slopes(model, {"x": X, "trips": np.array(trips)}, ["y"], ["x"])
+
+
+def test_weights_of_a_loop_as_inputs():
+    model = written(LOOPS["weights handed on as states"], "double[2,3] x, int64 trips, double[3,3] W", **MORE)
+    kept = [t for t in model.graph.initializer if t.name != "W"]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    assert_slopes(model, {"x": X, "trips": np.array(3), "W": W}, ["y"], ["x", "W"])
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_what_pytorch_writes_for_squeeze(rows):
+    """An If whose branches differ in rank, on a size that is known at run time only."""
+    model = written(
+        """shape = Shape (x) n = Gather (shape, nil) one_row = Equal (n, one)
+        t = If (one_row) <then_branch = a () => (double[K] s) { s = Squeeze (x, front) },
+                          else_branch = b () => (double[K,L] i) { i = Identity (x) }>
+        y = Mul (t, t)""",
+        "double[R,3] x", front=np.int64([0]), nil=np.int64(0),
+    )  # fmt: skip
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    assert_slopes(model, {"x": X[:rows]}, ["y"], ["x"])
+
+
+@pytest.mark.parametrize("steps", [10, 10_000])
+def test_a_loop_of_many_steps_has_as_many_nodes(steps):
+    model = written(LOOPS["states"].replace("trips", "long"), "double[2,3] x", long=np.int64(steps))
+    nodes = list(every_node(gradient(model, of="y", wrt="x").graph.node))
+    assert len(nodes) == 38
+
+
+def test_the_answers_stay_what_they_are():
+    model, feeds = control.model(3)
+    both = run(gradient(model, of="y", wrt="x"), {**feeds, "seed/y": np.ones(control.SHAPE)})
+    np.testing.assert_array_equal(both["y"], run(model, feeds)["y"])
+
+
+@pytest.mark.parametrize("kind", ["states", "what is collected", "an early end"])
+def test_what_is_rewritten_for_speed_is_the_same(kind):
+    graph = training_graph(written(LOOPS[kind], **MORE), "y", "x")
+    feeds = {"x": X, "trips": np.array(3), "seed/y": np.ones((2, 3))}
+    before, after = (run(g.to_model(), feeds) for g in (graph, optimised(graph, graph.outputs)))
+    np.testing.assert_allclose(after["grad/x"], before["grad/x"], rtol=1e-12)
+
+
+def test_a_sequence_that_is_handed_on_is_refused():
+    model = written(
+        """empty = SequenceEmpty <dtype = 11> ()
+        t, l = Loop (trips, yes, x, empty) <body = round (int64 i, bool go, double[2,3] s, seq(double[2,3]) k)
+            => (bool again, double[2,3] n, seq(double[2,3]) k2) {
+            k2 = SequenceInsert (k, s) f = ConcatFromSequence <axis = 1> (k2)
+            d = ReduceSum (f) g = Mul (s, d) n = Sin (g) again = Identity (go)
+        }> y = Identity (t)""",
+    )
+    with pytest.raises(NoRule, match=r"through Loop node 't': ConcatFromSequence has no rule"):
+        gradient(model, of="y", wrt="x")
+    (block,) = examine(model, of=["y"], wrt=["x"]).blocks
+    assert "ConcatFromSequence" in block.why
