@@ -7,7 +7,7 @@ from onnx import AttributeProto, NodeProto
 from ..graph.graph import Graph, Tensor
 from ..graph.nodes import around
 from .dependence import Rules
-from .scope import Found, Grads, Walk, adjoint, appended, closed, opened, total
+from .scope import Found, Grads, Walk, adjoint, appended, closed, opened, sum_of
 from .steps import steps
 
 
@@ -33,7 +33,7 @@ def chosen(
         return []
     sides = [a.name for a in node.attribute if a.type == AttributeProto.GRAPH]
     bodies = {
-        side: closed(branch, graph, [total(branch, grads.get(n), n) for n in names])
+        side: closed(branch, graph, [sum_of(branch, grads.get(n), n) for n in names])
         for side, (branch, grads) in zip(sides, found, strict=True)
     }
     return list(zip(names, appended(graph, "If", node.input[:1], names, **bodies), strict=True))

@@ -28,8 +28,9 @@ from ..graph.types import is_real
 from ..operators.rules import VJP
 from ..operators.traits import having
 from .broadcasting import zeros_like
-from .dependence import carries, is_reached
-from .gradient import Grads, check_real, differentiate, inside, opened, total, unrounded, walk
+from .dependence import carries, reached_outputs
+from .gradient import check_real, differentiate, inside, opened, total, unrounded, walk
+from .scope import Grads
 from .vectors import Ends, append_map
 
 # Linear in their first input, with nothing added to it.
@@ -172,7 +173,7 @@ def pushforward(graph: Graph, tangents: Mapping[str, Tensor], of: Sequence[str])
     found = dict(tangents)
     reached = set(found)
     for node in list(graph.nodes):
-        if is_reached(graph, node, reached):
+        if reached_outputs(graph, node, reached):
             for name, tangent in _through(graph, node, found, reached).items():
                 found[name] = total([found[name], tangent]) if name in found else tangent
                 reached.add(name)

@@ -50,11 +50,11 @@ from .dependence import (
 )
 from .expansion import in_reals, node_inputs, own_body, specified_body
 from .loops import repeated
+from .scope import Grads
 from .variants import TABLES
 from .vectors import Ends, append_map
 
 Placed = Callable[[Graph, Collection[str]], Rules]  # a table that depends on where nodes stand
-Grads = dict[str, list[Tensor]]
 
 
 def gradient(
@@ -298,7 +298,7 @@ def walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[st
         with understood(node), explained(graph, node):
             if rule is None and (runs := traits_of(node).runs):
                 through = chosen if runs == "one" else repeated
-                for name, dx in through(graph, node, arrived, reached, table, _walk):
+                for name, dx in through(graph, node, arrived, reached, table, walk):
                     if name in reached:
                         grads.setdefault(name, []).append(dx)
                 continue

@@ -19,7 +19,7 @@ from ..graph.graph import Graph, Tensor, op
 from ..graph.nodes import around, attributes, bodies, reads
 from ..graph.types import dtype_of, merged, shape_of
 from .dependence import Rules, depending_in_turn, leading
-from .scope import Found, Grads, Walk, adjoint, appended, closed, opened, total
+from .scope import Found, Grads, Walk, adjoint, appended, closed, opened, sum_of
 from .steps import steps
 
 
@@ -30,6 +30,9 @@ def repeated(
 
     `arrived` are the gradients of its outputs. Raises NoRule where an operator inside has none.
     """
+    grads = dict(zip(node.output, arrived, strict=False))
+    node = graph.producer(next(filter(None, node.output))) or node  # which may have got tapes since
+    arrived = [grads.get(name) for name in node.output]
     (step,) = steps(node)
     types = [graph.types[start] for start in step.starts]
     if node.op_type == "Scan":  # which says of what shape a state is in all steps
@@ -156,13 +159,13 @@ class _Back:
             return []
         sums = [back.declare_input(back.fresh("sum"), adjoint(graph.types[n])) for n in shared]
         outputs = [self.on]
-        outputs += [total(back, grads.get(n), n) for n in states]
-        outputs += [s + total(back, grads[n], n) for s, n in zip(sums, shared, strict=True)]
-        outputs += [total(back, grads[self.inputs[step.elements[k]]], "") for k in parts]
+        outputs += [sum_of(back, grads.get(n), n) for n in states]
+        outputs += [s + sum_of(back, grads[n], n) for s, n in zip(sums, shared, strict=True)]
+        outputs += [sum_of(back, grads[self.inputs[step.elements[k]]], "") for k in parts]
         body = closed(back, graph, outputs)
         count, lasts = self._taped(body)
-        begin = [arrived[k] or total(graph, None, lasts[k]) for k in live]
-        begin += [total(graph, None, n) for n in shared]
+        begin = [arrived[k] or sum_of(graph, None, lasts[k]) for k in live]
+        begin += [sum_of(graph, None, n) for n in shared]
         names = [*(step.starts[k] for k in live), *shared]
         inputs = [count.name, graph.constant(True).name, *(b.name for b in begin)]
         made = appended(graph, "Loop", inputs, names, body=body)

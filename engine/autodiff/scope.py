@@ -75,7 +75,7 @@ def adjoint(type_: TypeProto) -> TypeProto:
     return helper.make_tensor_type_proto(TensorProto.FLOAT, shape_of(type_))
 
 
-def total(graph: Graph, grads: Sequence[Tensor] | None, name: str) -> Tensor:
+def sum_of(graph: Graph, grads: Sequence[Tensor] | None, name: str) -> Tensor:
     """The sum of gradients; where there are none, zeros of the shape of a value."""
     if grads:
         return grads[0] if len(grads) == 1 else op.Sum(*grads)
