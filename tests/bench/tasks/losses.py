@@ -191,10 +191,18 @@ def assigned(cost: np.ndarray) -> np.ndarray:
 
 
 def sets(model: Detr, x: Tensor, batch: Scenes) -> Tensor:
-    """Of each query, matched with the things so that all together cost the least (Carion et al. 2020)."""
+    """Of each query, matched with the things so that all together cost the least (Carion et al. 2020).
+
+    And of the class that is seen at each token that they ask, as where queries are chosen among the encoder's
+    tokens (Zhu et al. 2021, two-stage).
+    """
+    tokens = model.memory(x)
+    seen, kind = covered(batch, x.shape[3] // model.GRID).flatten(2).max(1)
+    wanted = torch.where(seen > 0.3, 1 + kind, 0)
+    dense = functional.cross_entropy(model.each(tokens).float().flatten(0, 1), wanted.flatten())
     right = corners(batch) / x.shape[3]
     right = torch.cat([(right[..., :2] + right[..., 2:]) / 2, right[..., 2:] - right[..., :2]], -1)
-    return torch.stack([_matched(*answer, right, batch) for answer in model.layers(x)]).mean()
+    return torch.stack([_matched(*answer, right, batch) for answer in model.layers(tokens)]).mean() + dense
 
 
 def _matched(logits: Tensor, boxes: Tensor, right: Tensor, batch: Scenes) -> Tensor:

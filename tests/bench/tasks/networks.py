@@ -193,6 +193,7 @@ class Detr(nn.Module):
         axis = (torch.arange(self.GRID) + 0.5) / self.GRID
         grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).view(1, -1, 2)
         self.register_buffer("grid", self.waves(grid))
+        self.each = nn.Linear(w, 1 + COUNT)  # in training only: what is seen at each token
 
     def waves(self, places: Tensor) -> Tensor:
         """Sines and cosines of places (1, n, 2), of 0 to 1: (1, n, WIDTH)."""
@@ -201,15 +202,18 @@ class Detr(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], -1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layers(x)[-1]
+        return self.layers(self.memory(x))[-1]
 
-    def layers(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """What each layer of the decoder would answer; the last is the answer."""
+    def memory(self, x: Tensor) -> Tensor:
+        """What the encoder makes of the picture, in reading order: (n, GRID * GRID, WIDTH)."""
         maps = self.backbone(x)
         tokens = self.lift(torch.cat([maps[2], _twice(maps[3])], 1)).flatten(2).transpose(1, 2)
         for block in self.encoder:
             tokens = block(tokens + self.grid)
-        tokens = self.norm(tokens)
+        return self.norm(tokens)
+
+    def layers(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What each layer of the decoder would answer; the last is the answer."""
         where = self.of_place(self.waves(self.places))
         asked = self.queries + torch.zeros_like(tokens[:, :1])
         start = torch.logit(self.places.clamp(0.01, 0.99))

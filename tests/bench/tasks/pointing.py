@@ -54,9 +54,14 @@ objects.
 
 To be a yardstick for maps, a network must look at the objects. The labeller, told of classes alone, had 4 of
 20 peaks on them, and the Swin three of four. So they and the embedder are trained as the embedded model is,
-with a small term that asks the answer to come from the objects; the ViT and the Swin are told besides which
-class is at each of their tokens, the reader of lines which character is at the step in its middle; and all
-but the ViT and that reader begin with layers that the U-Net learned from its pixels.
+with a small term that asks the answer to come from the objects; the ViT, the Swin and the DETR are told
+besides which class is at each of their tokens, the reader of lines which character is at the step in its
+middle; and all but the ViT and that reader begin with layers that the U-Net learned from its pixels.
+
+The DETR, told of its boxes alone, had 88 % of its peaks in them: where tokens have asked each other, one
+beside an object may hold what the object is, and that one was asked. All methods agreed on it in what the
+queries read, while in the finest layer before tokens meet 99 % of 352 peaks of LayerCAM were in the boxes. So
+in its last 500 steps it was told of its tokens too.
 
 Grad-CAM weighs a feature map as a whole, so that its map of one box or character shows all that looks like
 it. HiResCAM and LayerCAM keep the gradient where it is. Behind an LSTM, as in the reader of lines, HiResCAM
