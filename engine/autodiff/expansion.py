@@ -93,6 +93,8 @@ def specified_body(graph: Graph, node: NodeProto) -> list[str]:
         own.update((o, graph.fresh(inner.op_type)) for o in inner.output if o and o not in own)
         inner.name = ""
         append(graph, renamed(inner, own), known)
+    if node.op_type == "Attention":
+        _hold_unseen(graph, outputs)
     return outputs
 
 
@@ -107,6 +109,15 @@ def _say_masked(graph: Graph, call: NodeProto) -> None:
     if mask.dtype is not None and is_float(mask.dtype):
         lowest = op.Equal(mask, float(np.finfo(mask.dtype).min))
         call.input[3] = op.Where(lowest, -np.inf, mask).name
+
+
+def _hold_unseen(graph: Graph, outputs: list[str]) -> None:
+    """The scores of an Attention with the lowest number where a key is unseen, whatever its own score is."""
+    for i, name in enumerate(outputs[3:], 3):
+        scores = Tensor(graph, name)
+        if name and scores.dtype is not None:
+            lowest = float(np.finfo(scores.dtype).min)
+            outputs[i] = op.Where(op.LessOrEqual(scores, lowest), lowest, scores).name
 
 
 def _complete(graph: Graph, node: NodeProto) -> NodeProto:

@@ -261,6 +261,8 @@ def unrounded(graph: Graph, name: str) -> str:
     """
     start, passed = name, ""
     while (node := graph.producer(name)) is not None and node.op_type in quantisation.RULES:
+        if name != node.output[0]:  # a scale that is found on the spot
+            break
         name, passed = node.input[0], node.op_type
     if node is not None and name != start and key_of(node) in quantised.BODIES:
         last = graph.producer(own_body(graph, node)[0])
@@ -304,13 +306,15 @@ def walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[st
                 continue
             if inside := reached_inside(graph, node, reached, table):
                 raise NoRule(f"{why(graph, node)}, and reads {', '.join(map(repr, inside[:3]))} there")
-            if rule is None or isinstance(rule, Mapping) or mixes_wholes(graph, node, reached):
+            given: Any = NotImplemented
+            if rule is not None and not isinstance(rule, Mapping) and not mixes_wholes(graph, node, reached):
+                given = _applied(graph, node, rule, arrived)
+            if given is NotImplemented:
                 _through_body(
                     graph, node, arrived, grads, reached, rule if isinstance(rule, Mapping) else table
                 )
                 continue
-            entries = zip(open_inputs(graph, node, table), _applied(graph, node, rule, arrived), strict=False)
-            for name, entry in entries:
+            for name, entry in zip(open_inputs(graph, node, table), given, strict=False):
                 if name not in reached:
                     continue
                 dx = entry() if callable(entry) else entry
@@ -318,10 +322,8 @@ def walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[st
                     grads.setdefault(name, []).append(unbroadcast(dx, Tensor(graph, name)))
 
 
-def _applied(
-    graph: Graph, node: NodeProto, rule: Callable[..., Any], arrived: list[Tensor | None]
-) -> Sequence[Any]:
-    """What a rule gives for a node: one gradient per input.
+def _applied(graph: Graph, node: NodeProto, rule: Callable[..., Any], arrived: list[Tensor | None]) -> Any:
+    """What a rule gives for a node: one gradient per input; NotImplemented where its body is the way.
 
     A rule takes the gradient of the output, the output, the inputs in the order of the specification
     (None where one is left out), and by name those attributes that it asks for. An operator with
@@ -338,7 +340,7 @@ def _applied(
         result = rule(grads, tuple(outputs), *inputs, **attrs)
     else:
         result = rule(arrived[0], outputs[0], *inputs, **attrs)
-    return result if isinstance(result, tuple | list) else (result,)
+    return result if isinstance(result, tuple | list) or result is NotImplemented else (result,)
 
 
 def _many_outputs(schema: defs.OpSchema) -> bool:
@@ -357,6 +359,8 @@ def _through_body(
     wholes = mixes_wholes(graph, node, reached)
     body = in_reals if wholes else own_body if key_of(node) in BODIES else specified_body
     outputs = body(graph, node)
+    if any(g is not None for g in arrived[len(outputs) :]):
+        raise NoRule(f"has no gradient by its output {node.output[len(outputs)]!r}")
     inner: Grads = {o: [g] for o, g in zip(outputs, arrived, strict=False) if g is not None}
     sources = reached.intersection(open_inputs(graph, node, table))
     walk(graph, graph.nodes[start:], inner, sources, table)

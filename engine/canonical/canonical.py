@@ -41,6 +41,7 @@ from .upgrades import (
     say_older_opset,
     takes_own_steps,
     write_function_defaults,
+    write_mask,
     write_old_resize,
     write_plain_steps,
 )
@@ -268,6 +269,7 @@ def append(
     with understood(node):
         leave_out_empty(node, graph)
         write_window(node, graph)
+        write_mask(node, graph)
         constants = None if set(kept).intersection(node.output) else folded(node, graph, known)
         if constants is None:
             graph.add(node)

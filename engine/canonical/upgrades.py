@@ -9,6 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..graph.graph import Graph
 from ..graph.nodes import every_node, schema_of
+from ..graph.types import array_of
 from ..operators.traits import traits_of
 
 OWN_STEPS = 21  # see takes_own_steps
@@ -53,6 +54,16 @@ def leave_out_empty(node: NodeProto, graph: Graph) -> None:
     for i, name in enumerate(node.input):
         if i and name in graph.constants and 0 in graph.constants[name].dims:
             node.input[i] = ""
+
+
+def write_mask(node: NodeProto, graph: Graph) -> None:
+    """Have a Dropout that may be in training say what it kept, which is random: its gradient asks for it."""
+    if node.op_type != "Dropout" or node.domain or len(node.input) < 3 or any(node.output[1:]):
+        return
+    training = graph.constants.get(node.input[2])
+    if node.input[2] and (training is None or array_of(training).any()):
+        del node.output[1:]
+        node.output.append(graph.fresh("mask"))
 
 
 def takes_own_steps(model: ModelProto) -> bool:

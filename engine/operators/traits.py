@@ -86,6 +86,7 @@ class Traits:
 
 
 UNKNOWN = Traits()
+_IN_TRAINING = Traits(normalises="input", channels=1)  # each channel over the whole batch
 MS = "com.microsoft:"
 _UNIT, _POSITIVE = (0.0, 1.0), (0.0, inf)
 _POSITIONS = "gives positions, which do not change by a little"
@@ -238,6 +239,9 @@ _MOVING = {
     **_rows("Resize", window="resized", linear="sum"),
     **_rows("Upsample", window="resized", linear="sum", channels=1),
     **_rows("Col2Im", linear="sum"),
+    **_rows("DFT", linear="sum", smooth=("input",)),
+    **_rows("STFT", linear="product", smooth=("signal", "window")),
+    **_rows("ai.onnx.ml:ArrayFeatureExtractor", hull=True, mixes="any"),
     **_rows("MaxUnpool", channels=1),
     **_rows("GridSample", channels=1, smooth=("grid",)),
     **_rows("AffineGrid", smooth=("theta",)),
@@ -252,9 +256,10 @@ _OTHERS = {
     **_rows(
         "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial", random=True
     ),
-    **_rows("OneHot", mixes="any"),
+    **_rows("OneHot", mixes="any", smooth=("values",)),
+    **_rows("ai.onnx.ml:Binarizer ai.onnx.ml:TreeEnsemble", step=True, stops=_STEP),
     **_rows("TopK", mixes="any", finds="ranks"),
-    **_rows("Unique", finds="ranks"),
+    **_rows("Unique", finds="ranks", smooth=("X",)),
     **_rows("NonZero", finds="things", stops=_POSITIONS),
     **_rows("NonMaxSuppression", finds="things", stops="gives the numbers of the boxes that it keeps"),
     # Called so in the domains of several producers.
@@ -280,6 +285,8 @@ TRAITS: dict[str, Traits] = {
 def traits_of(node: NodeProto) -> Traits:
     """The facts about a node's operator; UNKNOWN for one that is not in the table."""
     key = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}:{node.op_type}"
+    if key == "BatchNormalization" and any(a.name == "training_mode" and a.i for a in node.attribute):
+        return _IN_TRAINING
     return TRAITS.get(key) or TRAITS.get(f"*:{node.op_type}") or UNKNOWN
 
 

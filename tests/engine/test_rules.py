@@ -8,11 +8,11 @@ import pytest
 from onnx import TensorProto, defs, helper
 from oracles.cases import CASES, DISAGREEMENTS, HAND_MADE, SCOPE, posed, redrawn
 from oracles.differences import assert_slopes, float_names
-from oracles.networks import NO_KERNEL, parsed, run, single
+from oracles.fused import alone
+from oracles.networks import NO_KERNEL, parsed, run
 
 from onnxlens.engine.autodiff.blocks import STEPS
 from onnxlens.engine.autodiff.gradient import gradient
-from onnxlens.engine.errors import NoRule
 from onnxlens.engine.graph.nodes import is_differentiable
 from onnxlens.engine.operators.bodies import BODIES
 from onnxlens.engine.operators.rules import VJP
@@ -151,14 +151,58 @@ def test_the_number_of_cases_is_what_it_was(record_property):
     assert len(HAND_MADE) >= 350
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        single("BatchNormalization", (2, 3), (3,), (3,), (3,), (3,), outputs=3, training_mode=1),
-        single("Dropout", (2, 3), np.array(0.5, np.float32), np.array(True)),
-    ],
-    ids=["batchnorm", "dropout"],
-)
-def test_training_mode_is_refused(model):
-    with pytest.raises(NoRule, match="node 'node': is in training mode"):
-        gradient(model, of="y0", wrt="x0")
+def test_features_that_are_picked_or_made_steps_of():
+    x, g = np.float32([[1, -2, 3], [4, 5, -6]]), np.float32([[1, 2, 4], [8, 16, 32]])
+    picked, feeds = alone("ai.onnx.ml:ArrayFeatureExtractor", [x, np.array([[2, 0, 2]])], {})
+    found = run(gradient(picked, of="y0", wrt="x0"), feeds | {"seed/y0": g})["grad/x0"]
+    np.testing.assert_array_equal(found, [[2, 0, 5], [16, 0, 40]])
+    steps, feeds = alone("ai.onnx.ml:Binarizer", [x], {"threshold": 0.5})
+    found = run(gradient(steps, of="y0", wrt="x0"), feeds | {"seed/y0": g})["grad/x0"]
+    np.testing.assert_array_equal(found, np.zeros((2, 3)))
+
+
+DROPPING = [
+    ("y = Dropout (x, ratio, yes)", {"ratio": 0.3, "yes": True}, 0.3),
+    ("y, mask = Dropout <seed = 3> (x, ratio, yes)", {"ratio": 0.75, "yes": True}, 0.75),
+    ("y = Dropout (x, , yes)", {"yes": True}, 0.5),
+    ("yes = Not (no)  y = Dropout (x, ratio, yes)", {"ratio": 0.3, "no": False}, 0.3),
+    ("yes = Not (no)  y = Dropout (x, ratio, yes)", {"ratio": 0.3, "no": True}, 0),
+    ("y = Dropout (x, ratio, yes)", {"ratio": 0.3, "yes": False}, 0),
+    ("y = Dropout (x, ratio, yes)", {"ratio": 0.0, "yes": True}, 0),
+]
+
+
+@pytest.mark.parametrize(("text", "constants", "ratio"), DROPPING)
+def test_dropout_in_training(text, constants, ratio):
+    """What was kept in this very run is told by its own answer, for a zero among the inputs too."""
+    inputs, given = "float[40,50] x", {}
+    if "no" in constants:
+        inputs, given = f"{inputs}, bool no", {"no": np.array(constants["no"])}
+    constants = {name: value for name, value in constants.items() if name != "no"}
+    proto = parsed(f"({inputs}) => (float[40,50] y) {{ {text} }}", **constants)
+    x = np.random.default_rng(0).uniform(0.5, 2, (40, 50)).astype(np.float32)
+    seed = np.random.default_rng(1).standard_normal((40, 50)).astype(np.float32)
+    found = run(gradient(proto, of="y", wrt="x"), given | {"x": x, "seed/y": seed})
+    kept = found["y"] != 0
+    assert abs(kept.mean() - (1 - ratio)) < 0.05
+    np.testing.assert_allclose(found["y"], x * kept / (1 - ratio), rtol=1e-5)
+    np.testing.assert_allclose(found["grad/x"], seed * kept / (1 - ratio), rtol=1e-5)
+    zeros = run(gradient(proto, of="y", wrt="x"), given | {"x": 0 * x, "seed/y": seed})["grad/x"]
+    assert abs((zeros != 0).mean() - (1 - ratio)) < 0.05
+
+
+@pytest.mark.parametrize("shape", ["3,C,4,2", "N,7,3", "N,C,H,W,2,2"])
+def test_a_window_of_channels_of_which_the_number_is_open(shape):
+    proto = parsed(f"(float[{shape}] x) => (float y) {{ y = LRN <size = 4, alpha = 0.3> (x) }}")
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    sizes = [int(d) if d.isdigit() else 5 for d in shape.split(",")]
+    x = np.random.default_rng(0).standard_normal(sizes).astype(np.float32)
+    assert_slopes(proto, {"x": x}, ["y"], ["x"])
+
+
+def test_the_scale_of_a_dynamic_range_has_the_slope_of_its_ends():
+    proto = parsed("(float[5] x) => (float s) { q, s, z = DynamicQuantizeLinear (x) }")
+    for x, expected in ([-2, 0, 1, 3, 3], [-1, 0, 0, 0.5, 0.5]), ([1, 2, 4, 3, 0], [0, 0, 1, 0, 0]):
+        feeds = {"x": np.float32(x), "seed/s": np.array(255, np.float32)}
+        found = run(gradient(proto, of="s", wrt="x"), feeds)["grad/x"]
+        np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -40,7 +40,7 @@ def alone(key, inputs, attrs, outputs=1):
         [helper.make_tensor_value_info(n, types[n], x.shape) for n, x in feeds.items()],
         [helper.make_tensor_value_info(y, TensorProto.FLOAT, None) for y in made],
     )
-    opsets = [helper.make_opsetid("", 18), helper.make_opsetid(MS, 1)]
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid(domain or MS, 1)]
     return helper.make_model(graph, ir_version=8, opset_imports=opsets), feeds
 
 

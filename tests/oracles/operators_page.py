@@ -19,8 +19,8 @@ from onnxlens.engine.operators.traits import TRAITS, UNKNOWN, having
 PAGE = Path(__file__).parents[2] / "docs/operators.md"
 
 NOTES = {
-    "BatchNormalization": "in inference; training mode is refused",
-    "Dropout": "in inference; training mode is refused",
+    "BatchNormalization": "in training by an own body",
+    "Dropout": "in training by the mask of that very run",
 }
 REWRITTEN = {
     "Upsample": "becomes Resize in the canonical form",
@@ -30,11 +30,6 @@ REWRITTEN = {
 SHARED = "what is in it is known to the runtime only; export without it"
 OPEN = "it is unrolled, or written out pixel by pixel; bind the shape"
 REFUSED_FORMS = [
-    (
-        "BatchNormalization, Dropout",
-        "training mode",
-        "what is explained is the deployed model; export that",
-    ),
     (
         "If, Loop, Scan",
         "random numbers drawn inside",
@@ -47,7 +42,6 @@ REFUSED_FORMS = [
     ),
     ("LinearAttention, LSTM, GRU, RNN", "a length that is not known", OPEN),
     ("DeformConv, GridSample, MaxRoiPool, RoiAlign", "pictures of a size that is not known", OPEN),
-    ("LRN", "a number of channels that is not known", "its window is a matrix of them"),
     ("DequantizeLinear, QuantizeLinear", "blocks along an axis of unknown size", "they are counted"),
     ("`com.microsoft:Attention`, `com.microsoft:MultiHeadAttention`", "a cache in a shared buffer", SHARED),
     (

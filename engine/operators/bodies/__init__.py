@@ -11,7 +11,17 @@ A body is the way for operators whose forward pass reads like a formula and whos
 from collections.abc import Callable
 from typing import Any
 
-from . import attention, fused, linear_attention, normalisation, quantised, recurrent, regions, sampling
+from . import (
+    attention,
+    fused,
+    linear_attention,
+    normalisation,
+    quantised,
+    recurrent,
+    regions,
+    sampling,
+    spectral,
+)
 
 BODIES: dict[str, Callable[..., Any]] = {  # by key, see nodes.key_of
     **attention.BODIES,
@@ -22,4 +32,5 @@ BODIES: dict[str, Callable[..., Any]] = {  # by key, see nodes.key_of
     **recurrent.BODIES,
     **regions.BODIES,
     **sampling.BODIES,
+    **spectral.BODIES,
 }

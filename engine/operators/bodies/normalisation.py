@@ -5,6 +5,23 @@ from __future__ import annotations
 from ...graph.graph import Tensor, op
 
 
+def batch_normalization(
+    x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor, epsilon: float, momentum: float = 0.9
+) -> tuple[Tensor, Tensor, Tensor]:
+    """In training: each channel by its mean and variance over the batch, which the running ones go after."""
+    axes = [0, *range(2, x.rank)]
+    per_channel = [-1] + [1] * (x.rank - 2)
+    now = x.mean(axes)
+    centred = x - now
+    spread = (centred * centred).mean(axes)
+    normal = centred / op.Sqrt(spread + epsilon)
+    running = (
+        old * momentum + op.CastLike(op.Reshape(new, [-1]), old) * (1 - momentum)
+        for old, new in ((mean, now), (var, spread))
+    )
+    return normal * op.Reshape(scale, per_channel) + op.Reshape(bias, per_channel), *running
+
+
 def instance_normalization(x: Tensor, scale: Tensor, bias: Tensor, epsilon: float) -> Tensor:
     """Each map to mean 0 and variance 1, then scaled and shifted by its channel."""
     axes = list(range(2, x.rank))
@@ -36,6 +53,7 @@ def lp_normalization(x: Tensor, axis: int, p: int) -> Tensor:
 
 
 BODIES = {
+    "BatchNormalization": batch_normalization,
     "InstanceNormalization": instance_normalization,
     "LayerNormalization": layer_normalization,
     "LpNormalization": lp_normalization,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...errors import NoRule
 from ...graph.graph import Tensor, op
 
 CONVOLVING = {"Conv", "ConvTranspose", "BatchNormalization"}
@@ -55,10 +54,14 @@ def _fused(x: Tensor, low: Tensor | None, high: Tensor | None) -> bool:
 
 
 def dropout(g: Tensor, y: Tensor, x: Tensor, ratio: Tensor | None, training_mode: Tensor | None) -> Tensor:
-    """Nothing is dropped at inference."""
-    if training_mode is not None and (training_mode.array is None or training_mode.array.any()):
-        raise NoRule("is in training mode; export it for inference")
-    return g
+    """Nothing is dropped at inference; in training what was kept, which the mask says, was made larger."""
+    if training_mode is None or (training_mode.array is not None and not training_mode.array.any()):
+        return g
+    node = y.graph.producer(y.name)
+    assert node is not None
+    kept = Tensor(y.graph, node.output[1])  # written by canonical/upgrades.py where the node does not
+    larger = 2.0 if ratio is None else 1 / op.CastLike(1 - ratio, g)
+    return op.Where(kept, op.Where(training_mode, g * larger, g), 0)
 
 
 def prelu(g: Tensor, y: Tensor, x: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,4 +109,6 @@ RULES = {
     "Hardmax": lambda g, y, x: None,
     "Erf": lambda g, y, x: g * (2 / math.sqrt(math.pi)) * op.Exp(-(x * x)),
     "Dropout": dropout,
+    "ai.onnx.ml:Binarizer": lambda g, y, x: None,
+    "ai.onnx.ml:TreeEnsemble": lambda g, y, x: None,
 }

@@ -111,6 +111,7 @@ RULES = {
     "GatherElements": moved(op.GatherElements),
     "GatherND": moved(op.GatherND),
     "Tile": moved(op.Tile),
+    "ai.onnx.ml:ArrayFeatureExtractor": moved(lambda at, indices: op.Gather(at, indices, axis=-1)),
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": lambda g, y, x, blocksize, mode="DCR": op.DepthToSpace(g, blocksize=blocksize, mode=mode),
 }

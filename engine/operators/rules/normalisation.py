@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from ...errors import NoRule
 from ...graph.graph import Tensor, op
 
 
@@ -20,10 +19,10 @@ def batch_normalization(
     var: Tensor,
     epsilon: float,
     training_mode: int = 0,
-) -> tuple[Callable[[], Tensor], ...]:
-    """y = scale (x - mean) / √(var + ε) + bias, with stored statistics, per channel."""
+) -> Any:
+    """y = scale (x - mean) / √(var + ε) + bias, with stored statistics, per channel; its body in training."""
     if training_mode:
-        raise NoRule("is in training mode; export it for inference")
+        return NotImplemented
     others = [0, *range(2, x.rank)]
 
     def per_channel(v: Tensor) -> Tensor:
@@ -44,20 +43,21 @@ def batch_normalization(
 
 
 def lrn(g: Tensor, y: Tensor, x: Tensor, size: int, alpha: float, beta: float, bias: float) -> Tensor:
-    """y = x s⁻ᵝ with s = bias + α/size · W x², where W adds up a window of channels (a banded matrix).
+    """y = x s⁻ᵝ with s = bias + α/size · W x², where W adds up a window of channels.
 
     dx = g s⁻ᵝ - 2 α β / size · x · Wᵀ(g x s⁻ᵝ⁻¹)
     """
-    channels = x.shape[1] if x.shape is not None else None
-    if not isinstance(channels, int):
-        raise NoRule("works on a number of channels that is not known; bind the shape")
-    offset = np.arange(channels)[None, :] - np.arange(channels)[:, None]
-    band = (offset >= -((size - 1) // 2)) & (offset <= size // 2)
-    ones = [1] * (x.rank - 2)
-    w = x.graph.constant(band.reshape(channels, channels, *ones), x.dtype)
-    wt = x.graph.constant(band.T.reshape(channels, channels, *ones), x.dtype)
-    s = bias + (alpha / size) * op.Conv(x * x, w)
-    return g * s ** (-beta) - (2 * alpha * beta / size) * x * op.Conv(g * x * s ** (-beta - 1), wt)
+    before, behind = (size - 1) // 2, size // 2
+    s = bias + (alpha / size) * _summed(x * x, before, behind)
+    slope = (2 * alpha * beta / size) * x * _summed(g * x * s ** (-beta - 1), behind, before)
+    return g * s ** (-beta) - slope
+
+
+def _summed(x: Tensor, before: int, behind: int) -> Tensor:
+    """To each channel the channels before and behind it added: a convolution along them, one to a map."""
+    ones = x.graph.constant(np.ones((1, 1, before + 1 + behind, *[1] * (x.rank - 2))), x.dtype)
+    maps, rest = op.Unsqueeze(x, [1]), [0] * (x.rank - 2)
+    return op.Squeeze(op.Conv(maps, ones, pads=[before, *rest, behind, *rest]), [1])
 
 
 RULES = {"BatchNormalization": batch_normalization, "LRN": lrn}

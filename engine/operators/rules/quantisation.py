@@ -89,8 +89,25 @@ def dequantize_linear(
 
 
 def dynamic_quantize_linear(gs: tuple[Tensor, ...], ys: tuple[Tensor, ...], x: Tensor) -> Tensor:
-    """The range is that of x itself, so nothing saturates; it counts as a constant."""
-    return op.Cast(gs[0], to=1) / ys[1]
+    """The range is that of x itself, so nothing saturates; it counts as a constant.
+
+    But where the scale alone is asked for, its slope is that of the largest and the smallest number.
+    """
+    if not _is_nothing(gs[0]):
+        return op.Cast(gs[0], to=1) / ys[1]
+    hits = [
+        op.Equal(x, op.Reshape(m, [])) for m in (op.ReduceMax(x, keepdims=0), op.ReduceMin(x, keepdims=0))
+    ]
+    high, low = (op.Cast(hit, to=1) for hit in (op.And(hits[0], x > 0), op.And(hits[1], x < 0)))
+    shares = [hit / op.Max(hit.sum(keepdims=False), 1.0) for hit in (high, low)]
+    return gs[1] / 255.0 * (shares[0] - shares[1])
+
+
+def _is_nothing(g: Tensor) -> bool:
+    """Whether a gradient is known to be zero: it stands for one that did not arrive."""
+    made = g.graph.producer(g.name)
+    value = None if made is None or made.op_type != "Expand" else g.graph[made.input[0]].array
+    return value is not None and not value.any()
 
 
 RULES = {

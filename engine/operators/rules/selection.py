@@ -8,7 +8,7 @@ from typing import Any
 from onnx import TensorProto
 
 from ...graph.graph import Tensor, op
-from .layout import moved, positions
+from .layout import moved, positions, scatter
 
 
 def top_k(
@@ -18,6 +18,22 @@ def top_k(
     _, where = op.TopK(x, k, axis=axis, largest=largest, sorted=sorted, outputs=2)
     zeros = op.Expand(x.graph.constant(0, x.dtype), x.dims)
     return op.ScatterElements(zeros, where, g, axis=axis), None
+
+
+def unique(g: Tensor, y: Tensor, x: Tensor, sorted: int, axis: int | None = None) -> Tensor:
+    """Each number that is found hands its gradient to where it is found first."""
+    _, first = op.Unique(x, axis=axis, sorted=sorted, outputs=2)
+    where = first if axis is None else op.Gather(positions(x), first, axis=axis)
+    return scatter(g, where, x)
+
+
+def one_hot(
+    g: Tensor, y: Tensor, indices: Tensor, depth: Tensor, values: Tensor, axis: int = -1
+) -> tuple[None, None, Tensor]:
+    """y = off + (on - off) · hot: each of the two values is added up where it stands."""
+    hot = op.OneHot(indices, depth, g.graph.constant([0, 1], g.dtype), axis=axis)
+    parts = [op.Unsqueeze(part.sum(keepdims=False), [0]) for part in (g * (1 - hot), g * hot)]
+    return None, None, op.Concat(*parts, axis=0)
 
 
 def placed(place: Callable[..., Tensor]) -> Callable[..., Any]:
@@ -109,6 +125,9 @@ RULES = {
     "ScatterND": placed(op.ScatterND),
     "TensorScatter": tensor_scatter,
     "MaxUnpool": max_unpool,
+    "OneHot": one_hot,
+    "OptionalGetElement": lambda g, y, x: g,
+    "Unique": unique,
     "Compress": moved(op.Compress),
     "ReverseSequence": moved(op.ReverseSequence),
     "Trilu": lambda g, y, x, k, upper: (op.Trilu(g, k, upper=upper), None),
