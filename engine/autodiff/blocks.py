@@ -12,6 +12,7 @@ from ..errors import NoRule
 from ..graph.graph import Graph, Tensor
 from ..graph.nodes import captured, describe, key_of, reads, schema_of
 from ..graph.types import is_float, is_real
+from ..operators.contrib import REFUSED
 from ..operators.traits import having, traits_of
 
 STEPS = having(lambda t: t.step)
@@ -19,7 +20,7 @@ STEPS = having(lambda t: t.step)
 
 def why(graph: Graph, node: NodeProto) -> str:
     """Why no gradient leads through a node, as what its operator does."""
-    if stops := traits_of(node).stops:
+    if stops := traits_of(node).stops or REFUSED.get(key_of(node)):
         return stops
     dtype = Tensor(graph, node.output[0]).dtype if node.output and node.output[0] in graph else None
     if dtype is not None and not is_float(dtype):

@@ -26,6 +26,9 @@ def drawn8(*shape):
     return np.random.default_rng(shape).integers(0, 256, shape, np.uint8)
 
 
+WHOLE = {("EmbedLayerNormalization", "y1"): TensorProto.INT32}  # outputs that hold no real numbers
+
+
 def alone(key, inputs, attrs, outputs=1):
     """A model of one node whose inputs (None: left out) are all inputs of the model, and their values."""
     domain, _, name = key.rpartition(":")
@@ -38,7 +41,7 @@ def alone(key, inputs, attrs, outputs=1):
         [node],
         "fused",
         [helper.make_tensor_value_info(n, types[n], x.shape) for n, x in feeds.items()],
-        [helper.make_tensor_value_info(y, TensorProto.FLOAT, None) for y in made],
+        [helper.make_tensor_value_info(y, WHOLE.get((name, y), TensorProto.FLOAT), None) for y in made],
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid(domain or MS, 1)]
     return helper.make_model(graph, ir_version=8, opset_imports=opsets), feeds
@@ -55,6 +58,19 @@ SOFTLY = {"num_heads": 2, "mask_filter_value": -2.0}  # so that what is masked s
 MIDDLE = np.array(120, np.uint8)
 X8, IN8 = drawn8(2, 5, 8), drawn8(8, 24)
 STEP, STEPS = np.array(0.01, np.float32), np.linspace(0.005, 0.02, 24, dtype=np.float32)
+
+TOKENS = np.random.default_rng(0).integers(0, 6, (2, 5)).astype(np.int32)
+TABLES = [TOKENS, TOKENS % 2, drawn(6, 8), drawn(9, 8), drawn(2, 8), ones(8), drawn(8)]
+COUNTED = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32)
+GROUPED = {"num_heads": 4, "kv_num_heads": 2}
+NEW = [drawn(2, 5, 64) * 0.4, drawn(2, 5, 32, seed=1) * 0.4, drawn(2, 5, 32, seed=2)]
+ONE = [x[:, :1] for x in NEW]
+CACHE = [drawn(2, 2, 4, 16) * 0.4, drawn(2, 2, 4, 16, seed=1)]
+FIVE = np.array(5, np.int32)
+LAST, RAGGED = np.array([4, 4], np.int32), np.array([2, 4], np.int32)
+NEIGHBOURS = {"do_rotary": 1, "rotary_interleaved": 1}
+TURNS = [np.cos(drawn(20, 8)), np.sin(drawn(20, 8))]
+PLACES = np.array([[0, 1, 2, 3, 4], [4, 3, 2, 1, 7]])
 
 ACTIVATIONS = {
     "Relu": [], "Sigmoid": [], "Tanh": [], "LeakyRelu": [0.1], "Clip": [-2.0, 2.0], "HardSigmoid": [0.3, 0.4],
@@ -203,6 +219,58 @@ CASES = {
         )
         for kind, name in enumerate(["FP4", "NF4"])
     },
+    "MatMulNBits, a group for each column": (
+        MS + ":MatMulNBits",
+        [drawn(2, 3, 32), drawn8(5, 2, 8), ones(5, 2), 8 + drawn(5, 2), np.arange(32, dtype=np.int32) % 2],
+        {"K": 32, "N": 5, "bits": 4, "block_size": 16},
+    ),
+    "EmbedLayerNormalization": (MS + ":EmbedLayerNormalization", TABLES, {"epsilon": 1e-3}, 3),
+    "EmbedLayerNormalization, places": (
+        MS + ":EmbedLayerNormalization", [*TABLES, COUNTED, TOKENS], {"epsilon": 1e-3}, 3,
+    ),
+    "EmbedLayerNormalization, no segments": (
+        MS + ":EmbedLayerNormalization", [TOKENS, None, *TABLES[2:4], None, *TABLES[5:]],
+        {"epsilon": 1e-3}, 2,
+    ),
+    **{
+        f"GroupQueryAttention, {name}": (MS + ":GroupQueryAttention", inputs, GROUPED | attrs, 3)
+        for name, inputs, attrs in (
+            ("prompt", [*NEW, None, None, LAST, FIVE], {}),
+            ("packed", [np.concatenate(NEW, 2), None, None, None, None, LAST, FIVE], {"scale": 0.3}),
+            ("prompts of two lengths", [*NEW, None, None, RAGGED, FIVE], {}),
+            ("cache", [*ONE, *CACHE, LAST, FIVE], {}),
+            ("caches of two lengths", [*ONE, *CACHE, RAGGED, FIVE], {}),
+            ("turned", [*NEW, None, None, LAST, FIVE, *TURNS], {"do_rotary": 1}),
+            ("cache, turned", [*ONE, *CACHE, RAGGED, FIVE, *TURNS], NEIGHBOURS),
+            ("places", [*NEW, None, None, LAST, FIVE, *TURNS, PLACES + 3], {"do_rotary": 1}),
+            ("window", [*NEW, None, None, LAST, FIVE], {"local_window_size": 2, "softcap": 1.5}),
+            ("bias", [*NEW, None, None, LAST, FIVE, None, None, None, drawn(2, 4, 5, 5)], {"softcap": 1.5}),
+            ("smooth", [*NEW, None, None, LAST, FIVE], {"smooth_softmax": 1}),
+            ("sink", [*NEW, None, None, LAST, FIVE, None, None, None, None, drawn(4)], {}),
+            ("both ways", [*NEW, None, None, RAGGED, FIVE], {"causal": 0}),
+        )
+    },
+    "RotaryEmbedding": (MS + ":RotaryEmbedding", [drawn(2, 5, 32), np.array([3]), *TURNS], {}),
+    "RotaryEmbedding, by head": (MS + ":RotaryEmbedding", [drawn(2, 2, 5, 16), PLACES, *TURNS], {}),
+    "RotaryEmbedding, neighbours": (
+        MS + ":RotaryEmbedding", [drawn(2, 5, 32), PLACES, *TURNS], {"interleaved": 1},
+    ),
+    "RotaryEmbedding, a part": (
+        MS + ":RotaryEmbedding", [drawn(2, 5, 64), np.array([1]), *TURNS],
+        {"num_heads": 2, "rotary_embedding_dim": 16},
+    ),
+    "CDist": (MS + ":CDist", [drawn(4, 5), drawn(3, 5)], {"metric": "euclidean"}),
+    "CDist, squares": (MS + ":CDist", [drawn(4, 5), drawn(3, 5)], {"metric": "sqeuclidean"}),
+    "ExpandDims": (MS + ":ExpandDims", [X, np.array(1, np.int32)], {}),
+    "GatherND": (MS + ":GatherND", [X, np.array([[1, 2], [0, 0]])], {}),
+    "GridSample": (MS + ":GridSample", [drawn(1, 2, 4, 5), drawn(1, 3, 3, 2) * 0.4], {}),
+    "GridSample, cubic": (
+        MS + ":GridSample", [drawn(1, 2, 4, 5), drawn(1, 3, 3, 2) * 0.4],
+        {"mode": "bicubic", "padding_mode": "border", "align_corners": 1},
+    ),
+    "Pad": (MS + ":Pad", [drawn(4, 5), np.array([1, 0, 2, 1]), np.array([0.5], np.float32)], {}),
+    "Pad, edge": (MS + ":Pad", [drawn(4, 5), np.array([1, 0, 2, 1])], {"mode": "edge"}),
+    "Trilu": (MS + ":Trilu", [drawn(4, 5), np.array(1)], {"upper": 0}),
     "Attention, sizes and bias": (
         MS + ":Attention", [X, IN, OUT, None, None, drawn(2, 4, 5, 5)],
         {"num_heads": 4, "qkv_hidden_sizes": [8, 8, 8], "scale": 0.5},

@@ -13,6 +13,7 @@ from oracles.cases import CASES, DISAGREEMENTS, HAND_MADE
 from oracles.cases import SCOPE as DIFFERENTIABLE
 
 from onnxlens.engine.operators.bodies import BODIES
+from onnxlens.engine.operators.contrib import REFUSED as ELSEWHERE
 from onnxlens.engine.operators.rules import VJP
 from onnxlens.engine.operators.traits import TRAITS, UNKNOWN, having
 
@@ -49,14 +50,22 @@ REFUSED_FORMS = [
         "causal, with another number of keys than of queries and no cache",
         "there the kernel lets the last query see all keys",
     ),
-    ("`com.microsoft:Attention`", "`do_rotary`", "ONNX has RotaryEmbedding for it"),
     (
         "`com.microsoft:Attention`",
-        "a mask of four axes",
-        "the CPU has no kernel that it could be held against",
+        "`do_rotary`",
+        "one kernel of CUDA has it, with angles of its own; other operators are given theirs",
     ),
     ("`com.microsoft:MatMulNBits`", "`weight_prepacked`", "the layout is that of one kind of hardware"),
-    ("`com.microsoft:MatMulNBits`", "`g_idx`", "given up by its specification"),
+    (
+        "`com.microsoft:MatMulNBits`",
+        "`g_idx` beside packed zero points",
+        "the runtime's kernel leaves these out there, its specification does not",
+    ),
+    (
+        "`com.microsoft:GroupQueryAttention`",
+        "a cache in a window or in integers",
+        "what is in it is known to the runtime only; export without it",
+    ),
     ("`com.microsoft:FusedConv`, `FusedGemm`", "an activation that no optimiser fuses", "it has no rule"),
 ]
 WITHOUT = """
@@ -122,6 +131,13 @@ def how(name: str) -> str | None:
     return None
 
 
+def without() -> list[str]:
+    """The operators of the runtime that have no gradient, by the reason."""
+    reasons = dict.fromkeys(ELSEWHERE.values())
+    named = {r: [key.split(":")[1] for key, why in ELSEWHERE.items() if why == r] for r in reasons}
+    return [f"- {reason}: " + ", ".join(f"`{n}`" for n in sorted(names)) for reason, names in named.items()]
+
+
 def page() -> str:
     """The text of the page."""
     onnx = Counter(model.graph.node[0].op_type for model, _ in CASES.values())
@@ -140,7 +156,10 @@ def page() -> str:
         + "\n\n## Operators of other domains\n\n"
         + "ONNX Runtime's fused and quantised operators, each through a body of ours:\n\n"
         + ", ".join(fused)
-        + ".\n"
+        + ".\n\nTwo are rewritten as ONNX's: `com.microsoft:QuantizeLinear` and `DequantizeLinear`. "
+        + "The runtime's others have none, each because it\n\n"
+        + "\n".join(without())
+        + "\n"
         + WITHOUT
         + "\n".join(f"| {name} | {slot} | {reason} |" for (name, slot), reason in DISAGREEMENTS.items())
         + FORMS

@@ -14,6 +14,7 @@ from typing import Any
 from . import (
     attention,
     fused,
+    grouped,
     linear_attention,
     normalisation,
     quantised,
@@ -26,6 +27,7 @@ from . import (
 BODIES: dict[str, Callable[..., Any]] = {  # by key, see nodes.key_of
     **attention.BODIES,
     **fused.BODIES,
+    **grouped.BODIES,
     **linear_attention.BODIES,
     **normalisation.BODIES,
     **quantised.BODIES,

@@ -130,9 +130,14 @@ def attended(
 def _seen(mask: Tensor, q: Tensor, k: Tensor) -> Tensor:
     """True for the keys that are seen, for each query or for all, broadcast to (B, N, S, T).
 
-    A mask is (B, S, T) or (B, T), above 0 where a key is seen; or says how many of the keys are, (B),
-    or where they end and where they start, (2B), or the first with more behind it, (3B + 2).
+    A mask is (B, S, T) or (B, T), above 0 where a key is seen, or the square (B, 1, ., .) of all places, in
+    which the queries are the last of the keys; or it says how many of the keys are, (B), or where they end
+    and where they start, (2B), or the first with more behind it, (3B + 2).
     """
+    if mask.rank == 4:
+        ends = op.Concat(k.dim(2), k.dim(2), axis=0)
+        starts = op.Concat(op.Sub(k.dim(2), q.dim(2)), [0], axis=0)
+        return op.Slice(mask, starts, ends, [2, 3]) > 0
     if mask.rank in (2, 3):
         return op.Unsqueeze(mask, [1] if mask.rank == 3 else [1, 2]) > 0
     length, batch = (mask.shape or (None,))[0], (q.shape or (None,))[0]

@@ -171,9 +171,9 @@ def matmul_nbits(
     """A Wᵀ + bias with W (N, K) of integers of a few bits, each block of a row on a scale of its own."""
     if weight_prepacked:
         raise NoRule("has its weights in the layout of one kind of hardware; take the model before that")
-    if groups is not None:
-        raise NoRule("has its blocks out of order (g_idx), which its specification has given up")
-    which = np.arange(K) // block_size
+    if groups is not None and zeros is not None and zeros.dtype == np.uint8:
+        raise NoRule("has g_idx and packed zero points, which ONNX Runtime leaves out beside it")
+    which: Any = np.arange(K) // block_size if groups is None else groups  # the block of each column
     rows = op.Cast(op.Slice(_unpacked(b, bits, N), [0], [K], [1]), to=TensorProto.FLOAT)
     if zeros is None:
         middle: Any = 2.0 ** (bits - 1)
@@ -254,4 +254,5 @@ BODIES = {
     MS + "QLinearLeakyRelu": unary(op.LeakyRelu),
     MS + "QLinearSoftmax": unary(lambda x, axis=-1, opset=13: op.Softmax(x, axis=axis)),
     MS + "QLinearAveragePool": unary(average_pool),
+    MS + "QLinearReduceMean": unary(lambda x, axes=None, keepdims=1: x.mean(axes, keepdims)),
 }
