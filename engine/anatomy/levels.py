@@ -31,7 +31,7 @@ def levels(graph: Graph, parts: Sequence[str], beside: Sequence[str] = ()) -> li
     of_parts = _ends(graph, parts)
     ends = list(dict.fromkeys([*of_parts, *_ends(graph, [*parts, *beside])]))
     if len(ends) < 2 or not of_parts:
-        return [last_features(graph, parts[0])]
+        return _in_one_row(graph, parts[0]) or [last_features(graph, parts[0])]
     ways = {end: [name for name in bottlenecks(graph, end) if is_map(graph, name)] for end in ends}
     grids = {end: _grid(graph, end) for end in ends}
     found: dict[str, Grid] = {}
@@ -44,6 +44,29 @@ def levels(graph: Graph, parts: Sequence[str], beside: Sequence[str] = ()) -> li
         for name in (shared if alike and shared else own)[-1:]:
             found[name] = _grid(graph, name)
     return sorted(found, key=lambda name: -_size(found[name])) or [last_features(graph, parts[0])]
+
+
+def _in_one_row(graph: Graph, score: str) -> list[str]:
+    """The maps of several grids whose tokens stand in one row that all passes through, the finest first."""
+    for name in reversed(bottlenecks(graph, score)):
+        node = graph.producer(name)
+        if node is None or traits_of(node).moves != "joins" or is_map(graph, name):
+            continue
+        grids = {_laid_out(graph, i): _grid(graph, i) for i in graph.reads(node) if is_map(graph, i)}
+        if len(set(grids.values())) == len(node.input) > 1:
+            return sorted(grids, key=lambda level: -_size(grids[level]))
+    return []
+
+
+def _laid_out(graph: Graph, name: str) -> str:
+    """The map whose cells a value has in another order of its axes."""
+    node = graph.producer(name)
+    while node is not None and (traits_of(node).reshapes or traits_of(node).moves == "axes"):
+        if not is_map(graph, node.input[0]):
+            break
+        name = node.input[0]
+        node = graph.producer(name)
+    return name
 
 
 def has_cells(graph: Graph, parts: Sequence[str]) -> bool:

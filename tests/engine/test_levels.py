@@ -101,6 +101,51 @@ def test_behind_attention_there_is_one_layer():
     assert levels(net, ["y"]) == ["p4"]
 
 
+ROW = "f3 = Reshape (p3, tokens) f4 = Reshape (p4, tokens) "
+ASKED = """
+    k = Transpose <perm = [0, 2, 1]> (f) a = MatMul (queries, f) s = Softmax <axis = -1> (a) v = MatMul (s, k)
+    c = MatMul (v, wd) b = MatMul (v, we) y = Concat <axis = 2> (c, b)
+"""
+DECODER = {
+    "tokens": np.int64([1, 4, -1]),
+    "queries": RNG.normal(size=(1, 5, 4)),
+    "wd": RNG.normal(size=(4, 3)),
+    "we": RNG.normal(size=(4, 4)),
+}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "f = Concat <axis = 2> (f3, f4)",
+        "f = Concat <axis = 2> (f4, f3)",
+        "t3 = Transpose <perm = [0, 2, 1]> (f3) t4 = Transpose <perm = [0, 2, 1]> (f4) "
+        "t = Concat <axis = 1> (t3, t4) e = MatMul (t, wm) r = Relu (e) f = Transpose <perm = [0, 2, 1]> (r)",
+    ],
+    ids=["finest first", "coarsest first", "projected together"],
+)
+def test_levels_whose_tokens_queries_ask_in_one_row_are_all_looked_at(row):
+    """As RT-DETR and Deformable DETR: a row of several grids is no map, but each of them is."""
+    net = graph(ROW + row + ASKED, **DECODER, **({"wm": RNG.normal(size=(4, 4))} if "wm" in row else {}))
+    assert levels(net, ["y"]) == ["p3", "p4"]
+
+
+def test_tokens_of_one_grid_beside_one_that_is_learned_are_one_layer():
+    net = graph("f4 = Reshape (p4, tokens) f = Concat <axis = 2> (class, f4)" + ASKED,
+                **DECODER, **{"class": RNG.normal(size=(1, 4, 1))})  # fmt: skip
+    assert len(levels(net, ["y"])) == 1
+
+
+def test_rows_of_one_map_put_in_another_order_are_no_levels():
+    """As a Swin rolls its windows: both parts are maps, and so is what is put together."""
+    body = """
+        top = Slice (p4, nought, one, two) rest = Slice (p4, one, four, two) p = Concat <axis = 2> (rest, top)
+        f = Reshape (p, tokens)
+    """
+    ends = {"nought": np.int64([0]), "one": np.int64([1]), "two": np.int64([2]), "four": np.int64([4])}
+    assert len(levels(graph(body + ASKED, **DECODER, **ends), ["y"])) == 1
+
+
 def test_residual_blocks_are_no_levels():
     body = """
         a = Conv (p4, h) b = Relu (a) c = Add (p4, b) d = Conv (c, h) e = Relu (d) y = Add (c, e)
