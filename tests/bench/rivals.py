@@ -1,0 +1,259 @@
+"""Derivatives of ONNX files by onnxlens and by onnx-ad, side by side: what is right, and what it costs.
+
+    python tests/bench/rivals.py --peer PYTHON cases [--every N]
+    python tests/bench/rivals.py --peer PYTHON networks [NAME ...] [--rounds N]
+
+PYTHON is one that has onnx-ad (`python -m venv peer && peer/bin/pip install onnx-ad==0.3.0`): it only writes
+files, so that each is made with its own packages, and all are run here, in plain ONNX Runtime on one thread.
+
+cases: ONNX's single-operator cases, in double precision where they can be, in reverse and in forward mode,
+against central differences along one random direction. A case counts where these agree at three step sizes.
+networks: those of the suite (extra `bench`), each graph as the exported file, in turns. What they answer is
+held against each other before anything is timed; medians, and ours over theirs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import ModelProto
+
+from onnxlens.engine.autodiff.forward import jvp
+from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.errors import OnnxlensError
+
+SEEDS = 8  # rows of a Jacobian in one pass
+BOUNDS = {np.dtype(np.float64): (1e-5, 1e-5), np.dtype(np.float32): (1e-2, 1e-2)}  # step, relative error
+Feeds = Mapping[str, np.ndarray]
+
+PEER = """
+import json, sys, onnx
+from onnx_ad import forward, reverse
+said = {}
+for line in open(sys.argv[1]):
+    job = json.loads(line)
+    for mode, make in (("reverse", reverse), ("forward", forward)):
+        path = job["path"].replace(".onnx", "." + mode + ".onnx")
+        try:
+            made = make(onnx.load(job["path"]), inputs=job["wrt"], outputs=job["of"], layout="onnx")
+            onnx.save(made, path)
+        except Exception as error:
+            said[path] = type(error).__name__ + ": " + str(error)
+json.dump(said, open(sys.argv[2], "w"))
+"""
+
+
+def by_peer(python: str, folder: Path, jobs: list[dict[str, object]]) -> dict[str, str]:
+    """Have the peer differentiate files; why it did not, by the path that there is not."""
+    asked, said = folder / "jobs", folder / "said"
+    asked.write_text("\n".join(map(json.dumps, jobs)))
+    subprocess.run([python, "-c", PEER, str(asked), str(said)], check=True)
+    return json.loads(said.read_text())
+
+
+def session(model: ModelProto | str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    data = model if isinstance(model, str) else model.SerializeToString()
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+# -- single operators ---------------------------------------------------------------------------------------
+
+
+def slope(call: Callable[[Feeds], Feeds], feeds: Feeds, us: Feeds, vs: Feeds) -> float | None:
+    """⟨u, Jv⟩ by central differences; None where three step sizes do not agree."""
+    step, bound = BOUNDS[next(iter(vs.values())).dtype]
+    found = []
+    for h in (step, step / 2, 2 * step):
+        above, below = (
+            call({**feeds, **{n: np.asarray(feeds[n] + s * v, v.dtype) for n, v in vs.items()}})
+            for s in (h, -h)
+        )
+        found.append(
+            sum(float((u * (above[n].astype(float) - below[n])).sum()) for n, u in us.items()) / 2 / h
+        )
+    return found[0] if np.ptp(found) <= bound * (1 + max(map(abs, found))) else None
+
+
+def judged(model: ModelProto | str, feeds: Feeds, pairs: Feeds, expected: float, bound: float) -> str:
+    """right, wrong, nan or cannot run: the products of a derivative's last outputs with these vectors."""
+    from oracles.differences import runner
+
+    try:
+        model = onnx.load(model) if isinstance(model, str) else model
+        names = [o.name for o in model.graph.output]
+        found = dict(zip(names, runner(model)(feeds), strict=True))
+    except Exception:
+        return "cannot run"
+    total = sum(
+        float((found[n].reshape(v.shape) * v).sum())
+        for n, v in zip(names[-len(pairs) :], pairs.values(), strict=True)
+    )
+    if not np.isfinite(total):
+        return "nan"
+    return "right" if abs(total - expected) <= bound * (1 + abs(expected)) else "wrong"
+
+
+def verdicts(
+    mode: str,
+    model: ModelProto,
+    feeds: Feeds,
+    us: Feeds,
+    vs: Feeds,
+    expected: float,
+    path: str,
+    refused: Mapping[str, str],
+) -> tuple[str, str]:
+    """Ours and theirs on one case in one mode."""
+    back = mode == "reverse"
+    given, pairs = (us, vs) if back else (vs, us)
+    bound = BOUNDS[next(iter(vs.values())).dtype][1]
+    try:
+        made = (gradient if back else jvp)(model, of=list(us), wrt=list(vs))
+        own = {f"{'seed' if back else 'tangent'}/{n}": v for n, v in given.items()}
+        mine = judged(made, {**feeds, **own}, pairs, expected, bound)
+    except OnnxlensError:
+        mine = "refused"
+    other = path.replace(".onnx", f".{mode}.onnx")
+    if other in refused:
+        return mine, "refused"
+    stacked = {f"{'adj' if back else 'fwd'}_{n}": v[..., None] for n, v in given.items()}
+    return mine, judged(other, {**feeds, **stacked}, pairs, expected, bound)
+
+
+def cases(peer: str, every: int) -> None:
+    """Print what is right, wrong and refused of ONNX's single-operator cases."""
+    from oracles.cases import CASES, posed
+    from oracles.differences import runner
+
+    rng = np.random.default_rng(0)
+    with TemporaryDirectory() as place:
+        folder, posed_ones, jobs = Path(place), {}, []
+        for name, case in list(CASES.items())[::every]:
+            model, feeds, of, wrt = posed(*case)
+            if not of or not wrt:
+                continue
+            call, outputs = runner(model), [o.name for o in model.graph.output]
+            answer = lambda f, call=call, outputs=outputs: dict(zip(outputs, call(f), strict=True))
+            clean = answer(feeds)
+            us = {n: rng.standard_normal(clean[n].shape).astype(clean[n].dtype) for n in of}
+            vs = {n: rng.standard_normal(feeds[n].shape).astype(feeds[n].dtype) for n in wrt}
+            expected = slope(answer, feeds, us, vs)
+            if expected is None:
+                print(f"{name}: no slope")
+                continue
+            path = str(folder / f"{name}.onnx")
+            onnx.save(model, path)
+            posed_ones[name] = model, feeds, us, vs, expected, path
+            jobs.append({"path": path, "of": of, "wrt": wrt})
+        refused = by_peer(peer, folder, jobs)
+        counts: dict[tuple[str, str], Counter[str]] = {}
+        for name, case in posed_ones.items():
+            for mode in ("reverse", "forward"):
+                mine, theirs = verdicts(mode, *case, refused)
+                counts.setdefault((mode, "onnxlens"), Counter())[mine] += 1
+                counts.setdefault((mode, "onnx-ad"), Counter())[theirs] += 1
+                if mine != "right":
+                    print(f"{mode} {name}: ours {mine}, theirs {theirs}")
+    for (mode, whose), counted in counts.items():
+        print(f"{mode:8} {whose:9} " + ", ".join(f"{k} {n}" for k, n in counted.most_common()))
+
+
+# -- networks -----------------------------------------------------------------------------------------------
+
+
+def networks(peer: str, names: list[str], rounds: int) -> None:
+    """Print what the derivatives of networks cost, ours and theirs."""
+    with TemporaryDirectory() as place:
+        for name in names:
+            path = Path(place) / f"{name}.onnx"
+            _export(name, path)
+            refused = by_peer(peer, Path(place), [{"path": str(path), "of": ["scores"], "wrt": ["image"]}])
+            print(f"\n{name}" + "".join(f"\n  onnx-ad: {why}" for why in refused.values()))
+            _timed(path, rounds)
+
+
+def _export(name: str, path: Path) -> None:
+    """A network of the suite with one picture, its sizes fixed."""
+    from networks import export, made
+
+    export(made(name), path)
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, path)
+
+
+def _timed(path: Path, rounds: int) -> None:
+    """Run the files of one network in turns; what is compared is equal first."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 3, 224, 224)).astype(np.float32)
+    us = rng.standard_normal((SEEDS, 1, 1000)).astype(np.float32)
+    vs = rng.standard_normal((SEEDS, *x.shape)).astype(np.float32)
+    source, theirs = str(path), {m: str(path).replace(".onnx", f".{m}.onnx") for m in ("reverse", "forward")}
+    asked: dict[str, tuple[ModelProto | str, Feeds]] = {
+        "forward pass": (source, {}),
+        "gradient, ours": (gradient(source, of="scores"), {"seed/scores": us[0]}),
+        "gradient, theirs": (theirs["reverse"], {"adj_scores": us[0, ..., None]}),
+        "tangent, ours": (jvp(source, of="scores"), {"tangent/image": vs[0]}),
+        "tangent, theirs": (theirs["forward"], {"fwd_image": vs[0, ..., None]}),
+        f"{SEEDS} rows, ours": (gradient(source, of="scores", seeds=SEEDS), {"seed/scores": us}),
+        f"{SEEDS} rows, theirs": (theirs["reverse"], {"adj_scores": np.moveaxis(us, 0, -1).copy()}),
+    }
+    calls, found, seconds = {}, {}, {what: [] for what in asked}
+    for what, (model, given) in asked.items():
+        if isinstance(model, str) and not Path(model).exists():
+            continue
+        one = session(model)
+        calls[what] = lambda one=one, given=given: one.run(
+            [one.get_outputs()[-1].name], {"image": x, **given}
+        )[0]
+        found[what] = calls[what]()
+    for what in [w for w in calls if w.endswith(", ours") and w.replace("ours", "theirs") in calls]:
+        a, b = found[what], found[what.replace("ours", "theirs")]
+        b = np.moveaxis(b, -1, 0).reshape(a.shape)
+        assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b), f"{what} is not what theirs is"
+    for _ in range(rounds):
+        for what, call in calls.items():
+            start = time.perf_counter()
+            call()
+            seconds[what].append(time.perf_counter() - start)
+    median = {what: float(np.median(taken)) for what, taken in seconds.items() if taken}
+    for what, taken in median.items():
+        times = f"{taken * 1000:8.1f} ms {taken / median['forward pass']:6.2f} forward passes"
+        ratio = median.get(what.replace("ours", "theirs")) if what.endswith(", ours") else None
+        print(f"  {what:17} {times}" + ("" if ratio is None else f"   {taken / ratio:.2f} of theirs"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peer", required=True, metavar="PYTHON", help="a Python that has onnx-ad")
+    parser.add_argument("what", choices=("cases", "networks"))
+    parser.add_argument("names", nargs="*", help="networks; by default squeezenet and resnet50")
+    parser.add_argument("--every", type=int, default=1, help="one of so many cases")
+    parser.add_argument("--rounds", type=int, default=9)
+    asked = parser.parse_args()
+    if asked.what == "cases":
+        cases(asked.peer, asked.every)
+    else:
+        networks(asked.peer, asked.names or ["squeezenet", "resnet50"], asked.rounds)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # oracles
+    main()
