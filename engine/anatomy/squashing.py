@@ -53,6 +53,8 @@ def squashing(graph: Graph, name: str, count: int) -> Squashing | None:
     while (node := graph.producer(value)) is not None and (passes(node) or _logarithm(node)):
         logarithms += _logarithm(node)
         value = node.input[0]
+    if node is not None and not logarithms and (kind := _classical(node)):
+        return kind, "given", value, f"probabilities, as its {node.op_type} makes them"
     kind = "" if node is None else traits_of(node).squashes
     if node is None or not kind:
         return _written_out(graph, _passed(graph, name), count)
@@ -65,6 +67,17 @@ def squashing(graph: Graph, name: str, count: int) -> Squashing | None:
         return None
     why = "behind a Softmax" if kind == "classes" else "behind a Sigmoid"
     return kind, SQUASHED[logarithms], _before(graph, scores), why
+
+
+def _classical(node: NodeProto) -> str:
+    """What an operator of ai.onnx.ml gives probabilities of ("classes", "labels"), or "".
+
+    Models of scikit-learn are written in these. Their scores are no value of the graph.
+    """
+    named = attributes(node) if node.domain == "ai.onnx.ml" else {}
+    made = named.get("post_transform") or named.get("norm") or ""
+    kinds = {"SOFTMAX": "classes", "SOFTMAX_ZERO": "classes", "L1": "classes", "LOGISTIC": "labels"}
+    return kinds.get(made, "")
 
 
 def passes(node: NodeProto) -> bool:
