@@ -38,8 +38,9 @@ class BadImage(OnnxlensError):
 class NoRule(OnnxlensError):
     """An operator on the way from the target to the wanted value has no gradient.
 
-    Rules and bodies say only what is the matter with the node (`why`: "is in training mode; export it for
-    inference"); whoever walks the graph makes that the sentence of blocks.no_rule, and says `at` which node.
+    Rules and bodies say only what is the matter with the node (`why`: "keeps its cache in a shared buffer;
+    export it without"); whoever walks the graph makes that the sentence of blocks.no_rule, and says `at`
+    which node.
     """
 
     def __init__(self, text: str, why: str | None = None, at: str = ""):
