@@ -78,6 +78,7 @@ class Dataflow:
         """
         inferred = self._infer(node)
         completed = self._follow(node, inferred) if node.output else None
+        # Of these two more can be known than ONNX's inference says, as it says below.
         inside = self._follow_inside(node) if node.op_type in ("If", "Loop") and not node.domain else {}
         for name in filter(None, node.output):
             views = (
