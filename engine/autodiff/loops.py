@@ -177,6 +177,10 @@ class _Back:
     def _in_order(self, k: int, stacked: Tensor) -> Tensor:
         """The gradient of a sequence, of what the rounds gave one after the other."""
         (axis, backwards), type_ = self._along("input", k), adjoint(self.outer.types[self.step.sequences[k]])
+        if (
+            not axis
+        ):  # it is of that shape; but ONNX's reference joins what a loop collects, and stacks nothing
+            stacked = stacked.like(Tensor(self.outer, self.step.sequences[k]))
         if not backwards:
             stacked = op.Slice(stacked, [-1], [np.iinfo(np.int64).min], [0], [-1])
         if axis:

@@ -194,3 +194,24 @@ def test_a_sequence_that_is_handed_on_is_refused():
         gradient(model, of="y", wrt="x")
     (block,) = examine(model, of=["y"], wrt=["x"]).blocks
     assert "ConcatFromSequence" in block.why
+
+
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_a_recurrent_layer_of_any_length(kind):
+    """The length is told when it runs, and a sequence ends before it; as many nodes as for a short one."""
+    rng, gates = np.random.default_rng(2), {"RNN": 1, "GRU": 3, "LSTM": 4}[kind]
+
+    def model(length):
+        return parsed(
+            f"""(float[{length},2,3] x, int32[2] lengths) => (float[T,D,2,4] y, float[D,2,4] last) {{
+                y, last = {kind} <hidden_size = 4, direction = "bidirectional"> (x, w, r, b, lengths)
+            }}""",
+            w=rng.standard_normal((2, gates * 4, 3)) / 4,
+            r=rng.standard_normal((2, gates * 4, 4)) / 4,
+            b=rng.standard_normal((2, 2 * gates * 4)),
+        )
+
+    feeds = {"x": RNG.standard_normal((5, 2, 3)).astype(np.float32), "lengths": np.int32([3, 5])}
+    assert_slopes(model("T"), feeds, ["y", "last"], ["x"])
+    short, long = (len(gradient(model(n), of="y", wrt="x").graph.node) for n in (10, 10_000))
+    assert short == long < 120

@@ -41,7 +41,7 @@ REFUSED_FORMS = [
         "a sequence, handed on from step to step, that the gradient depends on",
         "sequences of tensors have no rules; stack what is collected as an output of the loop",
     ),
-    ("LinearAttention, LSTM, GRU, RNN", "a length that is not known", OPEN),
+    ("LinearAttention", "a length that is not known", OPEN),
     ("DeformConv, GridSample, MaxRoiPool, RoiAlign", "pictures of a size that is not known", OPEN),
     ("DequantizeLinear, QuantizeLinear", "blocks along an axis of unknown size", "they are counted"),
     ("`com.microsoft:Attention`, `com.microsoft:MultiHeadAttention`", "a cache in a shared buffer", SHARED),
