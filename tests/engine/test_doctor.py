@@ -77,7 +77,10 @@ def test_the_error_says_what_the_doctor_says():
 
 LENGTHS = "(float[T,2,3] x, float[1,4,3] w, float[1,4,4] r) => (float[T,1,2,4] y)"
 REFUSED = {
-    "RNN": (LENGTHS + " { y = RNN <hidden_size = 4> (x, w, r) }", "a length that is not known"),
+    "RNN": (
+        LENGTHS + ' { y = RNN <hidden_size = 4, activations = ["Odd"]> (x, w, r) }',
+        "has the activation 'Odd'",
+    ),
     "GridSample": (
         "(float[1,1,H,W] x, float[1,2,2,2] g) => (float[1,1,2,2] y) { y = GridSample (x, g) }",
         "whose size is not known",
