@@ -26,7 +26,8 @@ def _functions(names: Sequence[Any], alphas: Sequence[float], betas: Sequence[fl
         return numbers.pop(0) if numbers else default
 
     for name in names:
-        kind = (name.decode() if isinstance(name, bytes) else name).lower()
+        name = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
+        kind = name.lower()
         if kind in ("sigmoid", "tanh", "relu", "softsign", "softplus"):
             function = getattr(op, kind.capitalize())
         elif kind == "affine":
