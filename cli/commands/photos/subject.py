@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ....engine.errors import NoMap
 from ....models.maps.convention import FIELDS
@@ -49,7 +49,7 @@ class Subject:
         return self.lens.things(self.photo)
 
     @cached_property
-    def patch(self) -> dict[str, int]:
+    def patch(self) -> dict[str, Any]:
         """The options of occlusion: none, or of a slow model larger patches side by side, 16 on a square.
 
         Raises NoMap where these would take longer than a page is waited for, too.
