@@ -1,4 +1,4 @@
-"""Gradients through If, Loop and Scan, held against central differences in float64, and against PyTorch."""
+"""Gradients through If, Loop and Scan, held against central differences in float64."""
 
 import numpy as np
 import pytest
