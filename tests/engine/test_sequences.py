@@ -208,3 +208,19 @@ def test_heads_of_several_things_are_no_text():
     )
     weights = {f"D{n}": RNG.normal(size=(60, 10)) for n in names} | {"w": RNG.normal(size=(6, 3, 8, 4))}
     assert read(parsed(text, **weights)) is None
+
+
+@pytest.mark.reference
+def test_texts_are_those_of_paddleocrs_own_decoder():
+    """Random scores, as RapidOCR decodes them: pip install rapidocr-onnxruntime."""
+    decoders = pytest.importorskip("rapidocr_onnxruntime.ch_ppocr_rec.utils")
+    decode = decoders.CTCLabelDecode(character=list("abcde"))  # a blank in front, a space behind
+    found = read(network("y = Softmax(z)", "float[1, 10, 7] y"), **ALPHABET)
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        scores = rng.normal(size=(1, 10, 7)).astype(np.float32)
+        scores[..., 0] += rng.uniform(-1, 2)
+        ((expected, score),) = decode(softmax(scores))
+        things = found.things({"y": softmax(scores), "z": scores}, SIZE)
+        assert (things[0].words if things else "") == expected
+        assert not things or things[0].score == pytest.approx(score, rel=1e-5)
