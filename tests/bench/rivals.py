@@ -8,7 +8,8 @@ files, so that each is made with its own packages, and all are run here, in plai
 
 cases: ONNX's single-operator cases, in double precision where they can be, in reverse and in forward mode,
 against central differences along one random direction. A case counts where these agree at three step sizes.
-networks: those of the suite (extra `bench`), each graph as the exported file, in turns. What they answer is
+networks: those of the suite (extra `bench`), each graph as the exported file, ours of the gradient written
+for ONNX Runtime (`--for onnxruntime`), in turns. What they answer is
 held against each other before anything is timed; medians, and ours over theirs.
 """
 
@@ -29,8 +30,9 @@ import onnxruntime
 from onnx import ModelProto
 
 from onnxlens.engine.autodiff.forward import jvp
-from onnxlens.engine.autodiff.gradient import gradient
+from onnxlens.engine.autodiff.gradient import gradient, training_graph
 from onnxlens.engine.errors import OnnxlensError
+from onnxlens.engine.exports.exported import exported
 
 SEEDS = 8  # rows of a Jacobian in one pass
 BOUNDS = {np.dtype(np.float64): (1e-5, 1e-5), np.dtype(np.float32): (1e-2, 1e-2)}  # step, relative error
@@ -204,7 +206,10 @@ def _timed(path: Path, rounds: int) -> None:
     source, theirs = str(path), {m: str(path).replace(".onnx", f".{m}.onnx") for m in ("reverse", "forward")}
     asked: dict[str, tuple[ModelProto | str, Feeds]] = {
         "forward pass": (source, {}),
-        "gradient, ours": (gradient(source, of="scores"), {"seed/scores": us[0]}),
+        "gradient, ours": (
+            exported(training_graph(source, of="scores"), "onnxruntime").to_model(),
+            {"seed/scores": us[0]},
+        ),
         "gradient, theirs": (theirs["reverse"], {"adj_scores": us[0, ..., None]}),
         "tangent, ours": (jvp(source, of="scores"), {"tangent/image": vs[0]}),
         "tangent, theirs": (theirs["forward"], {"fwd_image": vs[0, ..., None]}),
