@@ -257,9 +257,9 @@ _OTHERS = {
         "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial", random=True
     ),
     **_rows("OneHot", mixes="any", smooth=("values",)),
-    **_rows("ai.onnx.ml:Binarizer", step=True, stops=_STEP, elementwise=True),
+    **_alone("ai.onnx.ml:Binarizer", step=True, stops=_STEP),
     **_rows("ai.onnx.ml:TreeEnsemble", step=True, stops=_STEP),
-    **_rows("OptionalGetElement", elementwise=True),
+    **_alone("OptionalGetElement"),
     **_rows("TopK", mixes="any", finds="ranks"),
     **_rows("Unique", finds="ranks", smooth=("X",)),
     **_rows("NonZero", finds="things", stops=_POSITIONS),

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops import op_loop
 
 
 class Erf(OpRun):
@@ -246,6 +247,25 @@ class LSTM(OpRun):
         )
 
 
+class Loop(op_loop.Loop):
+    """Collects what the rounds give along an axis of their own; ONNX's joins it along the first."""
+
+    def _run(self, M, cond, *args, **more):
+        inner, rounds = self._run_body, []
+
+        def run_body(*given, **named):
+            outputs = inner(*given, **named)
+            rounds.append(outputs[len(outputs) - self.K :])
+            return outputs
+
+        self._run_body = run_body
+        try:
+            results = super()._run(M, cond, *args, **more)
+        finally:
+            self._run_body = inner
+        return (*results[: self.N], *map(np.stack, zip(*rounds, strict=True))) if rounds else results
+
+
 TWINS = [
     CastLike,
     ConvTranspose,
@@ -256,6 +276,7 @@ TWINS = [
     GlobalMaxPool,
     LRN,
     LSTM,
+    Loop,
     Mean,
     Pad,
     RNN,
