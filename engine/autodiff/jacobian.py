@@ -50,9 +50,9 @@ def jacobian(
 
     Examples
     --------
-    >>> graph = onnxlens.jacobian("model.onnx", of="head", wrt="head/weight").graph
+    >>> graph = onnxlens.jacobian("model.onnx", of="head", wrt="head.bias").graph
     >>> graph.output[-1].name, len(graph.output[-1].type.tensor_type.shape.dim)
-    ('jacobian/head/head/weight', 4)
+    ('jacobian/head/head.bias', 3)
     """
     return jacobian_graph(model, of, wrt).to_model()
 

@@ -28,7 +28,7 @@ def test_every_operator_that_moves_or_mixes_elements_has_a_rule_or_a_reason():
     assert set(known) - set(RULES) == set(NO_RULE)
 
 
-# Written by ONNX Runtime's tools for networks of text and diffusion; what is behind them is said to lie nowhere.
+# Written by ONNX Runtime's tools for networks of text and diffusion; what is behind them lies nowhere.
 NOT_PLACED = {
     f"com.microsoft:{name}"
     for name in (
