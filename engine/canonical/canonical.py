@@ -50,6 +50,7 @@ from .windows import write_window
 
 OPSET = 18  # the oldest we work in: reductions take their axes, scatters their sums, as inputs
 RUN = 26  # the newest that every supported ONNX Runtime runs
+SCANS = 9  # since when a Scan has no batch axis
 NEWEST = onnx.defs.onnx_opset_version()
 UNKNOWN = "onnxlens.unknown"
 
@@ -144,6 +145,11 @@ def _converted(light: ModelProto, weights: Mapping[str, TensorProto]) -> ModelPr
         )
     say_older_opset(light, RUN)
     lowest = OWN_STEPS if takes_own_steps(light) else OPSET
+    if opset < SCANS and any(n.op_type == "Scan" and not n.domain for n in light.graph.node):
+        raise BadModel(
+            f"a Scan of opset {opset} goes through a batch of its own, which ONNX's converter loses: "
+            f"export the model at opset {SCANS} or newer"
+        )
     if opset < lowest:
         try:
             light = _at_opset(light, lowest)

@@ -407,3 +407,19 @@ def test_an_operator_of_onnx_runtime_in_the_domain_of_onnx_is_carried_to_a_newer
     graph = canonical(model)
     assert [(n.domain, n.op_type) for n in graph.nodes] == [("", "SimplifiedLayerNormalization"), ("", "Neg")]
     assert graph.opsets == {"": 18}
+
+
+def test_a_scan_with_a_batch_of_its_own_is_refused():
+    body = helper.make_graph(
+        [helper.make_node("Add", ["s", "e"], ["t"]), helper.make_node("Identity", ["t"], ["o"])],
+        "body",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "se"],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "to"],
+    )
+    scan = helper.make_node("Scan", ["", "s0", "x"], ["y", "z"], body=body, num_scan_inputs=1)
+    shapes = {"s0": [1, 2], "x": [1, 3, 2], "y": [1, 2], "z": [1, 3, 2]}
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()]
+    graph = helper.make_graph([scan], "g", values[:2], values[2:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 8)], ir_version=8)
+    with pytest.raises(BadModel, match="a Scan of opset 8 goes through a batch of its own"):
+        canonical(model)

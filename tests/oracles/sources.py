@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 from oracles import torch_operators
-from oracles.cases import CASES, HAND_MADE, in_training, redrawn
+from oracles.cases import CASES, HAND_MADE, redrawn
 from oracles.differences import finite_names, float_names, runner
 
 from onnxlens.engine.autodiff.gradient import gradient
@@ -54,6 +54,12 @@ def case(model: ModelProto, feeds: Arrays, wrt: list[str]) -> Case:
         if float_names([output]):
             seeds[output.name] = np.asarray(rng.standard_normal(np.shape(answer)), answer.dtype)
     return Case(whole, feeds, wrt, seeds)
+
+
+def in_training(node: NodeProto) -> bool:
+    """Whether a node is in training mode, in which what is dropped is another draw in each source."""
+    told = any(a.name == "training_mode" and a.i for a in node.attribute)
+    return told or (node.op_type == "Dropout" and len(node.input) > 2)
 
 
 def in_single(model: ModelProto) -> ModelProto:
