@@ -7,7 +7,8 @@ what these make of a few numbers, since there are more spellings than anyone wou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from onnx import NodeProto, helper
@@ -77,7 +78,22 @@ def _classical(node: NodeProto) -> str:
     named = attributes(node) if node.domain == "ai.onnx.ml" else {}
     made = named.get("post_transform") or named.get("norm") or ""
     kinds = {"SOFTMAX": "classes", "SOFTMAX_ZERO": "classes", "L1": "classes", "LOGISTIC": "labels"}
-    return kinds.get(made, "")
+    return "classes" if _votes(node, named) else kinds.get(made, "")
+
+
+def _votes(node: NodeProto, named: Mapping[str, Any]) -> bool:
+    """Whether a forest's trees vote: each leaf gives out one share, and the shares of all trees make 1."""
+    if node.op_type != "TreeEnsembleClassifier" or named.get("post_transform", "NONE") != "NONE":
+        return False
+    leaves: dict[tuple[int, int], float] = {}
+    ids, weights = (named.get(f"class_{what}", ()) for what in ("treeids", "weights"))
+    for tree, leaf, weight in zip(ids, named.get("class_nodeids", ()), weights, strict=False):
+        leaves[tree, leaf] = leaves.get((tree, leaf), 0) + weight
+    trees: dict[int, list[float]] = {}
+    for (tree, _), share in leaves.items():
+        trees.setdefault(tree, []).append(share)
+    even = all(max(shares) - min(shares) < 1e-4 for shares in trees.values())
+    return min(weights, default=-1) >= 0 and even and abs(sum(s[0] for s in trees.values()) - 1) < 1e-3
 
 
 def passes(node: NodeProto) -> bool:

@@ -136,6 +136,42 @@ def test_a_logistic_regression_of_scikit_learn(tmp_path, photo, made, by):
     assert sum(answered(lens, photo).values()) == pytest.approx(1, abs=1e-5)
 
 
+def test_a_random_forest_of_scikit_learn(tmp_path, photo):
+    """Two trees of one question each; their leaves hold shares of the classes, halved, as there are two."""
+    shares = np.array([[[0.9, 0.1, 0.0], [0.2, 0.2, 0.6]], [[0.5, 0.5, 0.0], [0.0, 0.3, 0.7]]]) / 2
+    leaves = [(tree, 1 + leaf, k) for tree in range(2) for leaf in range(2) for k in range(3)]
+    trees, numbers, classes = (list(part) for part in zip(*leaves, strict=True))
+    forest = N(
+        "TreeEnsembleClassifier",
+        ["pixels"],
+        ["label", "probabilities"],
+        domain="ai.onnx.ml",
+        nodes_treeids=[0, 0, 0, 1, 1, 1],
+        nodes_nodeids=[0, 1, 2] * 2,
+        nodes_featureids=[5, 0, 0, 40, 0, 0],
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"] * 2,
+        nodes_values=[100.0, 0, 0] * 2,
+        nodes_truenodeids=[1, 0, 0] * 2,
+        nodes_falsenodeids=[2, 0, 0] * 2,
+        class_treeids=trees,
+        class_nodeids=numbers,
+        class_ids=classes,
+        class_weights=shares.ravel().tolist(),
+        classlabels_int64s=[0, 1, 2],
+        post_transform="NONE",
+    )
+    outputs = [
+        helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 3]),
+    ]
+    nodes = [N("Flatten", ["X"], ["pixels"]), forest]
+    lens = Lens(written(tmp_path / "sk.onnx", nodes, ("X", ["N", 1, 8, 8]), outputs, {}), preset="raw")
+    pixels = lens.preprocess(PIXELS)[0].ravel()
+    wanted = sum(shares[tree, int(pixels[at] > 100)] for tree, at in ((0, 5), (1, 40)))
+    found = answered(lens, photo)
+    np.testing.assert_allclose([found[i] for i in range(3)], wanted, atol=1e-5)
+
+
 def test_what_skl2onnx_writes(tmp_path, photo):
     pytest.importorskip("sklearn")
     skl2onnx = pytest.importorskip("skl2onnx")
