@@ -22,7 +22,7 @@ FIGURES = {
     "labels": ("several", "each", 0.9),
     "embedder": ("pair", "retrieved", 0.8),
     "crnn": ("line", "characters", 0.9),
-    "vit": ("single", "top1", 0.8),
+    "vit": ("among", "top1", 0.8),
     "swin": ("among", "top1", 0.8),
 }
 

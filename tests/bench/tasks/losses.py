@@ -43,7 +43,8 @@ def classes(model: Vit | Swin, x: Tensor, batch: Scenes) -> Tensor:
     """Of one of several classes; and of each token, whether it is on the object, and of which class it is.
 
     That is what token labelling does (Jiang et al. 2021): without it a transformer learns little from few
-    scenes. Where the answer is a mean over tokens, also of where it is told from.
+    scenes. And of where the answer is told from, the object: of a mean over tokens, and of a class token,
+    which asks tokens that know already what is at their place.
     """
     wanted = torch.from_numpy(batch.labels[:, 0])
     tokens = model.tokens(x)
@@ -54,8 +55,15 @@ def classes(model: Vit | Swin, x: Tensor, batch: Scenes) -> Tensor:
     right = torch.where(seen.flatten(1), wanted[:, None] + 1, 0)
     dense = functional.cross_entropy(each.flatten(0, 1), right.flatten())
     loss = functional.cross_entropy(scores, wanted, label_smoothing=0.05) + dense
-    if isinstance(model, Vit):  # whose class token is no mean
-        return loss
+    if isinstance(model, Vit):
+        last = model.blocks[-1]
+        asked = last.norms[0](model.before(x))
+        early = model.each(asked[:, -side * side :]).float()
+        loss = loss + functional.cross_entropy(early.flatten(0, 1), right.flatten())
+        taken = last.attention.shares(asked[:, :1], asked).mean(1)[:, 0, -side * side :]
+        there = seen.flatten(1)
+        mass = (taken * there).sum(1)[there.any(1)]
+        return loss - 0.3 * mass.clamp(1e-3).log().mean()
     maps = model.head(tokens).permute(0, 3, 1, 2).float()
     return loss + 0.1 * elsewhere(maps, covered(batch, x.shape[3] // side), present(batch.labels, COUNT))
 

@@ -136,6 +136,11 @@ class Attention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         return x.reshape(-1, x.shape[1], self.heads, self.each).transpose(1, 2)
 
+    def shares(self, x: Tensor, of: Tensor) -> Tensor:
+        """How much each of x takes from each of `of`, (n, heads, q, k)."""
+        q, k = self._split(self.query(x)), self._split(self.key(of))
+        return (q @ k.transpose(2, 3) * self.each**-0.5).float().softmax(3)
+
     def forward(
         self, x: Tensor, of: Tensor, values: Tensor | None = None, bias: Tensor | None = None
     ) -> Tensor:
@@ -276,9 +281,13 @@ class Vit(nn.Module):
 
     def tokens(self, x: Tensor) -> Tensor:
         """What comes out for the class token, and for the patches in reading order."""
+        return self.norm(self.blocks[-1](self.before(x)))
+
+    def before(self, x: Tensor) -> Tensor:
+        """What goes into the last block."""
         patches = self.patches(self.backbone(x)[-1]).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.token.expand(x.shape[0], -1, -1), patches], 1) + self.places
-        return self.norm(self.blocks(tokens))
+        return self.blocks[:-1](tokens)
 
     def pooled(self, tokens: Tensor) -> Tensor:
         """What the classes are told from."""

@@ -18,9 +18,11 @@ import figures
 import losses
 import networks
 import numpy as np
+import onnx
 import torch
 from arrays import FOLDER, Scenes, scenes
-from export import write
+from export import MODELS, write
+from onnx import numpy_helper
 from scenes import TRAIN_SEEDS, VALIDATION_SEEDS
 from torch import Tensor, nn
 
@@ -45,7 +47,7 @@ TASKS = {
     "unet": Task(networks.UNet, "several", losses.pixels, figures.iou, 3, 12000),
     "detector": Task(networks.Detector, "several", losses.boxes, figures.raw_boxes, 2, 12000),
     "crnn": Task(networks.Crnn, "line", losses.characters, figures.characters, 4, 12000),
-    "vit": Task(networks.Vit, "single", losses.classes, figures.top1, 5, 18000, 2e-3),
+    "vit": Task(networks.Vit, "among", losses.classes, figures.top1, 10, 12000, 2e-3),
     "swin": Task(networks.Swin, "among", losses.classes, figures.top1, 10, 12000, 2e-3),
     "embedder": Task(
         networks.Embedder, "several", losses.likeness, figures.retrieved, 3, 12000, judge="pair"
@@ -99,6 +101,30 @@ def train(model: nn.Module, task: Task, seen: Scenes, unseen: Scenes) -> None:
         )
 
 
+@torch.no_grad()
+def borrow(backbone: nn.Module, x: Tensor) -> None:
+    """Begin with the layers of the U-Net's file, in which each normalisation went into its convolution.
+
+    Here it stands behind it again, and gives back what it takes away of photos x.
+    """
+    graph = onnx.load(MODELS / f"{_BORROWED}.onnx").graph
+    arrays = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in graph.initializer}
+    folded = (node for node in graph.node if node.op_type == "Conv")
+    for block in (m for m in backbone.modules() if isinstance(m, nn.Sequential)):
+        if not isinstance(block[0], nn.Conv2d):
+            continue
+        layer, norm, _ = block
+        _, weight, bias = next(folded).input
+        layer.weight.copy_(arrays[weight])
+        y = layer(x)
+        variance, mean = torch.var_mean(y, (0, 2, 3))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.copy_(mean + arrays[bias])
+        x = torch.relu(y + arrays[bias][:, None, None])
+
+
 def _batches(count: int) -> np.ndarray:
     """The numbers of the scenes of each batch."""
     return np.random.permutation(count)[: count // BATCH * BATCH].reshape(-1, BATCH)
@@ -130,14 +156,12 @@ def main(name: str, again: bool, epochs: int | None, threads: int, seed: int) ->
     unseen = scenes(task.judge or task.kind, VALIDATION_SEEDS[: 200 if task.judge else 600], threads)
     model = task.network().to(memory_format=torch.channels_last)
     print(f"{sum(p.numel() for p in model.parameters())} parameters")
-    borrowed, kept = FOLDER / f"{_BORROWED}.pt", FOLDER / f"{name}-whole.pt"
+    kept = FOLDER / f"{name}-whole.pt"
     if again:
         model.load_state_dict(torch.load(kept, weights_only=True))
-    elif name != _BORROWED and hasattr(model, "backbone") and borrowed.exists():
-        model.get_submodule("backbone").load_state_dict(torch.load(borrowed, weights_only=True), strict=False)
+    elif name != _BORROWED and hasattr(model, "backbone"):
+        borrow(model.get_submodule("backbone"), photos(seen.images[:256]))
     train(model, task, seen, unseen)
-    if name == _BORROWED:
-        torch.save(model.get_submodule("backbone").state_dict(), borrowed)
     torch.save(model.state_dict(), kept)
     write(name, model.to(memory_format=torch.contiguous_format), judged(model, task, unseen))
 
