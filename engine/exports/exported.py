@@ -15,15 +15,16 @@ from ..graph.graph import Graph, Tensor
 from ..runtime.optimise import fast, rewritten
 from ..runtime.rewritten import Rewrite, Rewritten
 from .pools import first_maximum
-from .words import known, own_weight, turned, two_by_two
+from .words import flat, known, own_weight, turned, two_by_two
 
 RUNTIMES: dict[str, tuple[Rewrite, ...]] = {
     # What is known is written down: sizes that are computed although they are known trip converters.
     "any": (known,),
     # What its kernels are fast at, as the sessions here have it, but without kernels of ours.
     "onnxruntime": (known, lambda graph, node: None if node.op_type == "Reshape" else fast(graph, node)),
-    # It computes nonsense, and says nothing, where a weight is shared by the way there and the way back.
-    "openvino": (known, own_weight, turned, two_by_two, first_maximum),
+    # It computes nonsense, and says nothing, where a weight is shared by the way there and the way back, and
+    # in the loops of GRU and RNN.
+    "openvino": (flat, known, own_weight, turned, two_by_two, first_maximum),
 }
 
 
@@ -37,7 +38,7 @@ def check_runtime(runtime: str) -> None:
 def exported(graph: Graph, runtime: str = "any") -> Graph:
     """The graph of a gradient for one of RUNTIMES; equal up to rounding.
 
-    Raises BadRequest as `check_runtime` does.
+    Raises BadRequest as `check_runtime` does, and for what a runtime is not right with.
     """
     check_runtime(runtime)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import NodeProto
+from onnx import NodeProto, numpy_helper
 
 from ..canonical.folding import evaluated, size_read
+from ..errors import BadRequest
+from ..graph.dataflow import SMALL
 from ..graph.graph import Tensor, op
 from ..graph.nodes import attributes, bodies
 from ..operators.traits import traits_of
@@ -17,11 +19,13 @@ LITERAL = 2**16  # numbers; what is known up to here is written down
 def known(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     """What can be known beforehand: sizes, and what comes of these and other small arrays."""
     traits = traits_of(node)
+    if node.domain or not all(node.output):
+        return None
     if traits.reads_sizes:
         size = size_read(node, graph)
         return None if size is None else [graph.constant(size)]
     feeds = {name: graph.known(name) for name in node.input if name}
-    if node.domain or traits.random or bodies(node) or not feeds:
+    if traits.random or bodies(node) or not feeds:
         return None
     if any(array is None or array.size > LITERAL for array in feeds.values()):
         return None
@@ -29,6 +33,15 @@ def known(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     if values is None or any(array.size > LITERAL for array in values.values()):
         return None
     return [graph.constant(values[name]) for name in node.output]
+
+
+def flat(graph: Rewritten, node: NodeProto) -> None:
+    """Nothing; but raises BadRequest for a node with a graph inside, as loops and several seeds are."""
+    if bodies(node):
+        raise BadRequest(
+            f"this runtime is not right with a {node.op_type} of gradients, as several seeds, Jacobians, "
+            "loops and recurrent layers are written: ask for one seed, or for another runtime"
+        )
 
 
 def two_by_two(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
@@ -40,13 +53,13 @@ def two_by_two(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
 
 
 def own_weight(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
-    """A layer on the way back with a copy of the weight that it shares with the way there."""
+    """A layer with a copy of its weight that nothing else reads, on the way there or back."""
     weights = traits_of(node).weights
-    kernel = graph.known(node.input[weights.kernel]) if weights else None
+    kernel = graph.known(node.input[weights.kernel]) if weights and not node.domain else None
     if weights is None or kernel is None:
         return None
     inputs = [Tensor(graph, name) if name else None for name in node.input]
-    inputs[weights.kernel] = graph.constant(kernel.copy())
+    inputs[weights.kernel] = _alone(graph, kernel)
     return [getattr(op, node.op_type)(*inputs, **attributes(node))]
 
 
@@ -56,3 +69,10 @@ def turned(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     if weight is None:
         return None
     return [graph.constant(np.ascontiguousarray(weight.transpose(attributes(node).get("perm"))))]
+
+
+def _alone(graph: Rewritten, array: np.ndarray) -> Tensor:
+    """A constant of its own; equal small ones are shared otherwise."""
+    if array.size > SMALL:
+        return graph.constant(array)
+    return graph.add_constant(numpy_helper.from_array(array, graph.fresh("weight")))

@@ -16,7 +16,7 @@ from ...engine.attribution.compile import compiled
 from ...engine.attribution.compiled import Compiled, Explanation, Intake, Progress
 from ...engine.attribution.methods import METHODS, Method, method_named, options_given, options_of
 from ...engine.attribution.projector import CHANNELS, Projector
-from ...engine.errors import BadRequest
+from ...engine.errors import BadRequest, NoRule
 from ...engine.operators.traits import traits_of
 from ...engine.targets.targets import are_alike, check_classes, elements, is_sum
 from ..maps.attribution import Attribution, Unit
@@ -202,7 +202,10 @@ class Attributor:
         about = {"convention": self.convention, "predictions": self._predictions, **self.options}
         for layer in self._earlier:
             target = [found.target and found.target.index]
-            made = Attributor(self.lens, self.method.name, target, layer=layer, **about)
+            try:
+                made = Attributor(self.lens, self.method.name, target, layer=layer, **about)
+            except NoRule:  # nor does a gradient lead to those before it
+                break
             ((other,),) = made([found.photo], x[None], [found.box])
             if not other.problem:
                 return replace(other, note=f"of {layer!r}, as {found.problem.split(';')[0]}")

@@ -9,6 +9,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from oracles.networks import parsed
 
+from onnxlens.engine.autodiff.forward import curvature_graph, tangent_graph
 from onnxlens.engine.autodiff.gradient import training_graph
 from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.exports.exported import RUNTIMES, exported
@@ -123,9 +124,13 @@ def test_of_each_runtime_the_gradient_is_the_same(runtime, body, batch, wrt):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-def test_no_weight_is_shared_by_the_way_there_and_the_way_back():
+MAKERS = {"gradient": training_graph, "tangent": tangent_graph, "curvature": curvature_graph}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_no_weight_is_shared_by_the_way_there_and_the_way_back(make):
     for body in (RESIDUAL, ATTENTION):
-        graph = training_graph(network(body))
+        graph = make(network(body))
         for runtime, is_shared in (("any", True), ("openvino", False)):
             model = exported(graph, runtime).to_model()
             large = {t.name for t in model.graph.initializer if len(t.dims) > 1}
@@ -134,10 +139,11 @@ def test_no_weight_is_shared_by_the_way_there_and_the_way_back():
 
 
 @pytest.mark.reference
-def test_openvino_is_right_with_its_own_export():
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_openvino_is_right_with_its_own_export(make):
     openvino = pytest.importorskip("openvino")
     for body in (RESIDUAL, ATTENTION):
-        graph = training_graph(network(body), shapes={"x": (1, 3, 18, 18)})
+        graph = make(network(body), shapes={"x": (1, 3, 18, 18)})
         model = exported(graph, "openvino").to_model()
         feeds = feeds_for(model)
         core = openvino.Core()
@@ -146,6 +152,16 @@ def test_openvino_is_right_with_its_own_export():
         found = compiled(list(feeds.values()))
         for i, expected in enumerate(ran(graph.to_model(), feeds)):
             assert np.linalg.norm(found[i] - expected) <= 1e-4 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("LSTM", 12), ("GRU", 9), ("RNN", 3)])
+def test_where_openvino_is_wrong_it_gets_no_file(kind, rows):
+    text = f"(float[5,1,4] x) => (float[5,1,1,3] y) {{ y = {kind}<hidden_size=3>(x, w, u) }}"
+    graph = training_graph(parsed(text, w=drawn(1, rows, 4), u=drawn(1, rows, 3)))
+    with pytest.raises(BadRequest, match=r"not right with a (Scan|Loop) of gradients"):
+        exported(graph, "openvino")
+    for runtime in ("any", "onnxruntime"):
+        compare(graph, exported(graph, runtime))
 
 
 def test_a_runtime_that_nobody_knows_is_refused_with_the_nearest():

@@ -108,6 +108,30 @@ def test_where_the_usual_layer_has_no_evidence_an_earlier_one_stands_in(tmp_path
     assert "speaks against class 0" in named.problem  # what was asked for by name is not replaced
 
 
+def test_where_no_gradient_leads_to_earlier_layers_the_problem_stays(tmp_path):
+    """The numbers of the strongest channels have no slope, so nothing before them can stand in."""
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[1,3,16,16] x) => (float[1,2] score)
+    <float[1,1,2,2] even = {1,1,1,1}, float[1] one = {1}, float[16,2] head = {HEAD}> {
+        first = Conv(x, each)
+        half = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(first)
+        best = ArgMax<axis = 1>(half)
+        number = Cast<to = 1>(best)
+        more = Max(number, one)
+        last = Conv<strides = [2, 2]>(more, even)
+        second = Relu(last)
+        flat = Flatten(second)
+        score = MatMul(flat, head)
+    }"""
+    model = onnx.parser.parse_model(text.replace("HEAD", ",".join(["-1,1"] * 16)))
+    each = np.eye(3, dtype=np.float32)[:, :, None, None]
+    model.graph.initializer.append(numpy_helper.from_array(each, "each"))
+    onnx.save(model, tmp_path / "model.onnx")
+    lens = Lens(tmp_path / "model.onnx", preset="raw", provider="cpu", threads=1)
+    photo = np.random.default_rng(0).integers(1, 255, (16, 16, 3), np.uint8)
+    (against,) = attribute(lens, photo, "gradcam", [0])
+    assert "speaks against class 0" in against.problem
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_map_is_of_the_network(name, lens, untrained):
     """Adebayo et al. 2018, "Sanity Checks for Saliency Maps": other weights, another map."""
