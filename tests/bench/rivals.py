@@ -32,7 +32,7 @@ from onnx import ModelProto
 from onnxlens.engine.autodiff.forward import jvp
 from onnxlens.engine.autodiff.gradient import gradient, training_graph
 from onnxlens.engine.errors import OnnxlensError
-from onnxlens.engine.exports.exported import exported
+from onnxlens.engine.runtime.exports.exported import exported
 
 SEEDS = 8  # rows of a Jacobian in one pass
 BOUNDS = {np.dtype(np.float64): (1e-5, 1e-5), np.dtype(np.float32): (1e-2, 1e-2)}  # step, relative error

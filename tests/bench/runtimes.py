@@ -20,8 +20,8 @@ import onnx
 import onnxruntime
 
 from onnxlens.engine.autodiff.gradient import training_graph
-from onnxlens.engine.exports.exported import exported
 from onnxlens.engine.graph.types import shape_of
+from onnxlens.engine.runtime.exports.exported import exported
 
 NAMES = (
     "squeezenet1_1 resnet18 resnet50 vgg11 densenet121 inception_v3 mobilenet_v2 mobilenet_v3_small "

@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from oracles.networks import parsed
 
-from onnxlens.engine.exports.exported import RUNTIMES
+from onnxlens.engine.runtime.exports.exported import RUNTIMES
 from onnxlens.models.storage.folder import write_together
 
 

@@ -12,8 +12,8 @@ from oracles.networks import parsed
 from onnxlens.engine.autodiff.forward import curvature_graph, tangent_graph
 from onnxlens.engine.autodiff.gradient import training_graph
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.exports.exported import RUNTIMES, exported
-from onnxlens.engine.exports.pools import first_maximum
+from onnxlens.engine.runtime.exports.exported import RUNTIMES, exported
+from onnxlens.engine.runtime.exports.pools import first_maximum
 from onnxlens.engine.runtime.optimise import rewritten
 
 RESIDUAL = """(float[N,3,18,18] x) => (float[N,10] y) {

@@ -104,7 +104,7 @@ def command(
     onnxlens grad model.onnx -o model.jvp.onnx --mode forward --seeds 8
     onnxlens grad model.onnx -o model.grad.onnx --for openvino --batch 1
     """
-    from ....engine.exports.exported import check_runtime, exported
+    from ....engine.runtime.exports.exported import check_runtime, exported
 
     check_runtime(runtime)
     if out.is_dir():

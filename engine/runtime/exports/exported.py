@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from onnx import NodeProto
 
-from ..errors import BadRequest, nearest
-from ..graph.graph import Graph, Tensor
-from ..runtime.optimise import fast, rewritten
-from ..runtime.rewritten import Rewrite, Rewritten
+from ...errors import BadRequest, nearest
+from ...graph.graph import Graph, Tensor
+from ..optimise import fast, rewritten
+from ..rewritten import Rewrite, Rewritten
 from .pools import first_maximum
 from .words import flat, known, own_weight, turned, two_by_two
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from onnx import NodeProto, numpy_helper
 
-from ..canonical.folding import evaluated, size_read
-from ..errors import BadRequest
-from ..graph.dataflow import SMALL
-from ..graph.graph import Tensor, op
-from ..graph.nodes import attributes, bodies
-from ..operators.traits import traits_of
-from ..runtime.rewritten import Rewritten
+from ...canonical.folding import evaluated, size_read
+from ...errors import BadRequest
+from ...graph.dataflow import SMALL
+from ...graph.graph import Tensor, op
+from ...graph.nodes import attributes, bodies
+from ...operators.traits import traits_of
+from ..rewritten import Rewritten
 
 LITERAL = 2**16  # numbers; what is known up to here is written down
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from onnx import NodeProto
 
-from ..graph.graph import Tensor, op
-from ..graph.nodes import attributes, key_of
-from ..runtime.rewrites.pools import scattered
-from ..runtime.rewritten import Rewritten
+from ...graph.graph import Tensor, op
+from ...graph.nodes import attributes, key_of
+from ..rewrites.pools import scattered
+from ..rewritten import Rewritten
 
 LOWEST = -3.4028234663852886e38  # what stands around a picture: the lowest float
 

@@ -1,1 +1,0 @@
-"""Gradients as files for other runtimes."""

@@ -1,0 +1,1 @@
+"""Gradients in the words of other runtimes, for files and for the providers that are these."""
