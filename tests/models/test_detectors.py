@@ -147,10 +147,14 @@ def made_of(kind, detection, **more):
     backbone = detection.backbone_utils.resnet_fpn_backbone(
         backbone_name="resnet18", weights=None, trainable_layers=5
     )
+    if kind == "SSD":
+        anchors = detection.anchor_utils.DefaultBoxGenerator([[2]] * 5)
+        head = detection.ssd.SSDHead([256] * 5, anchors.num_anchors_per_location(), 6)
+        return detection.ssd.SSD(backbone, anchors, (HEIGHT, WIDTH), head=head, **more)
     return getattr(detection, kind)(backbone, min_size=HEIGHT, max_size=WIDTH, **more)
 
 
-@pytest.mark.parametrize("kind", ["FasterRCNN", "RetinaNet", "FCOS", "MaskRCNN", "KeypointRCNN"])
+@pytest.mark.parametrize("kind", ["FasterRCNN", "RetinaNet", "FCOS", "SSD", "MaskRCNN", "KeypointRCNN"])
 def test_boxes_are_those_of_torchvision(kind, tmp_path):
     torch = pytest.importorskip("torch")
     detection = pytest.importorskip("torchvision.models.detection")

@@ -1,7 +1,8 @@
 """Numbers of any other kind, with their places where they have any: depths, heat maps of points, pictures.
 
     "depth"     (N, h, w) or one plane, by the producer's words: the greatest and the least
-    "points"    (N, K, h, w), by the producer's words: where each plane is the greatest (Xiao et al. 2018)
+    "points"    (N, K, h, w), by the producer's words: where each plane is the greatest (Xiao et al. 2018), or
+                between its cells (Huang et al. 2020) where the producer finds it so
     "numbers"   everything else: the greatest of them
 
 It fits every output of real numbers, and says of it no more than is so.
@@ -20,6 +21,7 @@ from ...graph.types import is_float
 from ..anatomy import seeing
 from ..intervals import interval
 from ..maps import coordinates
+from .heatmaps import UNBIASED, unbiased
 from .planes import Planes, Range, meant, planes_of
 from .thing import Hints, Seed, Thing
 
@@ -35,7 +37,8 @@ class Picture:
     """Real numbers: "depth", "points" or "numbers", and the `planes` that they lie on, if they lie on any.
 
     `size` is the height and width of the input. `names` are those of the planes, and `bounded` says that all
-    lies between 0 and 1. `nearest` says whether the "greatest" or the "least" depth is the nearest.
+    lies between 0 and 1. `nearest` says whether the "greatest" or the "least" depth is the nearest, and
+    `between` that the producer finds points between the cells (heatmaps.py).
     """
 
     of: str
@@ -46,6 +49,7 @@ class Picture:
     names: tuple[str, ...] = ()
     bounded: bool = False
     nearest: str = ""
+    between: bool = False
 
     kind = "picture"
 
@@ -114,7 +118,10 @@ class Picture:
         assert self.planes is not None
         planes = self.planes.of(values[self.output])
         number = float(planes[k, row, column])
-        y, x = self.planes.centre(row, column, self.size, planes.shape[1:])
+        if self.between and np.isfinite(planes[k]).all():
+            y, x = unbiased(planes[k], (row, column), self.size)
+        else:
+            y, x = self.planes.centre(row, column, self.size, planes.shape[1:])
         flat = self.planes.indices(values[self.output])[k, row, column]
         points = np.array([[y, x, number]], np.float32)
         score = number if self.bounded else None
@@ -176,7 +183,9 @@ def _read(graph: Graph, output: str, planes: Planes | None, hints: Hints) -> Pic
     if what == "depth":
         return Picture("depth", output, planes, size, f"a depth, {said}", (), bounded, _nearest(hints.facts))
     names = tuple(hints.labels) if len(hints.labels) == planes.count else ()
-    return Picture("points", output, planes, size, f"heat maps of points, {said}", names, bounded)
+    between = hints.facts.get("model_type") in UNBIASED and planes.cells is None
+    why = f"heat maps of points, {said}"
+    return Picture("points", output, planes, size, why, names, bounded, between=between)
 
 
 def _nearest(facts: Mapping[str, str]) -> str:
