@@ -19,8 +19,8 @@ def unbiased(plane: np.ndarray, cell: tuple[int, int], size: tuple[int, int]) ->
     """The y and x of a peak in pixels of an input of `size`, by the cell (row, column) of a plane (h, w).
 
     Around its peak the logarithm of a Gaussian is a paraboloid, whose top one step of Newton's finds. The
-    first cell lies on the middle of the first pixel and the last cell on that of the last one. Where the plane
-    has no top near the cell, it is the cell's own place.
+    first cell lies on the middle of the first pixel and the last cell on that of the last one. Where the
+    plane has no top near the cell, it is the cell's own place.
     """
     f = np.log(np.clip(_blurred(plane.astype(np.float64)), _LEAST, _GREATEST))
     (y, x), f = cell, np.pad(f, 1, mode="edge")[cell[0] : cell[0] + 3, cell[1] : cell[1] + 3]
