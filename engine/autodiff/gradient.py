@@ -309,13 +309,14 @@ def walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[st
             given: Any = NotImplemented
             if rule is not None and not isinstance(rule, Mapping) and not mixes_wholes(graph, node, reached):
                 given = _applied(graph, node, rule, arrived)
-            if given is NotImplemented:
-                _through_body(
-                    graph, node, arrived, grads, reached, rule if isinstance(rule, Mapping) else table
-                )
-                continue
-            for name, entry in zip(open_inputs(graph, node, table), given, strict=False):
-                if name not in reached:
+            told = given is not NotImplemented
+            entries = list(zip(open_inputs(graph, node, table), given if told else (), strict=False))
+            left = {name for name, entry in entries if entry is NotImplemented and name in reached}
+            if left or not told:
+                within = rule if isinstance(rule, Mapping) else table
+                _through_body(graph, node, arrived, grads, left if told else reached, within)
+            for name, entry in entries:
+                if name not in reached or entry is NotImplemented:
                     continue
                 dx = entry() if callable(entry) else entry
                 if isinstance(dx, Tensor):

@@ -236,7 +236,7 @@ _MOVING = {
     **_rows("Expand Tile", moves="copies", hull=True, linear="sum"),
     **_rows("Concat", moves="joins", hull=True, linear="sum", blocks="keeps"),
     **_rows("Pad", moves="pads", linear="sum", smooth=("constant_value",)),
-    **_rows("Resize", window="resized", linear="sum"),
+    **_rows("Resize", window="resized", linear="sum", smooth=("roi", "scales")),
     **_rows("Upsample", window="resized", linear="sum", channels=1),
     **_rows("Col2Im", linear="sum"),
     **_rows("DFT", linear="sum", smooth=("input",)),

@@ -20,6 +20,7 @@ from . import (
     quantised,
     recurrent,
     regions,
+    resizing,
     sampling,
     spectral,
 )
@@ -33,6 +34,7 @@ BODIES: dict[str, Callable[..., Any]] = {  # by key, see nodes.key_of
     **quantised.BODIES,
     **recurrent.BODIES,
     **regions.BODIES,
+    **resizing.BODIES,
     **sampling.BODIES,
     **spectral.BODIES,
 }

@@ -106,7 +106,7 @@ def _reflected(a: Tensor, n: int, align_corners: int) -> Tensor:
 def _cubic(x: Tensor, at: Sequence[Tensor], size: Sequence[int], read: Callable[..., Tensor]) -> Tensor:
     """Cubic convolution with A = -0.75 over the 4ᵈ neighbours (Keys 1981)."""
     low = [op.Floor(a) for a in at]
-    weights = [[_keys(a - (f + c)) for c in range(-1, 3)] for a, f in zip(at, low, strict=True)]
+    weights = [[keys(a - (f + c)) for c in range(-1, 3)] for a, f in zip(at, low, strict=True)]
     total = None
     for corner in itertools.product(range(4), repeat=len(at)):
         weight = reduce(lambda w, v: w * v, [ws[c] for ws, c in zip(weights, corner, strict=True)])
@@ -118,7 +118,8 @@ def _cubic(x: Tensor, at: Sequence[Tensor], size: Sequence[int], read: Callable[
     return total
 
 
-def _keys(t: Tensor, a: float = -0.75) -> Tensor:
+def keys(t: Tensor, a: float = -0.75) -> Tensor:
+    """The kernel of cubic convolution at distances t (Keys 1981)."""
     d = op.Abs(t)
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((d - 5) * d + 8) * d * a - 4 * a

@@ -24,13 +24,28 @@ def resize(
     scales: Tensor | None,
     sizes: Tensor | None,
     **attrs: Any,
-) -> tuple[Tensor, ...]:
+) -> tuple[Any, ...]:
     """dx = Rᵀ g along each resized axis, where R = Resize(I): the runtime's own arithmetic in every mode.
 
-    Nearest, linear and cubic interpolation are all separable, and linear in x.
+    Nearest, linear and cubic interpolation are all separable, and linear in x. What the region and the scales
+    change of R is left to the body; the nearest pixel stays the same.
     """
+    others = None if attrs.get("mode", "nearest") == "nearest" else NotImplemented
+    return lambda: _transposed(g, y, x, roi, scales, sizes, attrs), others, others, None
+
+
+def _transposed(
+    g: Tensor,
+    y: Tensor,
+    x: Tensor,
+    roi: Tensor | None,
+    scales: Tensor | None,
+    sizes: Tensor | None,
+    attrs: dict[str, Any],
+) -> Tensor:
+    """Rᵀ g."""
     axes = list(attrs.get("axes") or range(x.rank))
-    ratio = _kept_ratio(x, sizes, axes, attrs)
+    ratio = kept_ratio(x, sizes, axes, attrs)
     for i, axis in enumerate(axes):
         axis %= x.rank
         if _stays(x, y, axis, i, scales, attrs, ratio):
@@ -42,10 +57,10 @@ def resize(
             perm = list(range(x.rank))
             perm[axis], perm[-1] = perm[-1], perm[axis]
             g = op.Transpose(op.Transpose(g, perm=perm) @ matrix, perm=perm)
-    return (g,)
+    return g
 
 
-def _kept_ratio(
+def kept_ratio(
     x: Tensor, sizes: Tensor | None, axes: list[int], attrs: dict[str, Any]
 ) -> tuple[Tensor, Tensor] | None:
     """The one scale of all axes of a Resize that keeps the aspect ratio, as a fraction (p, q); else None.
