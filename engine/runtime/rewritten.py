@@ -31,6 +31,7 @@ class Rewritten(Graph):
         super().__init__(dict(graph.opsets))
         self.blocked: set[str] = set()
         self.unbounded: set[str] = set()
+        self.copies: dict[tuple[str, ...], str] = {}  # of constants, by their names and what reads them
         self._names.update(graph.value_names())  # which are to come
         self._aside: Path | None = None
         for tensor in graph.constants.values():

@@ -171,8 +171,8 @@ def test_for_a_runtime_with_a_batch(free, run, runtime):
     [
         (["--for", "openvin"], "no runtime is called 'openvin'"),
         (["--batch", "0"], "0 is not in the range"),
-        (["--for", "openvino", "--seeds", "2"], "not right with a Scan of gradients"),
-        (["--for", "openvino", "--mode", "jacobian"], "ask for one seed, or for another runtime"),
+        (["--for", "openvino", "--seeds", "20000"], "not right with a Scan of gradients"),
+        (["--for", "openvino", "--mode", "jacobian"], "bind sizes (--batch, --size)"),
     ],
 )
 def test_a_runtime_or_a_batch_that_cannot_be(free, run, words, said):

@@ -1,12 +1,13 @@
 """A gradient in the words that a runtime is right with, and fast.
 
-Each entry of RUNTIMES is a row of rewrites, of which each node takes the first that applies. Only nodes that
-onnxlens made are written anew: the model's own stay as they are.
+Each entry of RUNTIMES is rows of rewrites, one walk through the graph for each, in which a node takes the
+first that applies. Only nodes that onnxlens made are written anew: the model's own stay as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from onnx import NodeProto
 
@@ -14,17 +15,21 @@ from ...errors import BadRequest, nearest
 from ...graph.graph import Graph, Tensor
 from ..optimise import fast, rewritten
 from ..rewritten import Rewrite, Rewritten
+from .loops import picked, written_out
 from .pools import first_maximum
 from .words import flat, known, own_weight, turned, two_by_two
 
-RUNTIMES: dict[str, tuple[Rewrite, ...]] = {
+RUNTIMES: dict[str, tuple[tuple[Rewrite, ...], ...]] = {
     # What is known is written down: sizes that are computed although they are known trip converters.
-    "any": (known,),
+    "any": ((known,),),
     # What its kernels are fast at, as the sessions here have it, but without kernels of ours.
-    "onnxruntime": (known, lambda graph, node: None if node.op_type == "Reshape" else fast(graph, node)),
+    "onnxruntime": ((known, lambda graph, node: None if node.op_type == "Reshape" else fast(graph, node)),),
     # It computes nonsense, and says nothing, where a weight is shared by the way there and the way back, and
     # in the loops of GRU and RNN.
-    "openvino": (flat, known, own_weight, turned, two_by_two, first_maximum),
+    "openvino": (
+        (known, written_out),
+        (flat, picked, known, own_weight, turned, two_by_two, first_maximum),
+    ),
 }
 
 
@@ -42,7 +47,11 @@ def exported(graph: Graph, runtime: str = "any") -> Graph:
     """
     check_runtime(runtime)
 
-    def rewrite(new: Rewritten, node: NodeProto) -> Sequence[Tensor] | None:
-        return next((done for word in RUNTIMES[runtime] if (done := word(new, node)) is not None), None)
+    for row in RUNTIMES[runtime]:
+        graph = rewritten(graph, graph.outputs, partial(_first, row))
+    return graph
 
-    return rewritten(graph, graph.outputs, rewrite)
+
+def _first(row: Sequence[Rewrite], graph: Rewritten, node: NodeProto) -> Sequence[Tensor] | None:
+    """What the first of some rewrites makes of a node that applies to it."""
+    return next((done for word in row if (done := word(graph, node)) is not None), None)

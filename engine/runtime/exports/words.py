@@ -36,11 +36,11 @@ def known(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
 
 
 def flat(graph: Rewritten, node: NodeProto) -> None:
-    """Nothing; but raises BadRequest for a node with a graph inside, as loops and several seeds are."""
+    """Nothing; but raises BadRequest for a node with a graph inside: a loop that is not written out."""
     if bodies(node):
         raise BadRequest(
-            f"this runtime is not right with a {node.op_type} of gradients, as several seeds, Jacobians, "
-            "loops and recurrent layers are written: ask for one seed, or for another runtime"
+            f"this runtime is not right with a {node.op_type} of gradients, and its steps are unknown or "
+            "too many to write out: bind sizes (--batch, --size), ask for fewer seeds, or for another runtime"
         )
 
 
@@ -53,13 +53,16 @@ def two_by_two(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
 
 
 def own_weight(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
-    """A layer with a copy of its weight that nothing else reads, on the way there or back."""
+    """A layer with a copy of its weight, shared with none of ours but those that are alike."""
     weights = traits_of(node).weights
     kernel = graph.known(node.input[weights.kernel]) if weights and not node.domain else None
     if weights is None or kernel is None:
         return None
     inputs = [Tensor(graph, name) if name else None for name in node.input]
-    inputs[weights.kernel] = _alone(graph, kernel)
+    key = (node.input[weights.kernel], node.op_type, str(attributes(node)))
+    if key not in graph.copies:
+        graph.copies[key] = _alone(graph, kernel).name
+    inputs[weights.kernel] = Tensor(graph, graph.copies[key])
     return [getattr(op, node.op_type)(*inputs, **attributes(node))]
 
 
