@@ -34,6 +34,7 @@ class Rewritten(Graph):
         self.copies: dict[tuple[str, ...], str] = {}  # of constants, by their names and what reads them
         self._names.update(graph.value_names())  # which are to come
         self._aside: Path | None = None
+        self._before = graph if isinstance(graph, Rewritten) else None  # whose file holds constants of this
         for tensor in graph.constants.values():
             self.add_constant(tensor)
         for name in graph.inputs:

@@ -60,6 +60,9 @@ def network(body):
     return parsed(body, **weights)
 
 
+LARGE = np.random.default_rng(3).standard_normal((128, 128, 5, 5))
+
+
 def feeds_for(model, batch=2):
     rng = np.random.default_rng(0)
     shapes = {v.name: [d.dim_value or batch for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
@@ -84,28 +87,59 @@ def compare(graph, new, feeds=None):
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize(
-    ("window", "indices"),
+    "window",
     [
-        ("kernel_shape=[2,2], strides=[2,2]", 0),
-        ("kernel_shape=[3,3], strides=[2,2]", 0),
-        ("kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]", 0),
-        ("kernel_shape=[3,2], strides=[2,2], pads=[0,1,1,0], ceil_mode=1", 0),
-        ("kernel_shape=[5,5], pads=[2,2,2,2]", 0),
-        ("kernel_shape=[2,2], dilations=[2,2]", 0),
-        ("kernel_shape=[3,3], strides=[3,3], dilations=[1,2]", 0),
-        ('kernel_shape=[3,3], strides=[2,2], auto_pad="SAME_UPPER"', 0),
-        ("kernel_shape=[3,2], strides=[2,1]", 1),  # phases that are not square
-        ("kernel_shape=[1,1], strides=[2,2]", 1),  # pixels that no window holds
+        "kernel_shape=[2,2], strides=[2,2]",
+        "kernel_shape=[3,3], strides=[2,2]",
+        "kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]",
+        "kernel_shape=[3,2], strides=[2,2], pads=[0,1,1,0], ceil_mode=1",
+        "kernel_shape=[5,5], pads=[2,2,2,2]",
+        "kernel_shape=[2,2], dilations=[2,2]",
+        "kernel_shape=[3,3], strides=[3,3], dilations=[1,2]",
+        'kernel_shape=[3,3], strides=[2,2], auto_pad="SAME_UPPER"',
+        "kernel_shape=[3,2], strides=[2,1]",
+        "kernel_shape=[1,3], strides=[1,2]",
+        "kernel_shape=[4,4], strides=[3,2], pads=[2,1,1,2]",
+        "kernel_shape=[1,1], strides=[2,2]",  # pixels that no window holds
+        "kernel_shape=[3,3], strides=[2,2], dilations=[2,1]",
     ],
 )
-def test_the_first_of_the_greatest_takes_all_without_indices(window, indices, ties):
+def test_the_first_of_the_greatest_takes_all_without_indices(window, ties):
     text = f"(float[2,3,9,8] x) => (float[a,b,h,w] y) {{ y = MaxPool<{window}>(x) }}"
     graph = training_graph(parsed(text))
-    new = rewritten(graph, graph.outputs, first_maximum)
     feeds = feeds_for(graph.to_model())
     feeds["x"] = np.round(feeds["x"]) if ties else feeds["x"]
-    count = Counter(node.op_type for node in compare(graph, new, feeds).graph.node)
-    assert count["ScatterElements"] == indices
+    for new in (rewritten(graph, graph.outputs, first_maximum), exported(graph, "onnxruntime")):
+        count = Counter(node.op_type for node in compare(graph, new, feeds).graph.node)
+        assert not count["ScatterElements"]
+
+
+def test_large_weights_that_were_made_on_the_way_last_as_long_as_the_graph():
+    graph = training_graph(parsed("(float[1,128,5,5] x) => (float[1,128,h,w] y) { y = Conv(x, w) }", w=LARGE))
+    compare(graph, exported(graph, "onnxruntime"))
+
+
+def test_what_is_open_keeps_its_indices():
+    text = "(float[2,3,h,w] x) => (float[a,b,c,d] y) { r = Relu(x) y = MaxPool<kernel_shape=[2,2]>(r) }"
+    graph = training_graph(parsed(text))
+    feeds = {"x": drawn(2, 3, 5, 6), "seed/y": drawn(2, 3, 4, 5)}
+    feeds = {name: array.astype(np.float32) for name, array in feeds.items()}
+    model = compare(graph, exported(graph, "onnxruntime"), feeds)
+    assert "ScatterElements" in {node.op_type for node in model.graph.node}
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_rectifiers_behind_pools_look_at_the_maxima(ties):
+    """As squeeze networks have it: two rectified branches, joined and pooled."""
+    text = """(float[2,3,9,8] x) => (float[a,b,h,w] y) { a = Conv(x, w) b = Conv(x, w2)
+    c = Relu(a) d = Relu(b) e = Concat<axis=1>(c, d) y = MaxPool<kernel_shape=[3,3], strides=[2,2]>(e) }"""
+    graph = training_graph(
+        parsed(text, w=drawn(4, 3, 1, 1).round(), w2=drawn(2, 3, 3, 3)[:, :, :1, :1].round())
+    )
+    feeds = feeds_for(graph.to_model())
+    feeds["x"] = np.round(feeds["x"]) if ties else feeds["x"]
+    count = Counter(n.op_type for n in compare(graph, exported(graph, "onnxruntime"), feeds).graph.node)
+    assert not {"ScatterElements", "HardSigmoid", "Split"} & {*count}
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

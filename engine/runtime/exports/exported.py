@@ -13,17 +13,17 @@ from onnx import NodeProto
 
 from ...errors import BadRequest, nearest
 from ...graph.graph import Graph, Tensor
-from ..optimise import fast, rewritten
+from ..optimise import rewritten
 from ..rewritten import Rewrite, Rewritten
 from .loops import picked, written_out
-from .pools import first_maximum
+from .pools import closed, first_maximum
 from .words import flat, known, own_weight, turned, two_by_two
 
 RUNTIMES: dict[str, tuple[tuple[Rewrite, ...], ...]] = {
     # What is known is written down: sizes that are computed although they are known trip converters.
     "any": ((known,),),
     # What its kernels are fast at, as the sessions here have it, but without kernels of ours.
-    "onnxruntime": ((known, lambda graph, node: None if node.op_type == "Reshape" else fast(graph, node)),),
+    "onnxruntime": ((known, closed), (first_maximum,)),
     # It computes nonsense, and says nothing, where a weight is shared by the way there and the way back, and
     # in the loops of GRU and RNN.
     "openvino": (

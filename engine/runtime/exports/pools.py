@@ -2,82 +2,151 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
 from onnx import NodeProto
 
 from ...graph.graph import Tensor, op
 from ...graph.nodes import attributes, key_of
-from ..rewrites.pools import scattered
+from ..optimise import fast
+from ..rewrites.pools import POOL, part_of, scattered
 from ..rewritten import Rewritten
 
 LOWEST = -3.4028234663852886e38  # what stands around a picture: the lowest float
 
 
+class Line(NamedTuple):
+    """Windows along an axis of a picture: how many, on how many pixels, and how they lie there."""
+
+    axis: int
+    windows: int
+    size: int
+    kernel: int
+    step: int
+    apart: int
+    before: int
+
+    @property
+    def whole(self) -> int:
+        """The pixels with those around them that windows reach."""
+        reach = (self.windows - 1) * self.step + (self.kernel - 1) * self.apart + 1
+        return max(reach, self.before + self.size)
+
+    @property
+    def offsets(self) -> range:
+        """Where the pixels of a window lie, from its first one."""
+        return range(0, self.kernel * self.apart, self.apart)
+
+
 def first_maximum(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     """What goes back through a max pooling: the first of the greatest in each window takes all.
 
-        rest_0 = g        part_k = rest_k where x_k = y, else 0        rest_(k+1) = rest_k - part_k
-
-    x_k is the k-th pixel of every window, which lies in one of the s x s phases that a stride of s leaves;
-    the parts are added up phase by phase, and the phases put together again. Indices cost ONNX Runtime more
-    than twice as much, and several runtimes have none, or forget the batch in them.
+    Pooling goes along the rows and then down the columns, and so the gradient goes up the columns and then
+    along the rows. ONNX Runtime's indices cost more, and several runtimes have none or forget the batch.
     """
+    if key_of(node) == POOL:
+        x, g = (Tensor(graph, name) for name in node.input)
+        return [_gradient(*_part(graph, node, x, g), attributes(node))]
     found = scattered(graph, node) if node.op_type == "Reshape" else None
-    if found is None:
-        return None
-    x, g, attrs = found
-    window, steps = attrs["kernel_shape"], {*attrs.get("strides", [1, 1])}
-    size, maxima = x.spatial, g.spatial
-    if size is None or maxima is None or len(steps) > 1 or (step := steps.pop()) > min(window):
-        return None
-    apart = attrs.get("dilations", [1, 1])
-    before = attrs["pads"][:2]
-    reach = [(m - 1) * step + (k - 1) * d + 1 for m, k, d in zip(maxima, window, apart, strict=True)]
-    whole = [-(-max(r, b + s) // step) * step for r, b, s in zip(reach, before, size, strict=True)]
-    after = [w - b - s for w, b, s in zip(whole, before, size, strict=True)]
-    inner = [w // step for w in whole]
-
-    y, phases = _pooled(graph, x, attrs), _phases(_padded(x, before, after, LOWEST), step)
-    parts: dict[int, list[Tensor]] = {}
-    offsets = [(i * apart[0], j * apart[1]) for i in range(window[0]) for j in range(window[1])]
-    rest = g
-    for offset in offsets:
-        phase, start = offset[0] % step * step + offset[1] % step, [o // step for o in offset]
-        end = [s + m for s, m in zip(start, maxima, strict=True)]
-        x_k = phases[phase]
-        if [*start, *end] != [0, 0, *inner]:
-            x_k = op.Slice(x_k, start, end, [2, 3])
-        part = op.Where(op.Equal(x_k, y), rest, 0)
-        rest = rest - part
-        around = [i - e for i, e in zip(inner, end, strict=True)]
-        parts.setdefault(phase, []).append(_padded(part, start, around, 0))
-    sums = [sum(parts[phase][1:], parts[phase][0]) for phase in range(step * step)]
-    joined = sums[0] if step == 1 else op.DepthToSpace(op.Concat(*sums, axis=1), blocksize=step)
-    if [*before, *after] != [0, 0, 0, 0]:
-        joined = op.Slice(joined, before, [b + s for b, s in zip(before, size, strict=True)], [2, 3])
-    return [joined]
+    return None if found is None or is_open(*found[:2]) else [_gradient(*found)]
 
 
-def _padded(x: Tensor, before: list[int], after: list[int], value: float) -> Tensor:
-    """A picture (N, C, h, w) with rows and columns of a value around it."""
-    if [*before, *after] == [0, 0, 0, 0]:
-        return x
-    return op.Pad(x, [0, 0, *before, 0, 0, *after], x.graph.constant(value, x.dtype))
+def is_open(x: Tensor, g: Tensor) -> bool:
+    """Whether the sizes of what was pooled are known at run time only: then it cannot be spelled out."""
+    return x.spatial is None or g.spatial is None
 
 
-def _phases(x: Tensor, step: int) -> list[Tensor]:
-    """Every `step`-th pixel down and across, from each of the first: step² pictures."""
+def closed(graph: Rewritten, node: NodeProto) -> Sequence[Tensor] | None:
+    """What sessions here make of a node, but no kernel that cannot be spelled out."""
+    found = scattered(graph, node) if node.op_type == "Reshape" else None
+    return None if found is not None and is_open(*found[:2]) else fast(graph, node)
+
+
+def _part(graph: Rewritten, pool: NodeProto, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """The channels that a kernel gives the gradient of: of what was pooled, and of the gradient."""
+    start, end = attributes(pool)["channels"]
+    if (x.shape or ())[1:2] == (end - start,):
+        return x, g
+    name = part_of(graph, pool)
+    cut = op.Slice(x, [start], [end], [1]) if name is None else Tensor(graph, name)
+    return cut, op.Slice(g, [start], [end], [1])
+
+
+def _gradient(x: Tensor, g: Tensor, attrs: Mapping[str, Any]) -> Tensor:
+    """The gradient of x, all of it or where it is above 0 (`rectified`)."""
+    sizes, before = zip((2, 3), g.spatial or (), x.spatial or (), strict=True), attrs["pads"]
+    windows = zip(
+        *(attrs.get(name, (1, 1)) for name in ("kernel_shape", "strides", "dilations")), strict=True
+    )
+    lines = zip(sizes, windows, before[:2], strict=True)
+    down, across = (Line(*size, kernel, step, apart, b) for size, (kernel, step, apart), b in lines)
+    wide = _padded(x, across)
+    rows = _greatest(wide, across, across.kernel)
+    high = _padded(rows, down)
+    y = _greatest(high, down, down.kernel)
+    if attrs.get("rectified"):
+        g = op.Where(y > 0, g, 0)
+    return _back(wide, rows, _back(high, y, g, down), across)
+
+
+def _padded(x: Tensor, line: Line) -> Tensor:
+    """A picture with the lowest number before and after it, as far as windows reach."""
+    return _around(x, line.axis, line.before, line.whole - line.before - line.size, LOWEST)
+
+
+def _greatest(x: Tensor, line: Line, count: int) -> Tensor:
+    """The greatest of the first pixels of each window."""
+    of = {"kernel_shape": count, "strides": line.step, "dilations": line.apart}
+    y = op.MaxPool(x, **{k: [v, 1] if line.axis == 2 else [1, v] for k, v in of.items()})
+    return _between(y, line.axis, 0, line.windows)
+
+
+def _back(x: Tensor, y: Tensor, g: Tensor, line: Line) -> Tensor:
+    """The gradient of the pixels, padded before, by that of the greatest y of each window.
+
+    As soon as the greatest of its first pixels is y, one of them has taken the gradient of a window. The
+    pixels of a step apart from each other are a phase: each is added up, and they are put together again.
+    """
+    taken = [op.Where(op.Equal(_greatest(x, line, n), y), g, 0) for n in range(1, line.kernel)]
+    parts = [taken[0], *(b - a for a, b in pairwise([*taken, g]))] if taken else [g]
+    inner = -(-line.whole // line.step)
+    phases: list[list[Tensor]] = [[] for _ in range(line.step)]
+    for offset, part in zip(line.offsets, parts, strict=True):
+        start, phase = divmod(offset, line.step)
+        phases[phase].append(_around(part, line.axis, start, inner - start - line.windows, 0))
+    sums = [sum(parts[1:], parts[0]) if parts else _nothing(phases[0][0]) for parts in phases]
+    joined = _joined(sums, line.axis)
+    return _between(joined, line.axis, line.before, line.before + line.size)
+
+
+def _joined(phases: list[Tensor], axis: int) -> Tensor:
+    """Pictures of which each has every so-manieth row or column, as one."""
+    step = len(phases)
     if step == 1:
-        return [x]
-    channels = (x.shape or (0, 0))[1]
-    deep = op.SpaceToDepth(x, blocksize=step)
-    return op.Split(deep, [channels] * step**2, axis=1, outputs=step**2)
+        return phases[0]
+    channels, (height, width) = (phases[0].shape or (0, 0))[1], phases[0].spatial or (0, 0)
+    if axis == 2:
+        return op.Reshape(op.Concat(*phases, axis=3), [0, channels, height * step, width])
+    apart = op.Reshape(op.Concat(*phases, axis=1), [0, step, -1])
+    return op.Reshape(op.Transpose(apart, perm=[0, 2, 1]), [0, channels, height, width * step])
 
 
-def _pooled(graph: Rewritten, x: Tensor, attrs: dict[str, object]) -> Tensor:
-    """What the model's own pooling makes of x."""
-    for node in graph.nodes:
-        if key_of(node) == "MaxPool" and node.input[0] == x.name and len(node.output) == 1:
-            own = attributes(node)
-            if all(own.get(name, attrs[name]) == value for name, value in attrs.items()):
-                return Tensor(graph, node.output[0])
-    return op.MaxPool(x, **attrs)
+def _nothing(like: Tensor) -> Tensor:
+    """Zeros of the shape of another: for pixels that no window holds."""
+    return op.Where(like.graph.constant(False), like, 0)
+
+
+def _around(x: Tensor, axis: int, before: int, after: int, value: float) -> Tensor:
+    """A picture (N, C, h, w) with rows or columns of a value around it."""
+    if before == after == 0:
+        return x
+    pads = [0] * 8
+    pads[axis], pads[4 + axis] = before, after
+    return op.Pad(x, pads, x.graph.constant(value, x.dtype))
+
+
+def _between(x: Tensor, axis: int, start: int, end: int) -> Tensor:
+    """Some of the rows or columns of a picture."""
+    return x if (x.shape or ())[axis : axis + 1] == (end - start,) else op.Slice(x, [start], [end], [axis])

@@ -66,12 +66,12 @@ def pieces(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
 def rectified(graph: Rewritten, g: Tensor, y: Tensor) -> Tensor | None:
     """Where(y > 0, g, 0), where g is the gradient of pooling y, or of pooling what y was joined to."""
     pool = graph.producer(g.name)
-    if pool is None or key_of(pool) != POOL or _pooled(graph, pool) != y.name:
+    if pool is None or key_of(pool) != POOL or part_of(graph, pool) != y.name:
         return None
     return _gradient(graph, pool.input, attributes(pool) | {"rectified": 1})
 
 
-def _pooled(graph: Rewritten, pool: NodeProto) -> str | None:
+def part_of(graph: Rewritten, pool: NodeProto) -> str | None:
     """The value that a POOL gives the gradient of: what was pooled, or the part of it with these channels."""
     x, (start, end) = Tensor(graph, pool.input[0]), attributes(pool)["channels"]
     joined = graph.producer(x.name)
