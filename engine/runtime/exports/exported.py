@@ -17,17 +17,19 @@ from ..optimise import rewritten
 from ..rewritten import Rewrite, Rewritten
 from .loops import picked, written_out
 from .pools import closed, first_maximum
-from .words import flat, known, own_weight, turned, two_by_two
+from .words import backwards, flat, known, own_weight, turned, two_by_two
 
+PLAIN = (known, backwards, written_out)
 RUNTIMES: dict[str, tuple[tuple[Rewrite, ...], ...]] = {
-    # What is known is written down: sizes that are computed although they are known trip converters.
-    "any": ((known,),),
+    # What is known is written down: sizes that are computed although they are known trip converters, and few
+    # runtimes have loops.
+    "any": (PLAIN, (picked, known)),
     # What its kernels are fast at, as the sessions here have it, but without kernels of ours.
     "onnxruntime": ((known, closed), (first_maximum,)),
     # It computes nonsense, and says nothing, where a weight is shared by the way there and the way back, and
     # in the loops of GRU and RNN.
     "openvino": (
-        (known, written_out),
+        PLAIN,
         (flat, picked, known, own_weight, turned, two_by_two, first_maximum),
     ),
 }

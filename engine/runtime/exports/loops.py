@@ -11,7 +11,7 @@ from ...graph.graph import Tensor, op
 from ...graph.nodes import attributes, bodies, every_node, renamed
 from ..rewritten import Rewritten
 
-MOST = 20_000  # nodes that a loop may become
+MOST = 2**13  # nodes of a file that holds what a loop became; a longer one keeps the loop
 
 
 def written_out(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
@@ -24,7 +24,7 @@ def written_out(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
         return None
     steps = _loop_steps(graph, node) if node.op_type == "Loop" else _scan_steps(graph, node)
     (body,) = bodies(node)
-    if not steps or steps * len([*every_node(body.node)]) > MOST:
+    if not steps or len(graph.nodes) + steps * len([*every_node(body.node)]) > MOST:
         return None
     own = _constants(graph, body)
     return (_loop if node.op_type == "Loop" else _scan)(graph, node, body, own, steps)

@@ -52,6 +52,21 @@ def two_by_two(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     return [sum(others, first)]
 
 
+def backwards(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """A sequence from its end to its start, as the places to take and no Slice, of which some lack this."""
+    if node.op_type != "Slice" or len(node.input) < 5:
+        return None
+    x, where = Tensor(graph, node.input[0]), [graph.known(name) for name in node.input[1:]]
+    if x.shape is None or any(array is None or array.size != 1 for array in where):
+        return None
+    start, end, axis, step = (int(array.item()) for array in where if array is not None)
+    size = x.shape[axis]
+    if step > 0 or not isinstance(size, int):
+        return None
+    places = list(range(*slice(start, end, step).indices(size)))
+    return [op.Gather(x, places, axis=axis)] if places else None
+
+
 def own_weight(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     """A layer with a copy of its weight, shared with none of ours but those that are alike."""
     weights = traits_of(node).weights
