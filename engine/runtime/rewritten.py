@@ -23,8 +23,8 @@ MAX_BLOCK = 16  # channels, where registers hold 512 bits; 8 elsewhere
 class Rewritten(Graph):
     """The graph that takes the place of another, with its inputs and constants and none of its nodes yet.
 
-    It knows which of its values lie in `blocked` form and which are `unbounded`: may be infinite. Large
-    constants that are made on the way lie in a temporary file for as long as it lives.
+    That one is `before`. It knows which of its values lie in `blocked` form and which are `unbounded`: may be
+    infinite. Large constants that are made on the way lie in a temporary file for as long as it lives.
     """
 
     def __init__(self, graph: Graph):
@@ -34,7 +34,7 @@ class Rewritten(Graph):
         self.copies: dict[tuple[str, ...], str] = {}  # of constants, by their names and what reads them
         self._names.update(graph.value_names())  # which are to come
         self._aside: Path | None = None
-        self._before = graph if isinstance(graph, Rewritten) else None  # whose file holds constants of this
+        self.before = graph
         for tensor in graph.constants.values():
             self.add_constant(tensor)
         for name in graph.inputs:

@@ -8,9 +8,9 @@ files, so that each is made with its own packages, and all are run here, in plai
 
 cases: ONNX's single-operator cases, in double precision where they can be, in reverse and in forward mode,
 against central differences along one random direction. A case counts where these agree at three step sizes.
-networks: those of the suite (extra `bench`), each graph as the exported file, ours of the gradient written
-for ONNX Runtime (`--for onnxruntime`), in turns. What they answer is
-held against each other before anything is timed; medians, and ours over theirs.
+networks: those of the suite (extra `bench`), each graph as the exported file, ours of the gradient and of the
+rows written for ONNX Runtime (`--for onnxruntime`), in turns. What they answer is held against each other
+before anything is timed; medians, and ours over theirs.
 """
 
 from __future__ import annotations
@@ -213,7 +213,10 @@ def _timed(path: Path, rounds: int) -> None:
         "gradient, theirs": (theirs["reverse"], {"adj_scores": us[0, ..., None]}),
         "tangent, ours": (jvp(source, of="scores"), {"tangent/image": vs[0]}),
         "tangent, theirs": (theirs["forward"], {"fwd_image": vs[0, ..., None]}),
-        f"{SEEDS} rows, ours": (gradient(source, of="scores", seeds=SEEDS), {"seed/scores": us}),
+        f"{SEEDS} rows, ours": (
+            exported(training_graph(source, of="scores", seeds=SEEDS), "onnxruntime").to_model(),
+            {"seed/scores": us},
+        ),
         f"{SEEDS} rows, theirs": (theirs["reverse"], {"adj_scores": np.moveaxis(us, 0, -1).copy()}),
     }
     calls, found, seconds = {}, {}, {what: [] for what in asked}

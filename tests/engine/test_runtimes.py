@@ -119,6 +119,15 @@ def test_large_weights_that_were_made_on_the_way_last_as_long_as_the_graph():
     compare(graph, exported(graph, "onnxruntime"))
 
 
+@pytest.mark.parametrize(("seeds", "inside"), [(3, 0), (17, 1)])
+def test_a_few_seeds_are_written_out_and_share_what_is_found_once(seeds, inside):
+    text = """(float[1,3,9,9] x) => (float[1,2,h,w] y) { a = Conv(x, w) r = Relu(a)
+    p = MaxPool<kernel_shape=[3,3], strides=[2,2]>(r) y = Conv(p, v) }"""
+    graph = training_graph(parsed(text, w=drawn(4, 3, 1, 1), v=drawn(2, 4, 2, 2)), seeds=seeds)
+    count = Counter(n.op_type for n in compare(graph, exported(graph, "onnxruntime")).graph.node)
+    assert (count["Scan"], count["ScatterElements"]) == (inside, seeds * (not inside))
+
+
 def test_what_is_open_keeps_its_indices():
     text = "(float[2,3,h,w] x) => (float[a,b,c,d] y) { r = Relu(x) y = MaxPool<kernel_shape=[2,2]>(r) }"
     graph = training_graph(parsed(text))

@@ -15,8 +15,8 @@ from ...errors import BadRequest, nearest
 from ...graph.graph import Graph, Tensor
 from ..optimise import rewritten
 from ..rewritten import Rewrite, Rewritten
-from .loops import picked, written_out
-from .pools import closed, first_maximum
+from .loops import in_blocks, picked, written_out
+from .pools import closed, first_maximum, spelled
 from .words import backwards, flat, known, own_weight, turned, two_by_two
 
 PLAIN = (known, backwards, written_out)
@@ -25,7 +25,7 @@ RUNTIMES: dict[str, tuple[tuple[Rewrite, ...], ...]] = {
     # runtimes have loops.
     "any": (PLAIN, (picked, known)),
     # What its kernels are fast at, as the sessions here have it, but without kernels of ours.
-    "onnxruntime": ((known, closed), (first_maximum,)),
+    "onnxruntime": ((known, in_blocks), (known, closed), (spelled,)),
     # It computes nonsense, and says nothing, where a weight is shared by the way there and the way back, and
     # in the loops of GRU and RNN.
     "openvino": (

@@ -8,10 +8,12 @@ import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto
 
 from ...graph.graph import Tensor, op
-from ...graph.nodes import attributes, bodies, every_node, renamed
+from ...graph.nodes import attributes, bodies, every_node, key_of, renamed
+from ...operators.traits import traits_of
 from ..rewritten import Rewritten
 
 MOST = 2**13  # nodes of a file that holds what a loop became; a longer one keeps the loop
+FEW = 16  # steps
 
 
 def written_out(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
@@ -20,14 +22,27 @@ def written_out(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     A runtime that has no loops, or has them wrong, gets what they compute: a recurrent layer's steps, or the
     vectors of several seeds.
     """
-    if node.domain or node.op_type not in ("Loop", "Scan"):
+    is_loop = key_of(node) == "Loop"
+    if not is_loop and key_of(node) != "Scan":
         return None
-    steps = _loop_steps(graph, node) if node.op_type == "Loop" else _scan_steps(graph, node)
+    steps = _loop_steps(graph, node) if is_loop else _scan_steps(graph, node)
     (body,) = bodies(node)
     if not steps or len(graph.nodes) + steps * len([*every_node(body.node)]) > MOST:
         return None
     own = _constants(graph, body)
-    return (_loop if node.op_type == "Loop" else _scan)(graph, node, body, own, steps)
+    return (_loop if is_loop else _scan)(graph, node, body, own, steps)
+
+
+def in_blocks(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """A few steps with convolutions, as those over seeds, written out.
+
+    In graphs inside, ONNX Runtime does not keep feature maps in blocks of channels.
+    """
+    if node.op_type != "Scan" or (_scan_steps(graph, node) or FEW + 1) > FEW:
+        return None
+    (body,) = bodies(node)
+    has_maps = any(traits_of(inner).weights for inner in every_node(body.node))
+    return written_out(graph, node) if has_maps else None
 
 
 def picked(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:

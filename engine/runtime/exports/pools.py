@@ -46,11 +46,16 @@ def first_maximum(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     Pooling goes along the rows and then down the columns, and so the gradient goes up the columns and then
     along the rows. ONNX Runtime's indices cost more, and several runtimes have none or forget the batch.
     """
-    if key_of(node) == POOL:
-        x, g = (Tensor(graph, name) for name in node.input)
-        return [_gradient(*_part(graph, node, x, g), attributes(node))]
     found = scattered(graph, node) if node.op_type == "Reshape" else None
     return None if found is None or is_open(*found[:2]) else [_gradient(*found)]
+
+
+def spelled(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """The same, of the kernel that `closed` has put there."""
+    if key_of(node) != POOL:
+        return None
+    x, g = (Tensor(graph, name) for name in node.input)
+    return [_gradient(*_part(graph, node, x, g), attributes(node))]
 
 
 def is_open(x: Tensor, g: Tensor) -> bool:
@@ -59,9 +64,23 @@ def is_open(x: Tensor, g: Tensor) -> bool:
 
 
 def closed(graph: Rewritten, node: NodeProto) -> Sequence[Tensor] | None:
-    """What sessions here make of a node, but no kernel that cannot be spelled out."""
+    """What sessions here make of a node, but no kernel that cannot be spelled out.
+
+    Indices that several gradients are scattered to, as those of several seeds, stay: they are found once.
+    """
     found = scattered(graph, node) if node.op_type == "Reshape" else None
-    return None if found is not None and is_open(*found[:2]) else fast(graph, node)
+    stays = found is not None and (is_open(*found[:2]) or _is_shared(graph, node))
+    return None if stays else fast(graph, node)
+
+
+def _is_shared(graph: Rewritten, node: NodeProto) -> bool:
+    """Whether more is scattered to the indices than this node reshapes."""
+    scatter = graph.producer(node.input[0])
+    pool = scatter and graph.producer(scatter.input[1])
+    if scatter is None or pool is None:
+        return False
+    flat = {n.output[0] for n in graph.before.nodes if n.input[:1] == pool.input[:1]}
+    return sum(n.op_type == "ScatterElements" and n.input[1] in flat for n in graph.before.nodes) > 1
 
 
 def _part(graph: Rewritten, pool: NodeProto, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
