@@ -39,7 +39,7 @@ def no_rule(graph: Graph, node: NodeProto, reason: str | None = None) -> str:
     ways = [f"ask for a value before it (of={before!r})" if before else "ask for a value behind it by `wrt`"]
     if traits_of(node).step and traits_of(node).elementwise:
         ways.append('take steps for the identity (rules="straight-through")')
-    elif not captured(node):  # which a rule is not given
+    elif not captured(node) and not traits_of(node).runs:  # which a rule is not given
         typed = all(Tensor(graph, o).dtype is not None for o in node.output if o)
         ways.append("give a rule for it in `rules`" + ("" if typed else ", whose `like` tells the type"))
     return f"no gradient leads through {describe(node)}: {reason or why(graph, node)}; {' or '.join(ways)}"

@@ -1,15 +1,27 @@
-"""Gradients of the shape of their values, whatever was broadcast in between."""
+"""Gradients of the shape of their values, whatever was broadcast in between; zeros and sums of them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..graph.graph import Tensor, op
+from ..operators.rules.sequences import is_sequence, mapped
 
 
 def zeros_like(x: Tensor) -> Tensor:
-    """Zeros of another tensor's type and shape."""
+    """Zeros of another tensor's type and shape; of a sequence one of zeros."""
+    if is_sequence(x):
+        return mapped(zeros_like, x)
     return op.Expand(x.graph.constant(np.zeros((), x.dtype)), x.dims)
+
+
+def total(grads: Sequence[Tensor]) -> Tensor:
+    """The sum of what arrives at a value from all that read it."""
+    if len(grads) > 1 and is_sequence(grads[0]):
+        return mapped(op.Sum, *grads)
+    return grads[0] if len(grads) == 1 else op.Sum(*grads)
 
 
 def unbroadcast(dx: Tensor, x: Tensor) -> Tensor:
@@ -17,7 +29,8 @@ def unbroadcast(dx: Tensor, x: Tensor) -> Tensor:
 
     x (3, 1)  --broadcast-->  (2, 3, 4)        dx (2, 3, 4)  --sum-->  (3, 1)
     """
-    if dx.shape == x.shape and dx.shape is not None and None not in dx.shape:
+    known = dx.shape == x.shape and dx.shape is not None and None not in dx.shape
+    if known or is_sequence(x):
         return dx
     if dx.shape is None or x.shape is None:  # even the rank is known only at run time
         ones = op.Expand(1, op.Sub(op.Shape(op.Shape(dx)), op.Shape(op.Shape(x))))

@@ -49,7 +49,7 @@ class Finding:
     """Whether gradients lead from `of` to each `wrt`, and the nodes that stop some or all of them.
 
     `open` holds the `wrt` that a gradient reaches. `operators` counts the nodes between them by how they
-    are differentiated: "rule", "own body", "graphs inside" (If, Loop, Scan), "function body" or "blocked",
+    are differentiated: "rule", "own body", "graphs inside" (If, Loop, ...), "function body" or "blocked",
     and then by operator.
     `layer` is the feature map that Grad-CAM looks at, where only what lies before it stops the gradient.
     `refused`: why ONNX Runtime does not load the model or its gradients (see `tried`).

@@ -27,9 +27,9 @@ from ..graph.sizes import Dim
 from ..graph.types import is_real
 from ..operators.rules import VJP
 from ..operators.traits import having
-from .broadcasting import zeros_like
+from .broadcasting import total, zeros_like
 from .dependence import carries, reached_outputs
-from .gradient import check_real, differentiate, inside, opened, total, unrounded, walk
+from .gradient import check_real, differentiate, inside, opened, unrounded, walk
 from .scope import Grads
 from .vectors import Ends, append_map
 

@@ -36,8 +36,8 @@ from ..operators.bodies import BODIES, quantised
 from ..operators.rules import VJP, quantisation
 from ..operators.traits import traits_of
 from .blocks import explained, no_rule, not_real, why
-from .branches import chosen
-from .broadcasting import unbroadcast, zeros_like
+from .branches import chosen, mapped
+from .broadcasting import total, unbroadcast, zeros_like
 from .dependence import (
     Rules,
     carries,
@@ -299,7 +299,7 @@ def walk(graph: Graph, nodes: Sequence[NodeProto], grads: Grads, sources: set[st
         rule = rule_for(table, node)
         with understood(node), explained(graph, node):
             if rule is None and (runs := traits_of(node).runs):
-                through = chosen if runs == "one" else repeated
+                through = {"one": chosen, "again": repeated, "each": mapped}[runs]
                 for name, dx in through(graph, node, arrived, reached, table, walk):
                     if name in reached:
                         grads.setdefault(name, []).append(dx)
@@ -368,8 +368,3 @@ def _through_body(
     for name in sources:
         if inner.get(name):
             grads.setdefault(name, []).append(total(inner[name]))
-
-
-def total(grads: list[Tensor]) -> Tensor:
-    """The sum of what arrives at a value from all that read it."""
-    return grads[0] if len(grads) == 1 else op.Sum(*grads)

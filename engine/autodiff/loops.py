@@ -17,7 +17,8 @@ from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, 
 from ..errors import NoRule
 from ..graph.graph import Graph, Tensor, op
 from ..graph.nodes import around, attributes, bodies, reads
-from ..graph.types import dtype_of, merged, shape_of
+from ..graph.types import dtype_of, merged, shape_of, stacked
+from .broadcasting import total
 from .dependence import Rules, depending_in_turn, leading
 from .scope import Found, Grads, Walk, adjoint, appended, closed, opened, sum_of
 from .steps import steps
@@ -80,7 +81,7 @@ class _Back:
         if dtype_of(type_) is None:
             return back.know(name, type_).name  # no tensor: refused if it turns out to be read
         self.tapes[name] = before, type_
-        tape = back.know(name, _stacked(type_) if steady else helper.make_sequence_type_proto(type_))
+        tape = back.know(name, stacked(type_) if steady else helper.make_sequence_type_proto(type_))
         entry = (op.Gather if steady else op.SequenceAt)(tape, -1 - self.round)
         back.refine(entry.name, type_)
         return entry.name
@@ -98,6 +99,14 @@ class _Back:
     def _stays(self, k: int) -> bool:
         """True for a state that each step hands on as it is: no state, but a value around the loop."""
         return self.step.before[k] == self.step.after[k]
+
+    def _listed(self, k: int) -> str | None:
+        """What each step adds at the end of a sequence, and reads nothing of; None for any other state."""
+        node, before = self.graph.producer(self.made[k]), self.inputs[self.step.before[k]]
+        if node is None or node.op_type != "SequenceInsert" or len(node.input) > 2 or node.input[0] != before:
+            return None
+        read = [i for n in self.nodes for i in reads(n) if i in (before, self.made[k])]
+        return node.input[1] if read == [before] and self.made.count(self.made[k]) == 1 else None
 
     def _steady(self, k: int) -> bool:
         """True for a state that has one shape in all steps."""
@@ -128,7 +137,12 @@ class _Back:
         outside = dict(zip((*step.before, *step.elements), (*step.starts, *step.sequences), strict=True))
         sources = {self.inputs[name] for name, around_ in outside.items() if around_ in reached}
         sources |= reached.intersection(around(step.body))
-        turns = {k: (self.inputs[b], self.made[k]) for k, b in enumerate(step.before) if not self._stays(k)}
+        listed = {k: x for k, s in enumerate(step.starts) if s not in reached and (x := self._listed(k))}
+        turns = {
+            k: (self.inputs[before], self.made[k])
+            for k, before in enumerate(step.before)
+            if k not in listed and not self._stays(k)
+        }
         after = depending_in_turn(back, self.nodes, sources, list(turns.values()), table)
         sources |= after.intersection(before for before, _ in turns.values())
         ends = {made for made, grad in zip(self.made, arrived, strict=False) if grad is not None}
@@ -138,6 +152,9 @@ class _Back:
         for k in live:
             state = back.declare_input(back.fresh("adjoint"), adjoint(self.types[k]))
             grads.setdefault(self.made[k], []).append(state)
+        for k, made in listed.items():
+            if (grad := arrived[k]) is not None:
+                grads.setdefault(made, []).append(op.SequenceAt(Tensor(back, grad.name), -1 - self.round))
         for k, grad in enumerate(arrived[count:]):
             if grad is not None:
                 entry = self._entry(Tensor(back, grad.name), *self._along("output", k))
@@ -160,7 +177,7 @@ class _Back:
         sums = [back.declare_input(back.fresh("sum"), adjoint(graph.types[n])) for n in shared]
         outputs = [self.on]
         outputs += [sum_of(back, grads.get(n), n) for n in states]
-        outputs += [s + sum_of(back, grads[n], n) for s, n in zip(sums, shared, strict=True)]
+        outputs += [total([s, *grads[n]]) for s, n in zip(sums, shared, strict=True)]
         outputs += [sum_of(back, grads[self.inputs[step.elements[k]]], "") for k in parts]
         body = closed(back, graph, outputs)
         count, lasts = self._taped(body)
@@ -169,20 +186,20 @@ class _Back:
         names = [*(step.starts[k] for k in live), *shared]
         inputs = [count.name, graph.constant(True).name, *(b.name for b in begin)]
         made = appended(graph, "Loop", inputs, names, body=body)
-        for k, stacked in zip(parts, made[len(names) :], strict=True):
+        for k, found in zip(parts, made[len(names) :], strict=True):
             names.append(step.sequences[k])
-            made[len(names) - 1] = self._in_order(k, stacked)
+            made[len(names) - 1] = self._in_order(k, found)
         return list(zip(names, made, strict=True))
 
-    def _in_order(self, k: int, stacked: Tensor) -> Tensor:
+    def _in_order(self, k: int, given: Tensor) -> Tensor:
         """The gradient of a sequence, of what the rounds gave one after the other."""
         (axis, backwards), type_ = self._along("input", k), adjoint(self.outer.types[self.step.sequences[k]])
         if (
             not axis
         ):  # it is of that shape; but ONNX's reference joins what a loop collects, and stacks nothing
-            stacked = stacked.like(Tensor(self.outer, self.step.sequences[k]))
+            given = given.like(Tensor(self.outer, self.step.sequences[k]))
         if not backwards:
-            stacked = op.Slice(stacked, [-1], [np.iinfo(np.int64).min], [0], [-1])
+            given = op.Slice(given, [-1], [np.iinfo(np.int64).min], [0], [-1])
         if axis:
             rank = shape_of(type_)
             if rank is None:
@@ -191,9 +208,9 @@ class _Back:
                 )
             order = list(range(1, len(rank)))
             order.insert(axis % len(rank), 0)
-            stacked = op.Transpose(stacked, perm=order)
-        self.outer.refine(stacked.name, type_)
-        return stacked
+            given = op.Transpose(given, perm=order)
+        self.outer.refine(given.name, type_)
+        return given
 
     def _taped(self, body: GraphProto) -> tuple[Tensor, list[str]]:
         """Let the loop forwards note what this one reads; the number of steps, and the last states."""
@@ -211,7 +228,9 @@ class _Back:
         more.CopyFrom(self.node)
         for tape in kept:
             types[tape] = self.graph.types[tape]
-            nodes += self._noted(more, outputs, tape)
+            for empty in self._noted(more, outputs, tape):
+                types[empty.output[0]] = types[tape]
+                nodes.append(empty)
         del more.output[:]
         more.output.extend(outputs)
         graph.extend(self.node, [*nodes, more], types)
@@ -240,11 +259,6 @@ class _Back:
         loop.input.append(empty)
         outputs.insert(count, tape)
         return [helper.make_node("SequenceEmpty", [], [empty], dtype=type_.tensor_type.elem_type)]
-
-
-def _stacked(type_: TypeProto) -> TypeProto:
-    """The type of a value of each step, one behind the other."""
-    return helper.make_tensor_type_proto(type_.tensor_type.elem_type, [None, *(shape_of(type_) or ())])
 
 
 def _leading_in_turn(

@@ -14,7 +14,9 @@ from ..errors import NoRule
 from ..graph.graph import Graph, Tensor, op
 from ..graph.nodes import every_node, renamed
 from ..graph.types import dtype_of, is_float, shape_of
+from ..operators.rules.sequences import is_sequence
 from ..operators.traits import traits_of
+from .broadcasting import total, zeros_like
 from .dependence import Rules
 
 Grads = dict[str, list[Tensor]]
@@ -78,6 +80,8 @@ def adjoint(type_: TypeProto) -> TypeProto:
 def sum_of(graph: Graph, grads: Sequence[Tensor] | None, name: str) -> Tensor:
     """The sum of gradients; where there are none, zeros of the shape of a value."""
     if grads:
-        return grads[0] if len(grads) == 1 else op.Sum(*grads)
+        return total(grads)
+    if is_sequence(Tensor(graph, name)):
+        return zeros_like(Tensor(graph, name))
     dtype = dtype_of(adjoint(graph.types[name]))
     return op.Expand(graph.constant(np.zeros((), dtype)), Tensor(graph, name).dims)

@@ -1,4 +1,4 @@
-"""What If, Loop and Scan run: the graphs inside them as steps, with what goes in and what comes out."""
+"""The graphs that If, Loop, Scan and SequenceMap run, as steps, with what goes in and what comes out."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class Step(NamedTuple):
 
 
 def steps(node: NodeProto) -> list[Step]:
-    """The graphs inside an If, a Loop or a Scan."""
+    """The graphs inside an If, a Loop, a Scan or a SequenceMap."""
     looped = node.op_type == "Loop"
-    given = list(node.input)[2:] if looped else list(node.input) if node.op_type == "Scan" else []
-    count = len(given) - int(attributes(node).get("num_scan_inputs", 0)) if given else 0
+    given = list(node.input)[2:] if looped else [] if node.op_type == "If" else list(node.input)
+    scanned = len(given) if node.op_type == "SequenceMap" else int(attributes(node).get("num_scan_inputs", 0))
+    count = len(given) - scanned
     found = []
     for body in bodies(node):
         inner = [v.name for v in body.input][2 * looped :]

@@ -9,14 +9,12 @@ from __future__ import annotations
 import itertools
 from collections import UserDict
 from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
-from contextlib import suppress
 from copy import copy
 from functools import reduce
 from typing import Any, Self
 
 import numpy as np
 from onnx import (
-    GraphProto,
     ModelProto,
     NodeProto,
     TensorProto,
@@ -28,9 +26,10 @@ from onnx import (
 
 from ..errors import BadModel
 from .external import is_external
-from .nodes import OURS, attributes, bodies, captured, describe, reads, schema_of, within
-from .sizes import Dim, followed, target
-from .types import array_of, carried, dtype_of, merged, of_rank, shape_of
+from .inside import followed_inside
+from .nodes import OURS, attributes, captured, describe, reads, schema_of, within
+from .sizes import Dim, followed, sliced, target
+from .types import array_of, dtype_of, merged, shape_of
 
 IR_VERSION = 10  # what we write; read by ONNX Runtime 1.18 and newer
 SMALL = 1024  # elements; a constant up to this size takes part in shape inference
@@ -67,7 +66,8 @@ class Dataflow:
         # What is read off nodes and types again and again, each with what it is of: none of them changes.
         self._read: dict[int, tuple[NodeProto, list[str], list[str]]] = {}
         self._shapes: dict[str, tuple[TypeProto | None, tuple[Dim, ...] | None]] = {}
-        self._made_up: set[Dim] = {None}  # symbols for sizes of which nothing is known
+        self.made_up: set[Dim] = {None}  # symbols for sizes of which nothing is known
+        self.of_any_rank: set[str] = set()  # values whose rank is another one in each branch
 
     # -- building -----------------------------------------------------------------------------------
 
@@ -79,7 +79,8 @@ class Dataflow:
         inferred = self._infer(node)
         completed = self._follow(node, inferred) if node.output else None
         # Of these two more can be known than ONNX's inference says, as it says below.
-        inside = self._follow_inside(node) if node.op_type in ("If", "Loop") and not node.domain else {}
+        inside = followed_inside(self, node) if node.op_type in ("If", "Loop") and not node.domain else {}
+        behind = not self.of_any_rank.isdisjoint(node.input)
         for name in filter(None, node.output):
             views = (
                 inferred.get(name),
@@ -90,35 +91,12 @@ class Dataflow:
             known = [t for t in views if t is not None]
             if known:
                 self.types[name] = self._named(reduce(merged, known))
+            if behind and self.shape(name) is None:
+                self.of_any_rank.add(name)
             self._define(name)
             self._producers[name] = len(self.nodes)
         self._names.update(within(node))
         self.nodes.append(node)
-
-    def _follow_inside(self, node: NodeProto) -> dict[str, TypeProto]:
-        """The ranks of what an If or a Loop gives, if they are the same in both branches or in all rounds."""
-        if node.op_type == "If":
-            sides = [self._made_inside(body, {}) for body in bodies(node)]
-            both = zip(node.output, *(map(of_rank, side) for side in sides), strict=False)
-            return {name: ranks[0] for name, *ranks in both if ranks[0] and all(r == ranks[0] for r in ranks)}
-        (body,) = bodies(node)
-        starts = zip(body.input, ("", "", *node.input[2:]), strict=False)
-        given = {v.name: of_rank(self.types.get(s)) or self.types.get(s, v.type) for v, s in starts}
-        return carried(node, self.types, self._made_inside(body, given)[1:])
-
-    def _made_inside(self, body: GraphProto, given: Mapping[str, TypeProto]) -> list[TypeProto]:
-        """The types of what a graph inside a node makes: as it says, or as follows from its inputs."""
-        if all(shape_of(o.type) is not None for o in body.output):
-            return [o.type for o in body.output]
-        inside = self.copy()
-        inside.types.update(given)
-        for tensor in body.initializer:
-            inside.types[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
-            inside.constants[tensor.name] = tensor
-        with suppress(BadModel):  # a state may be of another rank in the first round than afterwards
-            for node in body.node:
-                inside.add(node)
-        return [inside.types.get(o.name, o.type) for o in body.output]
 
     def extend(self, node: NodeProto, more: Sequence[NodeProto], types: Mapping[str, TypeProto]) -> None:
         """Put in place of a node others that compute all that it does, and further values, of these types."""
@@ -162,7 +140,11 @@ class Dataflow:
             self._sizes[name] = sizes
         if name not in inferred:
             return None
-        wish = target(node.op_type, self.shape(node.input[0]), self.sizes_of(node.input[-1]))
+        shape = self.shape(node.input[0])
+        if node.op_type == "Slice":
+            wish = sliced(shape, *(self.sizes_of(i) if i else [] for i in node.input[1:]))
+        else:
+            wish = target(node.op_type, shape, self.sizes_of(node.input[-1]))
         elem = inferred[name].tensor_type.elem_type
         return None if wish is None else helper.make_tensor_type_proto(elem, wish)
 
@@ -182,7 +164,7 @@ class Dataflow:
             return type_
         self._count += 1
         dims = [f"unk_{self._count}_{i}" if d is None else d for i, d in enumerate(shape)]
-        self._made_up.update(d for d, before in zip(dims, shape, strict=True) if before is None)
+        self.made_up.update(d for d, before in zip(dims, shape, strict=True) if before is None)
         return helper.make_tensor_type_proto(type_.tensor_type.elem_type, dims)
 
     def fresh(self, hint: str) -> str:
@@ -262,16 +244,19 @@ class Dataflow:
     def complete(self, name: str, stated: TypeProto) -> None:
         """Fill in from what a file states of a value the sizes of which nothing else is known.
 
-        It need not be true: many a file had its batch freed afterwards and says 1 of the values inside.
+        It need not be true: many a file had its batch freed afterwards and says 1 of the values inside, and
+        PyTorch writes of what it squeezes the rank of one branch alone.
         """
         known = self.types.get(name)
+        if name in self.of_any_rank:
+            return
         if known is None or dtype_of(known) is None:
             self.types[name] = self._named(stated)
             return
         a, b = shape_of(known), shape_of(stated)
         if dtype_of(stated) != dtype_of(known) or b is None or len(b) != len(a or b):
             return
-        dims = [y if x in self._made_up else x for x, y in zip(a or (None,) * len(b), b, strict=True)]
+        dims = [y if x in self.made_up else x for x, y in zip(a or (None,) * len(b), b, strict=True)]
         self.types[name] = self._named(helper.make_tensor_type_proto(stated.tensor_type.elem_type, dims))
 
     def ancestors(self, names: Iterable[str]) -> list[NodeProto]:

@@ -44,6 +44,27 @@ def followed(
     return None
 
 
+WHOLE = 2**31 - 1  # the end of a Slice that goes up to the end, whatever the size; some say 2**63 - 1
+
+
+def sliced(source: Sequence[Dim] | None, *where: Vector | None) -> Vector | None:
+    """The shape that a Slice gives, None for each axis that it may cut; None if these are not known.
+
+    `where`: its starts and ends, and perhaps axes and steps. Exporters write one for every `:` of an index.
+    """
+    if source is None or any(w is None for w in where):
+        return None
+    starts, ends, axes, steps = [*(w or [] for w in where), *[[]] * (4 - len(where))]
+    found = list(source)
+    for k, (start, end) in enumerate(zip(starts, ends, strict=False)):
+        axis, step = axes[k] if axes else k, steps[k] if steps else 1
+        if not isinstance(axis, int):
+            return None
+        if start != 0 or step != 1 or not isinstance(end, int) or end < WHOLE:
+            found[axis] = None
+    return found
+
+
 def target(op_type: str, source: Sequence[Dim] | None, wish: Vector | None) -> Vector | None:
     """The shape that Reshape, Expand or ConstantOfShape give for a wish of this kind; None if not known."""
     if wish is None:

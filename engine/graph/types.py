@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 
 import numpy as np
-from onnx import NodeProto, TensorProto, TypeProto, helper, numpy_helper
+from onnx import TensorProto, TypeProto, helper, numpy_helper
 
 from ..errors import BadModel
 from .external import is_external, mapped
@@ -61,25 +61,33 @@ def merged(first: TypeProto, second: TypeProto) -> TypeProto:
     return helper.make_tensor_type_proto(first.tensor_type.elem_type, dims)
 
 
-def carried(
-    loop: NodeProto, types: Mapping[str, TypeProto], made: Sequence[TypeProto]
-) -> dict[str, TypeProto]:
-    """The types of what a Loop gives, of those that a round makes: the rank of a state, if a round keeps it.
-
-    ONNX infers none, because a round may change the shape.
-    """
-    begun = [of_rank(types.get(start)) for start in loop.input[2:]]
-    found = {}
-    for k, (name, type_) in enumerate(zip(loop.output, made, strict=False)):
-        given = of_rank(type_, more=k >= len(begun))
-        if given is not None and (k >= len(begun) or given == begun[k]):
-            found[name] = given
-    return found
-
-
-def of_rank(type_: TypeProto | None, more: int = 0) -> TypeProto | None:
-    """A type of which only the rank is known, with some axes more."""
+def of_rank(type_: TypeProto | None) -> TypeProto | None:
+    """A type of which only the rank is known."""
     shape = shape_of(type_)
     if type_ is None or shape is None:
         return None
-    return helper.make_tensor_type_proto(type_.tensor_type.elem_type, [None] * (len(shape) + more))
+    return helper.make_tensor_type_proto(type_.tensor_type.elem_type, [None] * len(shape))
+
+
+def stacked(type_: TypeProto) -> TypeProto:
+    """The type of values of a type, one behind the other along a first axis."""
+    shape = shape_of(type_)
+    dims = None if shape is None else [None, *shape]
+    return helper.make_tensor_type_proto(type_.tensor_type.elem_type, dims)
+
+
+def without(type_: TypeProto, sizes: Collection[Dim]) -> TypeProto:
+    """A type that leaves open what it says by one of these sizes."""
+    dims = [None if d in sizes else d for d in shape_of(type_) or ()]
+    return helper.make_tensor_type_proto(type_.tensor_type.elem_type, dims)
+
+
+def common(first: TypeProto, second: TypeProto) -> TypeProto:
+    """What two types say alike: the rank, and the sizes that are the same in both."""
+    a, b = shape_of(first), shape_of(second)
+    if not first.HasField("tensor_type"):
+        return first
+    dims = None
+    if a is not None and b is not None and len(a) == len(b):
+        dims = [x if x == y else None for x, y in zip(a, b, strict=True)]
+    return helper.make_tensor_type_proto(first.tensor_type.elem_type, dims)

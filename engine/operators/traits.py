@@ -78,7 +78,8 @@ class Traits:
     made_of: str = ""  # the layer that a fused or integer one computes
     reads_sizes: bool = False  # of its input the shape alone
     random: bool = False
-    runs: Literal["", "one", "again"] = ""  # one of the graphs inside it, or one of them again and again
+    # One of the graphs inside it, or the one there is again and again, or for each element of a sequence.
+    runs: Literal["", "one", "again", "each"] = ""
     stops: str = ""  # why no gradient leads through it
     smooth: tuple[str, ...] = ()  # inputs that change the output smoothly, though the specification denies it
     # ONNX Runtime's CPU kernels give blocks of channels always, or where all inputs lie in blocks.
@@ -268,6 +269,7 @@ _OTHERS = {
     **_rows("*:RoiAlign *:MultiClassNMS *:EfficientNMS_TRT *:BatchedNMS_TRT", finds="things"),
     **_rows("If", runs="one"),
     **_rows("Loop Scan", runs="again"),
+    **_rows("SequenceMap", runs="each"),
     **_rows("NegativeLogLikelihoodLoss", smooth=("weight",)),
     **_rows("SoftmaxCrossEntropyLoss", smooth=("weights",)),
 }

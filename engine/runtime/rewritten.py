@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TypeProto
 
-from ..graph.aside import set_aside, temporary
 from ..graph.external import MAPPED
 from ..graph.graph import Graph, Tensor, op
 from ..graph.nodes import attributes, bodies, reads
 from ..operators.traits import traits_of
+from .aside import set_aside, temporary
 
 KERNELS = "onnxlens"  # the domain of steps that no operator does as fast; chain.py runs them
 MAX_BLOCK = 16  # channels, where registers hold 512 bits; 8 elsewhere

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from oracles import control
-from oracles.differences import assert_slopes, runner
+from oracles.differences import assert_curvature, assert_slopes, assert_transposed, runner
 from oracles.networks import parsed, run
 
 from onnxlens.engine.autodiff.doctor import examine
@@ -181,7 +181,7 @@ def test_what_is_rewritten_for_speed_is_the_same(kind):
     np.testing.assert_allclose(after["grad/x"], before["grad/x"], rtol=1e-12)
 
 
-def test_a_sequence_that_is_handed_on_is_refused():
+def test_a_sequence_whose_elements_a_step_reads_is_refused():
     model = written(
         """empty = SequenceEmpty <dtype = 11> ()
         t, l = Loop (trips, yes, x, empty) <body = round (int64 i, bool go, double[2,3] s, seq(double[2,3]) k)
@@ -190,10 +190,107 @@ def test_a_sequence_that_is_handed_on_is_refused():
             d = ReduceSum (f) g = Mul (s, d) n = Sin (g) again = Identity (go)
         }> y = Identity (t)""",
     )
-    with pytest.raises(NoRule, match=r"through Loop node 't': ConcatFromSequence has no rule"):
+    reason = "hands on a sequence from step to step, which its gradient would have to look into"
+    with pytest.raises(NoRule, match=f"through Loop node 't': {reason}; ask for a value behind it by `wrt`$"):
         gradient(model, of="y", wrt="x")
     (block,) = examine(model, of=["y"], wrt=["x"]).blocks
-    assert "ConcatFromSequence" in block.why
+    assert block.why == reason
+
+
+LISTS = {
+    "stacked": "l = SequenceConstruct (x, h, x) c = ConcatFromSequence <axis = 0, new_axis = 1> (l)"
+    " q = Mul (c, c) y = ReduceSum <keepdims = 0> (q, front)",
+    "joined": "l = SequenceConstruct (x, s, h) c = ConcatFromSequence <axis = 1> (l) y = Sin (c)",
+    "one": "l = SequenceConstruct (x, h, x) a = SequenceAt (l, last_one) b = SequenceAt (l, one)"
+    " y = Mul (a, b)",
+    "put between": "l = SequenceConstruct (x, h) k = SequenceInsert (l, s, last_one)"
+    " c = ConcatFromSequence <axis = 1> (k) y = Sin (c)",
+    "put at the end": "l = SequenceConstruct (x, h) k = SequenceInsert (l, s)"
+    " c = ConcatFromSequence <axis = 1> (k) y = Sin (c)",
+    "taken out": "l = SequenceConstruct (x, s, h) k = SequenceErase (l, last_but_one) m = SequenceErase (l)"
+    " c = ConcatFromSequence <axis = 1> (k) d = ConcatFromSequence <axis = 1> (m)"
+    " e = Concat <axis = 1> (c, d) y = Sin (e)",
+    "cut": "l = SplitToSequence <axis = 1> (x, parts) a = SequenceAt (l, nil) b = SequenceAt (l, one)"
+    " c = Mul (a, b) y = Concat <axis = 1> (c, b)",
+    "cut in single ones": "l = SplitToSequence <axis = 1, keepdims = 0> (x) a = SequenceAt (l, one)"
+    " c = ConcatFromSequence <axis = 0, new_axis = 1> (l) d = Mul (c, a) y = Sin (d)",
+    "each": """l = SequenceConstruct (x, s)
+        m = SequenceMap (l) <body = each (double[2,K] e) => (double[2,K] f) { g = Mul (e, e) f = Sin (g) }>
+        y = ConcatFromSequence <axis = 1> (m)""",
+    "appended in a loop": """empty = SequenceEmpty <dtype = 11> ()
+        t, l = Loop (trips, yes, x, empty) <body = round (int64 i, bool go, double[2,3] a, seq(double[2,3]) k)
+            => (bool again, double[2,3] n, seq(double[2,3]) k2) {
+            m = MatMul (a, W) n = Tanh (m) k2 = SequenceInsert (k, n) again = Identity (go)
+        }> y = ConcatFromSequence <axis = 1> (l)""",
+    "appended to a list": """begin = SequenceConstruct (h, x)
+        t, l = Loop (trips, yes, x, begin) <body = round (int64 i, bool go, double[2,3] a, seq(double[2,3]) k)
+            => (bool again, double[2,3] n, seq(double[2,3]) k2) {
+            m = MatMul (a, W) n = Tanh (m) k2 = SequenceInsert (k, n) again = Identity (go)
+        }> y = ConcatFromSequence <axis = 1> (l)""",
+    "read in a loop": """l = SequenceConstruct (x, h, x)
+        t = Loop (trips, yes, x) <body = round (int64 i, bool go, double[2,3] a)
+            => (bool again, double[2,3] n) {
+            e = SequenceAt (l, i) m = Mul (a, e) n = Sin (m) again = Identity (go)
+        }> y = Mul (t, h)""",
+    "in a branch": """l = SequenceConstruct (x, h)
+        k = If (yes) <then_branch = a () => (seq(double[2,3]) b) { b = SequenceInsert (l, x) },
+                      else_branch = c () => (seq(double[2,3]) d) { d = SequenceErase (l) }>
+        y = ConcatFromSequence <axis = 1> (k)""",
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_lists_of_tensors(kind):
+    places = {
+        "last_one": np.int64(-1),
+        "last_but_one": np.int64(-2),
+        "nil": np.int64(0),
+    }
+    values = f"h = Tanh (x) s = Slice (x, last, front2, last) {LISTS[kind]}"
+    model = written(values, **places, **MORE, front2=np.int64([3]), parts=np.int64([1, 2]))
+    feeds = {"x": X, "trips": np.array(3)}
+    assert_slopes(model, feeds, ["y"], ["x"])
+    if kind in ("read in a loop", "appended to a list"):
+        with pytest.raises(NoRule, match="hands on a sequence from step to step"):
+            jvp(model, of="y", wrt="x")
+        return
+    assert_transposed(model, feeds, ["y"], ["x"])
+    assert_curvature(model, feeds, ["y"], ["x"])
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_rank_that_a_file_says_of_one_branch_only(rows):
+    """PyTorch writes the output of a squeeze as it is in the branch for one row, and the values behind it."""
+    model = written(
+        """shape = Shape (x) n = Gather (shape, nil) one_row = Equal (n, one)
+        t = If (one_row) <then_branch = a () => (double[3] s) { s = Squeeze (x, front) },
+                          else_branch = b () => (double[R,3] i) { i = Identity (x) }>
+        u = Sin (t) y = Mul (t, u)""",
+        "double[R,3] x", front=np.int64([0]), nil=np.int64(0),
+    )  # fmt: skip
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.DOUBLE, [3]))
+    for name in "tu":
+        model.graph.value_info.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, [3]))
+    assert_slopes(model, {"x": X[:rows]}, ["y"], ["x"])
+
+
+def test_a_slice_of_everything_keeps_an_open_size():
+    """What exporters write for `:`. The state of a loop so has one shape, and its tape is no list."""
+    model = written(
+        """t = Loop (trips, yes, x) <body = round (int64 i, bool go, double[R,3] s)
+            => (bool again, double[Q,3] n) {
+            start = Constant <value_ints = [0, 0]> ()
+            end = Constant <value_ints = [9223372036854775807, 2]> ()
+            axes = Constant <value_ints = [0, 1]> ()
+            c = Slice (s, start, end, axes) r = ReduceMean (c, last) p = Add (s, r) n = Sin (p)
+            again = Identity (go)
+        }> y = Identity (t)""",
+        "double[R,3] x, int64 trips", **MORE,
+    )  # fmt: skip
+    made = gradient(model, of="y", wrt="x")
+    assert not {"SequenceInsert", "SequenceAt"} & {n.op_type for n in every_node(made.graph.node)}
+    for rows in (1, 2):
+        assert_slopes(model, {"x": X[:rows], "trips": np.array(2)}, ["y"], ["x"])
 
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])

@@ -109,7 +109,7 @@ def test_one_floor_speaks_to_people():
 # it makes of a graph is kept.
 WRITERS = SCRIPTS | {
     ROOT / "models/network/zoo.py",
-    ROOT / "engine/graph/aside.py",
+    ROOT / "engine/runtime/aside.py",
     ROOT / "engine/runtime/cache.py",
 }
 WRITING = {"write_text", "write_bytes", "imwrite", "savez", "tofile", "mkdir", "makedirs", "unlink", "rename"}

@@ -38,8 +38,8 @@ REFUSED_FORMS = [
     ),
     (
         "Loop",
-        "a sequence, handed on from step to step, that the gradient depends on",
-        "sequences of tensors have no rules; stack what is collected as an output of the loop",
+        "a list, handed on from step to step, whose elements the steps read",
+        "what a step reads of it is not noted down; stack what is collected as an output of the loop",
     ),
     ("LinearAttention", "a length that is not known", OPEN),
     ("DeformConv, GridSample, MaxRoiPool, RoiAlign", "pictures of a size that is not known", OPEN),

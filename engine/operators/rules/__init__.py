@@ -16,7 +16,6 @@ from typing import Any
 from . import (
     activation,
     arithmetic,
-    cumulative,
     layout,
     linear,
     normalisation,
@@ -25,13 +24,13 @@ from . import (
     reduction,
     resampling,
     selection,
+    sequences,
     spectral,
 )
 
 VJP: dict[str, Callable[..., Any]] = {
     **activation.RULES,
     **arithmetic.RULES,
-    **cumulative.RULES,
     **layout.RULES,
     **linear.RULES,
     **normalisation.RULES,
@@ -40,5 +39,6 @@ VJP: dict[str, Callable[..., Any]] = {
     **reduction.RULES,
     **resampling.RULES,
     **selection.RULES,
+    **sequences.RULES,
     **spectral.RULES,
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper
 
-from .external import PAGE, left_in
+from ..graph.external import PAGE, left_in
 
 
 def temporary(owner: object) -> Path:
