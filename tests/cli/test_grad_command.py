@@ -7,6 +7,7 @@ import pytest
 from oracles.networks import parsed
 
 from onnxlens.engine.runtime.exports.exported import RUNTIMES
+from onnxlens.engine.runtime.exports.installed import INSTALLED
 from onnxlens.models.storage.folder import write_together
 
 
@@ -186,3 +187,36 @@ def test_a_batch_that_is_fixed_is_refused(wide, run):
     done = run("grad", "wide.onnx", "-o", "g.onnx", "--batch", 4)
     assert done.code == 2
     assert done.err.startswith("onnxlens: the batch of this model is 1")
+
+
+def test_a_check_says_of_each_runtime_how_far_it_is_off(free, run):
+    done = run("grad", "free.onnx", "-o", "g.onnx", "--check")
+    assert done.code == 0, done.err
+    lines = [line.split() for line in done.out.splitlines()]
+    verdicts = {words[0]: words[2] for words in lines if words[0] in INSTALLED}
+    assert verdicts["onnxruntime"] == verdicts["reference"] == "right"
+    (record,) = run("grad", "free.onnx", "-o", "j.onnx", "--check", "--json").records
+    found = {c["runtime"]: c for c in record["checks"]}
+    assert {name: c["verdict"] for name, c in found.items()} == verdicts
+    assert found["onnxruntime"]["off"] <= found["onnxruntime"]["bound"]
+    assert "checks" not in run("grad", "free.onnx", "-o", "k.onnx", "--json").records[0]
+
+
+@pytest.mark.reference
+def test_a_runtime_that_is_silently_wrong_is_said(place, run):
+    pytest.importorskip("openvino")
+    body = "(float[1,4,6,6] x) => (float[1,4,6,6] y) { a = Conv<pads = [1,1,1,1]>(x, w)  y = Add(a, x) }"
+    onnx.save(parsed(body, w=np.random.default_rng(0).standard_normal((4, 4, 3, 3))), "skip.onnx")
+    done = run("grad", "skip.onnx", "-o", "g.onnx", "--check")
+    assert done.code == 1
+    assert "is silently wrong with this file: export it with --for openvino" in done.err
+    assert (place / "g.onnx").exists()
+    assert run("grad", "skip.onnx", "-o", "o.onnx", "--check", "--for", "openvino").code == 0
+
+
+def test_a_check_of_open_sizes_writes_no_file(place, run):
+    onnx.save(parsed("(float[1,3,H,W] x) => (float[1,3,H,W] y) { y = Tanh(x) }"), "open.onnx")
+    done = run("grad", "open.onnx", "-o", "g.onnx", "--check")
+    assert done.code == 2
+    assert "say --size or --batch" in done.err
+    assert not (place / "g.onnx").exists()

@@ -13,6 +13,7 @@ from ....engine.errors import BadModel, BadRequest, NoRule, Unavailable
 from ....models.storage.folder import check_writable, write_together
 from ... import options
 from ...console import download, emit, note, say
+from .checking import failed, records, show
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -63,6 +64,12 @@ MODES = ("reverse", "forward", "jacobian", "hvp")
     help="Write the weights to OUTPUT.data, as is done anyway above the 2 GB that one file holds.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Then run the file on random inputs in each runtime that is installed (onnxruntime, openvino, "
+    "opencv, ONNX's reference), and say how far each is off.",
+)
 @options.as_json
 @options.debug
 def command(
@@ -80,8 +87,9 @@ def command(
     rules: str,
     external_data: bool,
     overwrite: bool,
+    check: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Export a model's training graph.
 
     That is the model itself and its gradients, in plain ONNX operators. The file has the model's inputs
@@ -98,12 +106,16 @@ def command(
     input, and otherwise up to rounding (1e-7), where ONNX Runtime can no longer make one operator of several
     whose values the backward pass reads.
 
+    With --check the exit code is 1 where a runtime that the file is for answers and is wrong: those that are
+    installed, or the one that --for names, which may not refuse the file either.
+
     \b
     onnxlens grad model.onnx -o model.grad.onnx
     onnxlens grad model.onnx -o model.grad.onnx --of conv5 --wrt input --wrt conv1.weight
     onnxlens grad model.onnx -o model.jvp.onnx --mode forward --seeds 8
     onnxlens grad model.onnx -o model.grad.onnx --for openvino --batch 1
     """
+    from ....engine.runtime.exports.checked import checked, steady
     from ....engine.runtime.exports.exported import check_runtime, exported
 
     check_runtime(runtime)
@@ -117,7 +129,9 @@ def command(
     graph = _differentiated(
         model, size, layout, batch, partial(make, of=list(of) or None, wrt=list(wrt) or None, output=output)
     )
+    probe = steady(graph) if check else None
     made, beside = _written(exported(graph, runtime), out, external_data, overwrite)
+    checks = checked(out, probe) if probe else []
     inputs, outputs = [v.name for v in made.graph.input], [v.name for v in made.graph.output]
     if as_json:
         about = {"data": str(beside)} if beside else {}
@@ -128,10 +142,14 @@ def command(
                 "inputs": inputs,
                 "outputs": outputs,
                 "nodes": len(made.graph.node),
+                **({"checks": records(checks)} if check else {}),
             }
         )
     else:
         say(f"{out}: {len(made.graph.node)} nodes; in: {', '.join(inputs)}; out: {', '.join(outputs)}")
+        if check:
+            show(checks)
+    return int(failed(checks, runtime))
 
 
 def _written(graph: Graph, out: Path, apart: bool, overwrite: bool) -> tuple[ModelProto, Path | None]:

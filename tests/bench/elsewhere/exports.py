@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import ModelProto
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -24,6 +23,7 @@ from runners import write_arrays
 
 from onnxlens.engine.autodiff.gradient import training_graph
 from onnxlens.engine.graph.graph import Graph
+from onnxlens.engine.runtime.exports.checked import steady
 from onnxlens.engine.runtime.exports.exported import exported
 from onnxlens.models.network.zoo import resolve
 
@@ -238,14 +238,6 @@ def graph_of(name: str, bound: bool) -> Graph:
     return training_graph(model, wrt=export.wrt, shapes={value.name: (batch, *shape)} if batch else None)
 
 
-def session(model: ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 4
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-
-
 def write(name: str, folder: Path, runtime: str = "any", bound: bool = False) -> Path:
     """Write one export for a runtime, where it is not yet there. Raises BadRequest where that is refused."""
     path = folder / (f"{name}.{runtime}{'.bound' if bound else ''}.onnx")
@@ -267,39 +259,7 @@ def write_feeds(name: str, folder: Path) -> Path:
     """Write inputs by name, and right outputs as "right:NAME", where they are not yet there."""
     path = folder / f"{name}.npz"
     if not path.exists():
-        plain = session(graph_of(name, False).to_model())
-        feeds, right = steady(plain)
-        write_arrays(path, {**feeds, **{f"right:{k}": a for k, a in right.items()}})
+        probe = steady(graph_of(name, False))
+        assert probe.moved < 3e-5, f"{name}: no picture without a kink, {probe.moved:.0e}"
+        write_arrays(path, {**probe.feeds, **{f"right:{k}": a for k, a in probe.right.items()}})
     return path
-
-
-def steady(plain: onnxruntime.InferenceSession) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The first random inputs that may change by rounding errors without a jump in what comes out."""
-    names = [value.name for value in plain.get_outputs()]
-    for seed in range(100):
-        rng = np.random.default_rng(seed)
-        feeds = {
-            value.name: rng.standard_normal([d if isinstance(d, int) else 2 for d in value.shape]).astype(
-                np.float32
-            )
-            for value in plain.get_inputs()
-        }
-        right = plain.run(None, feeds)
-        moved = 0.0
-        for _ in range(4):
-            shaken = {
-                k: x * (1 + 5e-6 * rng.standard_normal(x.shape).astype(np.float32)) for k, x in feeds.items()
-            }
-            found = plain.run(None, shaken)
-            moved = max([moved, *(distance(a, b) for a, b in zip(found, right, strict=True))])
-        if moved < 3e-5:
-            return feeds, dict(zip(names, right, strict=True))
-    raise AssertionError("no picture without a kink")
-
-
-def distance(found: np.ndarray, right: np.ndarray) -> float:
-    """How far off, over the norm of what is right; infinite for what is no number or of another shape."""
-    if found.shape != right.shape:
-        return float("inf")
-    off = float(np.linalg.norm(np.asarray(found, np.float64) - right) / (np.linalg.norm(right) or 1))
-    return off if np.isfinite(off) else float("inf")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from onnxlens.engine.runtime.exports import checked
+from onnxlens.engine.runtime.exports import installed
 
 HERE = Path(__file__).parent
 
@@ -25,7 +25,7 @@ class Runner:
     `program` is a Python file beside this one, `by_NAME.py`, whose function `run(path, feeds, folder)` gives
     outputs by name, or a list of all in order; it runs in an environment of `packages` (pip) alone, with
     the npm packages in `folder`/node_modules. Without a program the runtime is one that
-    `engine/runtime/exports/checked.py` asks in this environment.
+    `engine/runtime/exports/installed.py` asks in this environment.
     """
 
     runtime: str
@@ -63,7 +63,7 @@ def version(name: str) -> str:
     """What is run, with its version; pins are the versions of what is installed for it."""
     runner = RUNNERS[name]
     if not runner.program:
-        return checked.version(name) or "not installed"
+        return installed.version(name) or "not installed"
     return " ".join([*runner.npm, *(p for p in runner.packages if not p.startswith(("numpy", "setuptools")))])
 
 
@@ -71,11 +71,11 @@ def answers(name: str, folder: Path, model: Path, feeds: dict[str, np.ndarray]) 
     """All outputs in order. Raises Unavailable, with what was said, where there are none."""
     runner = RUNNERS[name]
     if not runner.program:
-        return ordered(model, checked.answers(name, model, feeds))
+        return ordered(model, installed.answers(name, model, feeds))
     place, given, found = folder / name, folder / "given.npz", folder / "found.npz"
     write_arrays(given, feeds)
     line = [python(place), str(HERE / "call.py"), runner.program, *map(str, (model, given, found, place))]
-    checked.ran(line)
+    installed.ran(line)
     return ordered(model, read_arrays(found))
 
 

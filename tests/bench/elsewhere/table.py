@@ -14,12 +14,11 @@ from pathlib import Path
 
 import click
 import numpy as np
-from exports import EXPORTS, distance, write, write_feeds, write_model
+from exports import EXPORTS, write, write_feeds, write_model
 from runners import RUNNERS, answers, install, read_arrays, version
 
 from onnxlens.engine.errors import BadRequest, Unavailable
-
-BOUND = 1e-4
+from onnxlens.engine.runtime.exports.checked import BOUND, distance
 
 
 def forward(name: str, runtime: str, folder: Path) -> str:
