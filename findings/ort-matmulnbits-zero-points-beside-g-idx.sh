@@ -14,8 +14,8 @@
 #   packed, g_idx mixed           right 5.0   as if 8 0.0
 #   float, g_idx mixed            right 0.0   as if 8 5.0
 #
-# What the documentation says (the operator's schema, as the package holds it): zero points may be packed or unpacked; a
-# default of 8 is used where they are not provided. Of g_idx it says "group_idx" and that it is deprecated.
+# What the documentation says: in the operator's schema, zero points may be packed or unpacked, and a
+# default of 8 is used where they are not provided. Of g_idx there is "group_idx", and that it is deprecated.
 #
 # Why it matters: 4-bit weights of GPTQ usually have both. Whoever works out what such a layer computes from the
 # operator's description, as one must for its gradient, describes another layer than the one that runs.
