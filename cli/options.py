@@ -172,7 +172,12 @@ printing = stacked(as_json, quiet, debug)
 model = click.argument("model")
 images = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 runtime = stacked(
-    click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda, tensorrt, ..."),
+    click.option(
+        "--provider",
+        default="auto",
+        show_default=True,
+        help="auto, cpu, cuda, ..., or a plugin: openvino, webgpu, ...; openvino:gpu is one of its devices.",
+    ),
     click.option(
         "--threads", type=click.IntRange(1, 1024), help="Threads to compute with; all cores by default."
     ),

@@ -11,7 +11,6 @@ from ..anatomy.maps import feature_map
 from ..errors import BadRequest
 from ..graph.graph import Tensor, op
 from ..runtime.network import Network
-from ..runtime.session import Session
 
 
 class Peaks:
@@ -50,7 +49,7 @@ class Peaks:
         self._names = [
             graph.output(t, graph.unused(n)).name for t, n in zip(joined, ("scores", "places"), strict=True)
         ]
-        self._session = Session(graph, self._names, network.provider, threads)
+        self._session = network.compile(graph, self._names, threads)
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Scores (N, R) float32 and flat positions (N, R) int64, the first of equals, of N images."""

@@ -3,6 +3,7 @@
     CACHE/graphs/KEY/graph.onnx         the rewritten graph, without its weights
                      0.onnx, 0.bin      what ONNX Runtime made of each piece, and its weights in blocks
                      sums.json          length and checksum of each file
+    CACHE/providers/KEY                 an empty file: a provider that is right with a graph (proven.py)
 
 The key is a hash of all that the answer depends on: the graph before it was rewritten, the bytes of its
 weights, versions and the files of this package, and the processor, for which the blocks are made. An entry is
@@ -37,6 +38,7 @@ from .provider import RUNTIME
 SHARE = 4  # of the cache that one entry takes at most, one part in so many
 STALE = 3600  # seconds after which what another process left unfinished is removed
 CHUNK = 2**22
+RIGHT_ONES = 1000  # providers found right with a graph, of which no more are kept
 GRAPH, SUMS = "graph.onnx", "sums.json"
 
 
@@ -96,6 +98,27 @@ def _surroundings() -> tuple[object, ...]:
     except OSError:
         processor = [platform.processor()]
     return platform.platform(), processor, onnx.__version__, RUNTIME, files
+
+
+def keeps() -> bool:
+    """True where the cache is on."""
+    return cache_size() > 0
+
+
+def is_right(key: str) -> bool:
+    """True where what has this key was found right before. Nothing is read: there is a file or not."""
+    return (cache_folder() / "providers" / key).is_file()
+
+
+def set_right(key: str) -> None:
+    """Keep that what has this key is right; of many the newest. Does nothing where that cannot be kept."""
+    place = cache_folder() / "providers"
+    with suppress(OSError):
+        if key:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (place / key).touch()
+            for old in sorted(place.iterdir(), key=lambda p: p.stat().st_mtime)[:-RIGHT_ONES]:
+                old.unlink(missing_ok=True)
 
 
 def found(key: str) -> Path | None:

@@ -16,7 +16,8 @@ from ..graph.graph import Graph, Tensor
 from ..graph.sizes import Dim
 from . import cache
 from .optimise import optimised
-from .provider import choose
+from .proven import Proven
+from .provider import SEEN, choose
 from .rewritten import KERNELS
 from .session import Session
 
@@ -31,7 +32,7 @@ class Network:
     source
         A path or a ModelProto, neither of which is changed.
     provider
-        "auto", "cpu", "cuda", ...
+        "auto", "cpu", "cuda", ..., or a plugin as "openvino", or one of its devices as "openvino:gpu"
     threads
         How many ONNX Runtime uses; all cores by default.
     shapes
@@ -151,6 +152,8 @@ class Network:
         """
         threads = self.threads if threads is None else threads
         outputs = list(graph.outputs if outputs is None else outputs)
+        if self.provider not in SEEN:
+            return Proven(graph, outputs, self.provider, threads)
         if self.provider != "cpu":  # what the rewrites are made for
             return Session(graph, outputs, self.provider, threads)
         if keep and cache.pays(graph, outputs):

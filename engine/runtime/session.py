@@ -9,13 +9,15 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
 from ...host import onnxruntime, shared_memory, trim
-from ..errors import BadModel, BadRequest, CannotRun, OnnxlensError
+from ..errors import BadModel, BadRequest, CannotRun, Unavailable
 from ..graph.external import is_external, place_of, set_place, size_of
 from ..graph.graph import Graph, Tensor
 from ..graph.nodes import OURS, reads
 from ..graph.types import array_of
+from ..operators.traits import traits_of
 from .complaint import one_line
-from .provider import PROVIDERS, choose, newest_opset
+from .plugins import settings
+from .provider import PROVIDERS, choose, device, newest_opset
 
 BFLOAT16 = helper.tensor_dtype_to_np_dtype(TensorProto.BFLOAT16)
 UNPACKED = 2**24  # bytes of a weight
@@ -77,14 +79,14 @@ class Session:
             if ready:
                 _keep(ready, options)
             source = model.SerializeToString()
-        names = list(dict.fromkeys([PROVIDERS[self.provider], PROVIDERS["cpu"]]))
+        called = PROVIDERS.get(self.provider) or device(self.provider).plugin.called
         try:
-            self._session = _loaded(source, options, names, efforts)
+            self._session = _loaded(source, options, self.provider, efforts)
         except Exception as error:  # the binding raises kinds of its own
-            raise BadModel(_why_not_loaded(graph, error)) from error
+            raise BadModel(_why_not_loaded(graph, error, self.provider)) from error
         trim()  # building it needed 40 MB for VGG
-        if self._session.get_providers()[0] != names[0]:
-            raise OnnxlensError(f"ONNX Runtime did not take {self.provider}; `onnxlens doctor` may say more")
+        if self._session.get_providers()[0] != called or _left(self._session, called, graph, self._asked):
+            raise Unavailable(f"provider {self.provider} takes nothing of this model; `--provider cpu` does")
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once.
@@ -113,7 +115,7 @@ class Session:
 def _loaded(
     source: str | bytes,
     options: onnxruntime.SessionOptions,
-    providers: Sequence[str],
+    provider: str,
     efforts: Sequence[tuple[onnxruntime.GraphOptimizationLevel, Collection[str]]],
 ) -> onnxruntime.InferenceSession:
     """A session, at the first of some efforts at which the runtime does not stumble over its own fusions.
@@ -121,10 +123,11 @@ def _loaded(
     Some take away a value that is asked for, or that another node still reads. Raises what the first raised.
     """
     first = None
+    built_in = list(dict.fromkeys([PROVIDERS[provider], PROVIDERS["cpu"]])) if provider in PROVIDERS else None
     for options.graph_optimization_level, without in efforts:
         try:
             session = onnxruntime.InferenceSession(
-                source, options, providers=providers, disabled_optimizers=without, enable_fallback=0
+                source, options, providers=built_in, disabled_optimizers=without, enable_fallback=0
             )
             session.disable_fallback()
             return session
@@ -159,13 +162,22 @@ def _model(graph: Graph, outputs: Sequence[str]) -> ModelProto:
     return model
 
 
-def _why_not_loaded(graph: Graph, error: Exception) -> str:
+def _left(session: onnxruntime.InferenceSession, called: str, graph: Graph, outputs: Sequence[str]) -> bool:
+    """True where a plugin left all of a graph with weights to the CPU, which takes it without a word."""
+    if called in PROVIDERS.values() or not any(traits_of(n).weights for n in graph.ancestors(outputs)):
+        return False
+    return all(part.ep_name != called for part in session.get_provider_graph_assignment_info())
+
+
+def _why_not_loaded(graph: Graph, error: Exception, provider: str) -> str:
     opset, newest = graph.opsets[""], newest_opset()
     if opset > newest:
         return (
             f"the model is of opset {opset}, ONNX Runtime {onnxruntime.__version__} runs {newest}: "
             "install a newer one, or export the model for that"
         )
+    if provider != "cpu":
+        return f"ONNX Runtime cannot load the model on {provider}: {one_line(error, graph)}"
     return f"ONNX Runtime cannot load the model: {one_line(error, graph)}"
 
 
@@ -180,6 +192,10 @@ def _options(provider: str, threads: int | None) -> onnxruntime.SessionOptions:
     if provider == "cpu":
         shared_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
+    elif provider not in PROVIDERS:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        name = provider.partition(":")[0]
+        options.add_provider_for_devices([device(provider).handle], settings(name, threads))
     return options
 
 

@@ -19,13 +19,14 @@ KINDS = {
     "zoo": ("*.onnx", "models of the zoo: from the net"),
     "kernels": ("**/*.nbc", "compiled kernels: in a few seconds"),
     "graphs": ("*/sums.json", "compiled graphs: in a second each"),
+    "providers": ("*", "that a provider is right with a graph: in one answer of the CPU each"),
 }
-MADE = ("kernels", "graphs")  # without the net
+MADE = ("kernels", "graphs", "providers")  # without the net
 
 
 @click.group("cache", cls=options.Group, context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """See and clear what is kept: downloaded models, compiled kernels and graphs.
+    """See and clear what is kept: downloaded models, compiled kernels and graphs, answers that were checked.
 
     ONNXLENS_CACHE names another folder. Graphs take up to 1000 MB, or what ONNXLENS_CACHE_SIZE says in MB;
     those that have not been used for longest go first. With 0 none are kept.
@@ -60,7 +61,7 @@ def show(as_json: bool) -> None:
 @options.as_json
 @options.debug
 def clear(everything: bool, as_json: bool) -> None:
-    """Remove compiled kernels and graphs. Other processes may go on.
+    """Remove all but downloaded models. Other processes may go on.
 
     \b
     onnxlens cache clear

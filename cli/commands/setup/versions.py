@@ -10,16 +10,21 @@ from ...console import emit, table
 @options.as_json
 @options.debug
 def command(as_json: bool) -> None:
-    """Show versions, and which providers work here.
+    """Show versions, which providers work here, and the devices of plugins.
 
     \b
     onnxlens versions --json
     """
-    from ....engine.runtime.provider import PROVIDERS, why_not
+    from ....engine.runtime.provider import installed, names, why_not
     from ....models.network.provenance import versions
 
-    providers = {name: why_not(name) or "can be used" for name in PROVIDERS}
+    plugins = installed()
+    providers = {name: why_not(name) or "can be used" for name in names()}
     if as_json:
-        emit({"versions": versions(), "providers": providers})
-    else:
-        table((), [*versions().items(), *((f"provider {name}", text) for name, text in providers.items())])
+        emit({"versions": versions(), "providers": providers, "plugins": plugins})
+        return
+    rows = [(f"provider {name}", text) for name, text in providers.items()]
+    for plugin in plugins:
+        on = [f"{d['device']} by {d['vendor']} ({d['name']})" for d in plugin["devices"]]
+        rows.append((f"{plugin['package']} {plugin['version']}", "; ".join(on) or "no device"))
+    table((), [*versions().items(), *rows])

@@ -42,15 +42,15 @@ def check_runtime(runtime: str) -> None:
         raise BadRequest(f"no runtime is called {runtime!r}{nearest(runtime, RUNTIMES)}; there are {names}")
 
 
-def exported(graph: Graph, runtime: str = "any") -> Graph:
-    """The graph of a gradient for one of RUNTIMES; equal up to rounding.
+def exported(graph: Graph, runtime: str = "any", outputs: Sequence[str] | None = None) -> Graph:
+    """The graph of a gradient for one of RUNTIMES; equal up to rounding. `outputs`: its own by default.
 
     Raises BadRequest as `check_runtime` does, and for what a runtime is not right with.
     """
     check_runtime(runtime)
-
+    outputs = list(graph.outputs if outputs is None else outputs)
     for row in RUNTIMES[runtime]:
-        graph = rewritten(graph, graph.outputs, partial(_first, row))
+        graph = rewritten(graph, outputs, partial(_first, row))
     return graph
 
 
