@@ -39,6 +39,7 @@ from .upgrades import (
     OWN_STEPS,
     leave_out_empty,
     say_older_opset,
+    scalars_apart,
     takes_own_steps,
     write_function_defaults,
     write_mask,
@@ -274,6 +275,8 @@ def append(
         raise BadModel(f"{describe(node)} computes a value that the file has already")
     with understood(node):
         leave_out_empty(node, graph)
+        for before in scalars_apart(node, graph):
+            append(graph, before, known)
         write_window(node, graph)
         write_mask(node, graph)
         constants = None if set(kept).intersection(node.output) else folded(node, graph, known)

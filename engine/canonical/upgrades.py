@@ -9,7 +9,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..graph.graph import Graph
 from ..graph.nodes import every_node, schema_of
-from ..graph.types import array_of
+from ..graph.types import array_of, shape_of
 from ..operators.traits import traits_of
 
 OWN_STEPS = 21  # see takes_own_steps
@@ -54,6 +54,16 @@ def leave_out_empty(node: NodeProto, graph: Graph) -> None:
     for i, name in enumerate(node.input):
         if i and name in graph.constants and 0 in graph.constants[name].dims:
             node.input[i] = ""
+
+
+def scalars_apart(node: NodeProto, graph: Graph) -> list[NodeProto]:
+    """Nodes that make scalars of the rows of one number that ONNX Runtime lets a Range read."""
+    made = []
+    for i, name in enumerate(node.input if node.op_type == "Range" and not node.domain else ()):
+        if shape_of(graph.types.get(name)) == (1,):
+            node.input[i] = graph.fresh("Squeeze")
+            made.append(helper.make_node("Squeeze", [name], [node.input[i]]))
+    return made
 
 
 def write_mask(node: NodeProto, graph: Graph) -> None:

@@ -187,3 +187,18 @@ def test_a_newer_operator_is_said_to_be_too_new(body):
     model = parsed(f"(float[2] x) => (float[2] y) {{ {body} }}", 28)
     with pytest.raises(BadModel, match=r"is of opset 28, ONNX Runtime [\d.]+ runs \d\d: install a newer one"):
         Session(canonical(model))
+
+
+def test_a_range_of_rows_of_one_number_runs_as_in_the_runtime():
+    """ONNX asks for scalars, ONNX Runtime takes what the function of AffineGrid gives."""
+    model = parsed(
+        "(float[N,3] x) => (float[N] y) { s = Shape (x)  n = Slice (s, zero, one)  i = Range (start, n, step)"
+        "  f = CastLike (i, x)  e = Unsqueeze (f, one)  m = Mul (x, e) "
+        "y = ReduceSum <keepdims = 0> (m, one) }",
+        zero=np.array([0]), one=np.array([1]), start=np.array(0), step=np.array([1]),
+    )  # fmt: skip
+    x = RNG.standard_normal((4, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        Session(canonical(model))({"x": x})["y"], (x.T * np.arange(4)).sum(0), rtol=1e-5
+    )
+    assert_slopes(model, {"x": x}, ["y"], ["x"])

@@ -124,6 +124,9 @@ def onnx_cases():
         if not float_names(values.input) or not float_names(values.output):
             continue
         model = at_most(case.model, OPSET)
+        if node.op_type == "Unique":  # as many as there are of these very numbers, which are drawn anew
+            for size in (d for v in values.output for d in v.type.tensor_type.shape.dim):
+                size.Clear()
         if node.op_type in VJP or node.op_type in BODIES or has_body(node, model):
             yield case.name.removeprefix("test_"), (model, case.data_sets[0][0])
 
