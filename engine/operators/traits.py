@@ -130,6 +130,7 @@ _ELEMENTWISE = {
     **_alone("Sign", rises=True, step=True, range=(-1.0, 1.0), stops=_STEP),
     **_alone("Not IsNaN IsInf", truth=True, range=_UNIT),
     **_together("Add Sum", linear="sum", blocks="keeps"),
+    **_together(f"{MS}BiasAdd", linear="sum"),
     **_together("Sub", linear="sum"),
     **_together("Mean", linear="sum", hull=True),
     **_together("Mul", linear="product", blocks="keeps"),
@@ -161,7 +162,8 @@ _ACTIVATIONS = {
     **_rows(f"{MS}QLinearSoftmax", mixes="axis", range=_UNIT, squashes="classes", attends=True),
     **_rows("LogSoftmax", mixes="axis", range=(-inf, 0.0), squashes="classes"),
     **_rows("Hardmax", mixes="axis", range=_UNIT, step=True, stops=_STEP),
-    **_rows(f"Attention {MS}Attention {MS}MultiHeadAttention {MS}QAttention", attends=True),
+    **_rows(f"Attention {MS}Attention {MS}MultiHeadAttention {MS}QAttention "
+            f"{MS}GroupQueryAttention", attends=True),
 }  # fmt: skip
 
 _LAYERS = {
@@ -169,6 +171,9 @@ _LAYERS = {
     **_rows("ConvTranspose", window="transposed", linear="product", channels=1, weights=Slots(bias=2)),
     **_rows("DeformConv", channels=1, weights=Slots(bias=3)),
     **_rows(f"{MS}FusedConv", window="window", channels=1, weights=Slots(bias=2), made_of="Conv"),
+    **_rows(
+        f"{MS}NhwcConv {MS}NhwcFusedConv", window="window", channels=-1, weights=Slots(bias=2), made_of="Conv"
+    ),
     **_rows("ConvInteger", window="window", channels=1, weights=Slots(zero=3), made_of="Conv"),
     **_rows(
         f"QLinearConv {MS}QLinearConv", window="window", channels=1, weights=Slots(3, 4, 5), made_of="Conv"
@@ -178,6 +183,7 @@ _LAYERS = {
     **_rows(f"{MS}QGemm", mixes="last", weights=Slots(3, 4, 5), made_of="Gemm"),
     **_rows("MatMul", mixes="last", linear="product", weights=Slots()),
     **_rows(f"{MS}FusedMatMul {MS}TransposeMatMul", mixes="last", weights=Slots(), made_of="MatMul"),
+    **_rows(f"{MS}GemmFastGelu", mixes="last", weights=Slots(bias=2), made_of="MatMul"),
     **_rows("QLinearMatMul", mixes="last", weights=Slots(3, 4, 5), made_of="MatMul"),
     **_rows("MatMulInteger", mixes="last", weights=Slots(zero=3), made_of="MatMul"),
     **_rows(f"{MS}MatMulIntegerToFloat", mixes="last", weights=Slots(1, 3, 5, 6), made_of="MatMul"),
@@ -218,6 +224,7 @@ _NORMALISATIONS = {
              blocks="makes"),
     **_rows("InstanceNormalization", normalises="input", per_channel=True, mixes="map", channels=1),
     **_rows("GroupNormalization", normalises="input", mixes="groups", channels=1),
+    **_rows(f"{MS}GroupNorm", normalises="input", mixes="groups"),
     **_rows("LRN", normalises="input", mixes="channels", channels=1),
     **_rows("LpNormalization", normalises="input", mixes="axis"),
     **_rows("MeanVarianceNormalization", normalises="input"),
@@ -235,6 +242,8 @@ _MOVING = {
     **_rows("Slice Split ReverseSequence Compress", moves="selects", hull=True, linear="sum"),
     **_rows("Gather GatherElements GatherND", moves="selects", hull=True, linear="sum", mixes="any"),
     **_rows("Expand Tile", moves="copies", hull=True, linear="sum"),
+    **_rows(f"{MS}GatherND", moves="selects", hull=True, mixes="any"),
+    **_rows(f"{MS}ExpandDims", moves="order", reshapes=True, hull=True),
     **_rows("Concat", moves="joins", hull=True, linear="sum", blocks="keeps"),
     **_rows("Pad", moves="pads", linear="sum", smooth=("constant_value",)),
     **_rows("Resize", window="resized", linear="sum", smooth=("roi", "scales")),

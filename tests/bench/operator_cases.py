@@ -1,4 +1,4 @@
-"""On how many of ONNX's cases the gradient is right: `python tests/bench/operator_cases.py`."""
+"""On how many of ONNX's cases a derivative is right: `python tests/bench/operator_cases.py [--mode M]`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from oracles.verdicts import Verdict, cases, computed, has_control_flow, judge
+from oracles.verdicts import MODES, Verdict, cases, computed, has_control_flow, judge
 
 KINDS = ("right", "wrong", "NaN", "refused", "exempt")
 
@@ -23,9 +23,10 @@ def group(name: str, model: object) -> str:
 
 @click.command()
 @click.option("--only", default="", help="Cases with this in their name.")
+@click.option("--mode", type=click.Choice(MODES), default="reverse", help="Which derivative.")
 @click.option("--all", "every", is_flag=True, help="Every case, not only what is not right.")
-def main(only: str, every: bool) -> None:
-    """Say of each case what its gradient is worth, and of all how many."""
+def main(only: str, mode: str, every: bool) -> None:
+    """Say of each case what its derivative is worth, and of all how many."""
     found: dict[str, list[Verdict]] = {}
     skipped: Counter[str] = Counter()
     for name, model, feeds in cases():
@@ -35,7 +36,7 @@ def main(only: str, every: bool) -> None:
         if ran is None:
             skipped[group(name, model)] += 1
             continue
-        verdict = judge(name, ran[0], feeds, ran[1])
+        verdict = judge(name, ran[0], feeds, ran[1], mode)
         found.setdefault(group(name, model), []).append(verdict)
         if every or verdict.kind != "right":
             click.echo(f"{verdict.kind:8} {name} ({verdict.operator}): {verdict.reason}")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
+from oracles.networks import parsed
 
 from onnxlens.engine.anatomy.maps import coordinates, view_of, views, why_not
 from onnxlens.engine.canonical.canonical import canonical
@@ -29,20 +30,7 @@ def test_every_operator_that_moves_or_mixes_elements_has_a_rule_or_a_reason():
 
 
 # Written by ONNX Runtime's tools for networks of text and diffusion; what is behind them lies nowhere.
-NOT_PLACED = {
-    f"com.microsoft:{name}"
-    for name in (
-        *("BiasSplitGelu", "CDist", "EmbedLayerNormalization", "ExpandDims", "GatherND", "GemmFastGelu"),
-        *(
-            "GroupNorm",
-            "GroupQueryAttention",
-            "NhwcConv",
-            "NhwcFusedConv",
-            "RotaryEmbedding",
-            "SkipGroupNorm",
-        ),
-    )
-}
+NOT_PLACED = {f"com.microsoft:{name}" for name in ("BiasSplitGelu", "CDist", "EmbedLayerNormalization")}
 
 
 def test_every_operator_with_a_body_has_a_rule_but_those_that_cut_regions_out():
@@ -169,3 +157,56 @@ def test_thousands_of_nodes_in_a_row_are_followed():
         y = op.Sigmoid(op.Transpose(y, perm=[0, 1, 3, 2])) + 0.5
     graph.output(y, "y")
     assert view_of(canonical(graph.to_model()), "y").grid == (8, 8)
+
+
+WINDOW = "pads = [1,0,1,0], strides = [2,1], kernel_shape = [3,3]"
+LAST, FIRST = "l = Transpose <perm = [0,2,3,1]> (x)", "y = Transpose <perm = [0,3,1,2]> (m)"
+TOKEN = f"{LAST} t = Reshape (l, rows)"
+ALIKE = {  # with channels last, as ONNX Runtime writes them, and what does the same to places
+    "NhwcConv": (
+        f"{LAST} m = com.microsoft.NhwcConv <{WINDOW}> (l, w) {FIRST}", f"y = Conv <{WINDOW}> (x, w)"
+    ),
+    "NhwcFusedConv": (
+        f'{LAST} m = com.microsoft.NhwcFusedConv <{WINDOW}, activation = "Relu"> (l, w) {FIRST}',
+        f"y = Conv <{WINDOW}> (x, w)",
+    ),
+    "GroupNorm": (f"{LAST} m = com.microsoft.GroupNorm <groups = 3> (l, g, g) {FIRST}", "y = Identity (x)"),
+    "SkipGroupNorm": (
+        f"{LAST} m = com.microsoft.SkipGroupNorm <groups = 3> (l, g, g, l) {FIRST}", "y = Identity (x)"
+    ),
+    "SkipGroupNorm of one skip a channel": (
+        f"{LAST} m = com.microsoft.SkipGroupNorm <groups = 3> (l, g, g, k) {FIRST}", "y = Identity (x)"
+    ),
+    "BiasAdd": (f"{TOKEN} y = com.microsoft.BiasAdd (t, g, t)", f"{TOKEN} y = Identity (t)"),
+    "GemmFastGelu": (f"{TOKEN} y = com.microsoft.GemmFastGelu (t, v)", f"{TOKEN} y = MatMul (t, v)"),
+    "ExpandDims": ("y = com.microsoft.ExpandDims (x, one)", "y = Unsqueeze (x, ones)"),
+    "RotaryEmbedding": (
+        f"{TOKEN} y = com.microsoft.RotaryEmbedding <num_heads = 1, rotary_embedding_dim = 2> "
+        "(t, zero, c, c)",
+        f"{TOKEN} y = Identity (t)",
+    ),
+    "GroupQueryAttention": (
+        f"{TOKEN} y, a, b = com.microsoft.GroupQueryAttention <num_heads = 3, kv_num_heads = 1>"
+        " (t, u, u, , , last, total)",
+        f"{TOKEN} y, a, b, d = com.microsoft.MultiHeadAttention <num_heads = 3> (t, t, t)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_operators_of_the_runtime_put_things_where_those_do_that_they_stand_for(name):
+    weights = {
+        "w": np.ones((6, 3, 3, 3)), "g": np.ones(3), "k": np.ones((1, 3)), "v": np.ones((3, 3)),
+        "rows": np.array([1, 64, 3]), "one": np.int32(1), "ones": np.array([1]), "zero": np.array([0]),
+        "c": np.ones((64, 1)), "u": np.ones((1, 64, 1)), "last": np.int32([63]), "total": np.int32(64),
+    }  # fmt: skip
+    head = "(float[1,3,8,8] x) => (float y)"
+    models = [parsed(f"{head} {{ {text} }}", 20, **weights) for text in ALIKE[name]]
+    for model in models:
+        model.graph.output[0].type.tensor_type.ClearField("shape")
+    found, expected = (coordinates(canonical(model))["y"] for model in models)
+    assert not found.nowhere
+    assert found.shape == expected.shape
+    for axis in ("rows", "columns"):
+        a, b = (np.broadcast_to(getattr(p, axis), (4, *p.shape)) for p in (found, expected))
+        np.testing.assert_array_equal(a, b)

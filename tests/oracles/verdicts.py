@@ -1,4 +1,4 @@
-"""What a gradient is worth on each of ONNX's cases of one operator: right, wrong, refused or exempt, and why.
+"""What a derivative is worth on each of ONNX's one-operator cases: right, wrong, refused or exempt, and why.
 
 The case's own numbers, ONNX Runtime's own float32; the slopes are those of the forward model in float64
 where that answers alike. What exempts an element is in `slopes`: code, not a list.
@@ -19,6 +19,7 @@ from oracles.cases import at_most
 from oracles.differences import in_double, runner
 from oracles.networks import run
 
+from onnxlens.engine.autodiff.forward import hvp, jvp
 from onnxlens.engine.autodiff.gradient import gradient
 from onnxlens.engine.canonical.canonical import RUN
 from onnxlens.engine.errors import OnnxlensError
@@ -28,7 +29,8 @@ Feeds = dict[str, np.ndarray]
 STEPS = {np.float64: (1e-3, 1e-4, 1e-5), np.float32: (3e-2, 1e-2, 5e-3)}
 AGREE = {np.float64: 1e-4, np.float32: 3e-2}  # of slopes at several steps, of the largest
 RELATIVE, ABSOLUTE = 5e-3, 2e-4  # what a float32 gradient may lack, of its largest element and in all
-ELEMENTS, DIRECTIONS = 8, 2  # of each input, that are held against differences
+ELEMENTS, FEWER, DIRECTIONS = 8, 3, 2  # of each input, that are held against differences; in second order
+MODES = ("reverse", "forward", "second")
 SMALL = 500  # numbers, up to which ONNX's reference, which is slow, stands in for kernels of float64
 
 
@@ -78,8 +80,8 @@ def computed(model: ModelProto, feeds: Feeds) -> tuple[ModelProto, dict[str, np.
         return None
 
 
-def judge(name: str, model: ModelProto, feeds: Feeds, clean: Feeds) -> Verdict:
-    """The verdict on one case."""
+def judge(name: str, model: ModelProto, feeds: Feeds, clean: Feeds, mode: str = "reverse") -> Verdict:
+    """The verdict on one case in one of MODES. Second order is forward mode through the gradient."""
     operator = model.graph.node[0].op_type
 
     def verdict(kind: str, *rest: object) -> Verdict:
@@ -89,50 +91,113 @@ def judge(name: str, model: ModelProto, feeds: Feeds, clean: Feeds) -> Verdict:
     wrt = [i for i in _singles(model.graph.input) if i in feeds and isinstance(feeds[i], np.ndarray)]
     if not of:
         return verdict("exempt", "the forward value is not finite")
+    us = _drawn(of, clean)
+    seeded = {**feeds, **{f"seed/{o}": u for o, u in us.items()}}
     try:
-        made = gradient(model, of=of, wrt=wrt)
-        rng = np.random.default_rng(0)
-        seeds = {o: rng.standard_normal(clean[o].shape).astype(np.float32) for o in of}
-        answer = run(made, {**feeds, **{f"seed/{o}": u for o, u in seeds.items()}})
+        back = gradient(model, of=of, wrt=wrt)
+        grads = run(back, seeded)
+        if mode == "reverse":
+            return _held(verdict, model, feeds, clean, us, _back({i: grads[f"grad/{i}"] for i in wrt}))
+        if mode == "forward":
+            call = _forth(runner(jvp(model, of=of, wrt=wrt)), feeds, wrt, us)
+            worst = _adjoint(call, feeds, {i: grads[f"grad/{i}"] for i in wrt})
+            if worst is not None:
+                return verdict("wrong", worst)
+            return _held(verdict, model, feeds, clean, us, call)
+        flat = {f"grad/{i}" for i in wrt if not np.isfinite(grads[f"grad/{i}"]).all()}
+        ws = _drawn([f"grad/{i}" for i in wrt if f"grad/{i}" not in flat], grads)
+        call = _forth(runner(hvp(model, of=of, wrt=wrt)), seeded, wrt, ws)
+        return _held(verdict, back, seeded, grads, ws, call, wrt)
     except OnnxlensError as error:
         return verdict("refused", str(error))
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        return verdict("wrong", f"the runtime does not take the gradient: {reason}")
-    return _held(verdict, model, feeds, clean, seeds, {i: answer[f"grad/{i}"] for i in wrt})
+        return verdict("wrong", f"the derivative does not run: {reason}")
+
+
+def _drawn(names: list[str], like: Feeds) -> Feeds:
+    rng = np.random.default_rng(0)
+    return {n: rng.standard_normal(like[n].shape).astype(np.float32) for n in names}
+
+
+Along = Callable[
+    [str, np.ndarray], tuple[float, float]
+]  # how much an input changes it, and what is large there
+
+
+def _back(grads: Feeds) -> Along:
+    """Along v, the gradient's part in it."""
+
+    def along(i: str, v: np.ndarray) -> tuple[float, float]:
+        if grads[i].shape != v.shape:
+            raise ValueError(f"grad/{i} is of shape {grads[i].shape}, not {v.shape}")
+        finite = np.abs(grads[i][np.isfinite(grads[i])])
+        return float(grads[i][v != 0].ravel() @ v[v != 0].ravel()), finite.max(initial=0)
+
+    return along
+
+
+def _forth(call: Callable[[Feeds], list[np.ndarray]], feeds: Feeds, wrt: list[str], us: Feeds) -> Along:
+    """Along v, the tangent of Σ ⟨u, y⟩; the last outputs are the tangents of the y."""
+    still = {f"tangent/{i}": np.zeros_like(feeds[i]) for i in wrt}
+
+    def along(i: str, v: np.ndarray) -> tuple[float, float]:
+        found = call({**feeds, **still, f"tangent/{i}": v.astype(np.float32)})
+        found = dict(zip(us, found[len(found) - len(us) :], strict=True))
+        if wrong := [o for o, u in us.items() if found[o].shape != u.shape]:
+            raise ValueError(f"the tangent of {wrong[0]} is of shape {found[wrong[0]].shape}")
+        return float(sum((u * found[o].astype(np.float64)).sum() for o, u in us.items())), 0.0
+
+    return along
+
+
+def _adjoint(along: Along, feeds: Feeds, grads: Feeds) -> str | None:
+    """What contradicts ⟨u, Jv⟩ = ⟨Jᵀu, v⟩, which holds on kinks too, where these are numbers."""
+    rng = np.random.default_rng(2)
+    for i, grad in grads.items():
+        v = rng.standard_normal(np.shape(feeds[i])).astype(np.float32)
+        forth, back = along(i, v)[0], float((v * grad.astype(np.float64)).sum())
+        if np.isfinite(back) and not abs(forth - back) <= 1e-4 * np.abs(v * grad).sum() + ABSOLUTE:
+            return f"⟨u, Jv⟩ is {forth:.6g} and ⟨Jᵀu, v⟩ {back:.6g} by {i}"
+    return None
 
 
 def _held(
-    verdict: Callable[..., Verdict], model: ModelProto, feeds: Feeds, clean: Feeds, seeds: Feeds, grads: Feeds
+    verdict: Callable[..., Verdict],
+    model: ModelProto,
+    feeds: Feeds,
+    clean: Feeds,
+    seeds: Feeds,
+    along: Along,
+    wrt: list[str] | None = None,
 ) -> Verdict:
-    """The gradients against the slopes along single elements and along random directions."""
+    """A derivative against the slopes along single elements and along random directions."""
     f, dtype = forward(model, feeds, clean, list(seeds))
     held, left, many = 0, 0, []
     rng = np.random.default_rng(1)
-    for i, grad in grads.items():
+    names = [i for i in _singles(model.graph.input) if i in feeds] if wrt is None else wrt
+    for i in (n for n in names if isinstance(feeds[n], np.ndarray)):
         x = np.asarray(feeds[i], dtype)
-        if grad.shape != x.shape:
-            return verdict("wrong", f"grad/{i} is of shape {grad.shape}, not {x.shape}", held, left)
-        for v in _directions(x, rng):
+        for v in _directions(x, rng, ELEMENTS if wrt is None else FEWER):
             low, high = slopes(f, seeds, i, x, v)
             if low is None or high is None:
                 left += 1
                 continue
             held += 1
-            found = float(grad[v != 0].ravel() @ v[v != 0].ravel())
-            largest = max(np.abs(grad[np.isfinite(grad)]).max(initial=0), abs(low), abs(high))
+            found, size = along(i, v)
+            largest = max(size, abs(low), abs(high))
             bound = (RELATIVE * largest + ABSOLUTE) * np.abs(v).sum() ** 0.5
             if not np.isfinite(found):
-                return verdict("NaN", f"grad/{i} is {found} where the slope is {low:.6g}", held, left)
+                return verdict("NaN", f"by {i} it is {found} where the slope is {low:.6g}", held, left)
             if not low - bound <= found <= high + bound:
-                many.append(f"grad/{i} is {found:.6g} where the slope is {low:.6g} to {high:.6g}")
+                many.append(f"by {i} it is {found:.6g} where the slope is {low:.6g} to {high:.6g}")
     if many:
         return verdict("wrong", many[0], held, left)
     return verdict("right", "", held, left) if held or not left else verdict("exempt", "no slope", 0, left)
 
 
-def _directions(x: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    for place in rng.permutation(x.size)[:ELEMENTS]:
+def _directions(x: np.ndarray, rng: np.random.Generator, elements: int) -> Iterator[np.ndarray]:
+    for place in rng.permutation(x.size)[:elements]:
         v = np.zeros(x.size, x.dtype)
         v[place] = 1
         yield v.reshape(x.shape)

@@ -22,6 +22,12 @@ def meeting(at: At) -> Found:
     return together([p for i in range(len(at)) if (p := at.positions(i)) is not None], shape)
 
 
+def skipped(at: At) -> Found:
+    """SkipGroupNorm: where the maps lie, or what is added to them, if it is a map too."""
+    parts = [0, 3] if len(at.shape(3)) == len(at.shape(0)) else [0]
+    return together([at[i] for i in parts], at.shape(0))
+
+
 def chosen(at: At, what: Sequence[int] = (1, 2)) -> Found:
     """Where: what is chosen, not what chooses."""
     shape = common(*(at.shape(i) for i in (0, *what)))

@@ -23,6 +23,7 @@ from .meeting import (
     ranked,
     recurrent,
     reduced,
+    skipped,
 )
 from .merging import together
 from .moving import (
@@ -66,7 +67,7 @@ RULES: dict[str, Callable[[At], Found]] = {
     "Reshape": reshape,
     "Flatten": flatten,
     "Squeeze": squeeze,
-    "Unsqueeze": unsqueeze,
+    **dict.fromkeys(("Unsqueeze", "com.microsoft:ExpandDims"), unsqueeze),
     "Transpose": transpose,
     "Slice": slice_,
     "Split": split,
@@ -97,5 +98,7 @@ RULES: dict[str, Callable[[At], Found]] = {
     "Scan": scanned,
     "TopK": ranked,
     **dict.fromkeys(("Trilu", "com.microsoft:Trilu"), kept),
-    "com.microsoft:BiasAdd": meeting,
+    # Numbers of a token turn into each other where it stands.
+    **dict.fromkeys(("RotaryEmbedding", "com.microsoft:RotaryEmbedding"), kept),
+    "com.microsoft:SkipGroupNorm": skipped,
 }
