@@ -17,10 +17,12 @@ from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, 
 from ..errors import NoRule
 from ..graph.graph import Graph, Tensor, op
 from ..graph.nodes import around, attributes, bodies, reads
-from ..graph.types import dtype_of, merged, shape_of, stacked
+from ..graph.types import dtype_of, is_real, merged, shape_of, stacked
+from ..operators.rules.layout import positions, scatter
+from ..operators.traits import traits_of
 from .broadcasting import total
-from .dependence import Rules, depending_in_turn, leading
-from .scope import Found, Grads, Walk, adjoint, appended, closed, opened, sum_of
+from .dependence import Rules, depending, depending_in_turn, leading
+from .scope import Found, Grads, Walk, adjoint, appended, closed, opened, settled, sum_of
 from .steps import steps
 
 
@@ -38,18 +40,35 @@ def repeated(
     types = [graph.types[start] for start in step.starts]
     if node.op_type == "Scan":  # which says of what shape a state is in all steps
         types = [merged(t, o.type) for t, o in zip(types, step.body.output, strict=False)]
-    marks = [graph.fresh("size") for _ in types]
-    while (back := _Back(graph, node, types, marks)).relaxed() != types:
+    marks, start = [graph.fresh("size") for _ in types], len(graph.nodes)
+    body = settled(graph, step.body)
+    before = graph.nodes[start:]
+    while (back := _Back(graph, node, body, types, marks)).relaxed() != types:
         types = back.relaxed()
-    return back.differentiated(arrived, reached, table, walk)
+    inner: Grads = {}
+    for name, grad in back.differentiated(arrived, depending(graph, before, reached, table), table, walk):
+        inner.setdefault(name, []).append(grad)
+    walk(graph, before, inner, reached, table)
+    return [(name, total(found)) for name, found in inner.items() if name in reached and found]
 
 
 class _Back:
     """The loop backwards, while it is made: its round j does the step j + 1 from the end once more."""
 
-    def __init__(self, graph: Graph, node: NodeProto, types: Sequence[TypeProto], marks: Sequence[str]):
-        """`types`: of the states in any step, where the name of a size that changes begins as the mark."""
+    def __init__(
+        self,
+        graph: Graph,
+        node: NodeProto,
+        body: GraphProto,
+        types: Sequence[TypeProto],
+        marks: Sequence[str],
+    ):
+        """`body`: of the node, or one that computes the same.
+
+        `types`: of the states in any step, where the name of a size that changes begins as the mark.
+        """
         (self.step,) = steps(node)
+        self.body = body
         self.outer, self.node, self.types, self.marks = graph, node, types, marks
         self.graph = back = graph.inner()
         self.round = back.input(back.fresh("round"), np.int64, [])
@@ -65,7 +84,7 @@ class _Back:
         for k, (sequence, element) in enumerate(zip(self.step.sequences, self.step.elements, strict=True)):
             self.inputs[element] = self._entry(Tensor(back, sequence), *self._along("input", k)).name
         first = len(back.nodes)
-        self.made = opened(back, self.step.body, self.inputs)[node.op_type == "Loop" :]
+        self.made = opened(back, body, self.inputs)[node.op_type == "Loop" :]
         self.nodes = back.nodes[first:]
 
     def _told(self, number: ValueInfoProto, on: ValueInfoProto) -> None:
@@ -136,17 +155,20 @@ class _Back:
         back, step, count = self.graph, self.step, len(self.step.starts)
         outside = dict(zip((*step.before, *step.elements), (*step.starts, *step.sequences), strict=True))
         sources = {self.inputs[name] for name, around_ in outside.items() if around_ in reached}
-        sources |= reached.intersection(around(step.body))
+        sources |= reached.intersection(around(self.body))
+        self.picks = {n.output[0]: n for n in self.nodes if self._picks(n, reached)}
+        sources |= self.picks.keys()
+        nodes = [n for n in self.nodes if n.output[0] not in self.picks]
         listed = {k: x for k, s in enumerate(step.starts) if s not in reached and (x := self._listed(k))}
         turns = {
             k: (self.inputs[before], self.made[k])
             for k, before in enumerate(step.before)
             if k not in listed and not self._stays(k)
         }
-        after = depending_in_turn(back, self.nodes, sources, list(turns.values()), table)
+        after = depending_in_turn(back, nodes, sources, list(turns.values()), table)
         sources |= after.intersection(before for before, _ in turns.values())
         ends = {made for made, grad in zip(self.made, arrived, strict=False) if grad is not None}
-        ends = _leading_in_turn(back, self.nodes, ends, list(turns.values()))
+        ends = _leading_in_turn(back, nodes, ends, list(turns.values()))
         live = [k for k, (before, made) in turns.items() if before in sources and made in ends]
         grads: Grads = {}
         for k in live:
@@ -159,7 +181,7 @@ class _Back:
             if grad is not None:
                 entry = self._entry(Tensor(back, grad.name), *self._along("output", k))
                 grads.setdefault(self.made[count + k], []).append(entry)
-        walk(back, self.nodes, grads, sources, table)
+        walk(back, nodes, grads, sources, table)
         stay = zip(step.starts, arrived, strict=False)
         found = [(s, g) for k, (s, g) in enumerate(stay) if g is not None and self._stays(k)]
         return found + self._appended(arrived, live, grads, sources)
@@ -172,13 +194,16 @@ class _Back:
         states = [self.inputs[step.before[k]] for k in live]
         shared = [n for n in sorted(sources) if grads.get(n) and n in graph]
         parts = [k for k, e in enumerate(step.elements) if grads.get(self.inputs[e])]
-        if not shared and not parts and not any(grads.get(n) for n in states):
+        picks = {name: node for name, node in self.picks.items() if grads.get(name)}
+        if not shared and not parts and not picks and not any(grads.get(n) for n in states):
             return []
         sums = [back.declare_input(back.fresh("sum"), adjoint(graph.types[n])) for n in shared]
         outputs = [self.on]
         outputs += [sum_of(back, grads.get(n), n) for n in states]
         outputs += [total([s, *grads[n]]) for s, n in zip(sums, shared, strict=True)]
         outputs += [sum_of(back, grads[self.inputs[step.elements[k]]], "") for k in parts]
+        for name, node in picks.items():
+            outputs += [total(grads[name]), self._places(node)]
         body = closed(back, graph, outputs)
         count, lasts = self._taped(body)
         begin = [arrived[k] or sum_of(graph, None, lasts[k]) for k in live]
@@ -186,10 +211,37 @@ class _Back:
         names = [*(step.starts[k] for k in live), *shared]
         inputs = [count.name, graph.constant(True).name, *(b.name for b in begin)]
         made = appended(graph, "Loop", inputs, names, body=body)
-        for k, found in zip(parts, made[len(names) :], strict=True):
-            names.append(step.sequences[k])
-            made[len(names) - 1] = self._in_order(k, found)
-        return list(zip(names, made, strict=True))
+        collected = iter(made[len(names) :])
+        found = list(zip(names, made, strict=False))
+        found += [(step.sequences[k], self._in_order(k, next(collected))) for k in parts]
+        for node in picks.values():
+            x = Tensor(graph, node.input[0])
+            found.append((x.name, scatter(next(collected), next(collected), x)))
+        return found
+
+    def _picks(self, node: NodeProto, reached: set[str]) -> bool:
+        """True for a node that reads another part of a value around the loop in each step, all of one shape.
+
+        To add up gradients of the whole value would take time by the square of its length: those of the
+        parts are collected, and put in their places behind the loop.
+        """
+        name, shape = next(iter(node.input), ""), self.graph.shape(node.output[0])
+        if traits_of(node).moves != "selects" or len(node.output) > 1 or name not in self.outer:
+            return False
+        moves = any(i and i not in self.outer and i not in self.graph.constants for i in node.input[1:])
+        sizes = {d for type_ in self.outer.types.values() for d in shape_of(type_) or ()}
+        steady = shape is not None and all(isinstance(d, int) or d in sizes for d in shape)
+        return moves and steady and name in reached and is_real(self.outer[name].dtype)
+
+    def _places(self, node: NodeProto) -> Tensor:
+        """Where in the whole value what such a node reads stands."""
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        copy.name, copy.input[0] = "", positions(Tensor(self.outer, node.input[0])).name
+        copy.output[0] = self.graph.fresh("places")
+        self.graph.know(copy.input[0], self.outer.types[copy.input[0]])
+        self.graph.add(copy)
+        return Tensor(self.graph, copy.output[0])
 
     def _in_order(self, k: int, given: Tensor) -> Tensor:
         """The gradient of a sequence, of what the rounds gave one after the other."""

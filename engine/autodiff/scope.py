@@ -12,7 +12,7 @@ from ..canonical.branches import straightened
 from ..canonical.canonical import WHOLE, append
 from ..errors import NoRule
 from ..graph.graph import Graph, Tensor, op
-from ..graph.nodes import every_node, renamed
+from ..graph.nodes import every_node, reads, renamed
 from ..graph.types import dtype_of, is_float, shape_of
 from ..operators.rules.sequences import is_sequence
 from ..operators.traits import traits_of
@@ -41,6 +41,37 @@ def opened(graph: Graph, body: GraphProto, inputs: Mapping[str, str]) -> list[st
     for node in straightened((_renamed(n, new) for n in body.node), graph, known, graph.taken):
         append(graph, node, known)
     return [new.get(o.name, o.name) for o in body.output]
+
+
+def settled(graph: Graph, body: GraphProto) -> GraphProto:
+    """What a loop repeats, without what it only moves about of values around it: that is appended before it.
+
+    PyTorch writes an index as slices of the whole and a Gather of one step, all of them in the loop.
+    """
+    inside, first, rest = {v.name for v in body.input}, list[NodeProto](), list[NodeProto]()
+    for node in body.node:
+        stays = node.op_type == "Constant" or traits_of(node).moves in ("order", "axes", "selects")
+        if stays and inside.isdisjoint(reads(node)):
+            first.append(node)
+        else:
+            rest.append(node)
+            inside.update(node.output)
+    if all(node.op_type == "Constant" for node in first):
+        return body
+    names = [o for n in first for o in n.output if o]
+    ends = [helper.make_empty_tensor_value_info(name) for name in names]
+    before = helper.make_graph(first, body.name, [], ends, body.initializer)
+    start = len(graph.nodes)
+    new = dict(zip(names, opened(graph, before, {}), strict=True))
+    for node in graph.nodes[start:]:
+        node.name = ""  # the one in the loop is called so
+    inner = GraphProto()
+    inner.CopyFrom(body)
+    del inner.node[:]
+    inner.node.extend(renamed(node, new) for node in rest)
+    for output in inner.output:
+        output.name = new.get(output.name, output.name)
+    return inner
 
 
 def _renamed(node: NodeProto, new: Mapping[str, str]) -> NodeProto:

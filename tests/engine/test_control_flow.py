@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 from oracles import control
 from oracles.differences import assert_curvature, assert_slopes, assert_transposed, runner
 from oracles.networks import parsed, run
@@ -11,7 +11,7 @@ from onnxlens.engine.autodiff.doctor import examine
 from onnxlens.engine.autodiff.forward import jvp
 from onnxlens.engine.autodiff.gradient import gradient, training_graph
 from onnxlens.engine.errors import NoRule
-from onnxlens.engine.graph.nodes import every_node
+from onnxlens.engine.graph.nodes import bodies, every_node
 from onnxlens.engine.runtime.optimise import optimised
 
 RNG = np.random.default_rng(5)
@@ -118,6 +118,30 @@ LOOPS = {
         => (bool again, double[2,3] n) {
         f = Cast <to = 11> (i) p = Add (s, f) n = Sin (p) again = Identity (go)
     }> y = Identity (t)""",
+    "a step of it at a time": """t = Loop (trips, yes, front_row) <
+        body = round (int64 i, bool go, double[2] s) => (bool again, double[2] n) {
+        j = Mod (i, three) e = Gather <axis = 1> (x, j) p = Mul (s, e) n = Sin (p) again = Identity (go)
+    }> l = Unsqueeze (t, last) y = Mul (x, l)""",
+    "steps from the end, and all of it": """t = Loop (trips, yes, nought) <
+        body = round (int64 i, bool go, double[2,3] s) => (bool again, double[2,3] n) {
+        j = Mod (i, two) k = Neg (j) e = Gather (x, k) p = Add (s, e) q = Mul (p, x) n = Sin (q)
+        again = Identity (go)
+    }> y = Identity (t)""",
+    "several steps at a time": """t = Loop (trips, yes, nought) <
+        body = round (int64 i, bool go, double[2,3] s) => (bool again, double[2,3] n) {
+        j = Mod (i, two) k = Neg (j) m = Reshape (k, front1) l = Concat <axis = 0> (m, m)
+        e = Gather (x, l) f = Sin (e) n = Add (s, f) again = Identity (go)
+    }> y = Identity (t)""",
+    "an element at a time": """t = Loop (trips, yes, x) <body = round (int64 i, bool go, double[2,3] s)
+        => (bool again, double[2,3] n) {
+        j = Mod (i, two) k = Reshape (j, front1) l = Concat <axis = 0> (k, k)
+        e = GatherND (x, l) p = Mul (s, e) n = Sin (p) again = Identity (go)
+    }> y = Identity (t)""",
+    "a step of what is turned around": """t = Loop (trips, yes, front_row) <
+        body = round (int64 i, bool go, double[2] s) => (bool again, double[2] n) {
+        h = Transpose <perm = [1, 0]> (x) g = Reshape (h, six) r = Reshape (g, across) j = Mod (i, three)
+        e = Gather <axis = 0> (r, j) p = Mul (s, e) n = Sin (p) again = Identity (go)
+    }> l = Unsqueeze (t, last) y = Mul (x, l)""",
     "weights handed on as states": """t, w = Loop (trips, yes, x, W) <
         body = round (int64 i, bool go, double[2,3] x, double[3,3] W)
             => (bool again, double[2,3] n, double[3,3] W) {
@@ -126,6 +150,7 @@ LOOPS = {
 }  # fmt: skip
 MORE = {
     "two": np.int64(2), "three": np.int64(3), "half": np.float64(0.5), "far": np.float64(3.0),
+    "front_row": np.array([0.5, -0.7]), "six": np.int64([6]), "across": np.int64([3, 2]),
     "front": np.int64([0]), "front1": np.int64([1]), "zero": np.int64([0]), "last": np.int64([1]),
 }  # fmt: skip
 
@@ -165,6 +190,26 @@ def test_a_loop_of_many_steps_has_as_many_nodes():
         return len(list(every_node(gradient(model, of="y", wrt="x").graph.node)))
 
     assert nodes(10) == nodes(10_000) < 60
+
+
+def test_what_steps_read_one_by_one_takes_no_room_in_each():
+    """The gradient of a sequence is put together behind the loop; each step has that of its own part."""
+    model = written(
+        """m = Sin (x)
+        t = Loop (long, yes, none) <
+            body = round (int64 i, bool go, double[4] s) => (bool again, double[4] n) {
+            start = Constant <value_ints = [0]> () end = Constant <value_ints = [9223372036854775807]> ()
+            all = Slice (m, start, end) e = Gather (all, i) p = Mul (s, e) n = Tanh (p) again = Identity (go)
+        }> y = Unsqueeze (t, front)""",
+        "double[1000,4] x", long=np.int64(1000), none=np.ones(4), front=np.int64([0]),
+    )  # fmt: skip
+    made = gradient(model, of="y", wrt="x")
+    assert_slopes(model, {"x": RNG.standard_normal((1000, 4))}, ["y"], ["x"])
+    inferred = shape_inference.infer_shapes(made, data_prop=True)
+    _, back = (b for n in inferred.graph.node if n.op_type == "Loop" for b in bodies(n))
+    sizes = [[d.dim_value for d in v.type.tensor_type.shape.dim] for v in back.value_info]
+    assert max(map(np.prod, sizes)) <= 4
+    assert not {n.op_type for n in back.node} & {"ScatterElements", "Expand", "Slice"}
 
 
 def test_the_answers_stay_what_they_are():
