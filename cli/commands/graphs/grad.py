@@ -40,7 +40,7 @@ MODES = ("reverse", "forward", "jacobian", "hvp")
     default="any",
     show_default=True,
     metavar="RUNTIME",
-    help="What is to run the file: any, onnxruntime (whose CPU is faster with it) or openvino.",
+    help="What is to run the file: any, onnxruntime (whose CPU is faster with it), openvino or opencv.",
 )
 @click.option(
     "--mode",

@@ -17,7 +17,7 @@ from ..optimise import rewritten
 from ..rewritten import Rewrite, Rewritten
 from .loops import in_blocks, picked, written_out
 from .pools import closed, first_maximum, spelled
-from .words import backwards, flat, known, own_weight, turned, two_by_two
+from .words import backwards, clipped, flat, known, own_weight, turned, two_by_two, without_indices
 
 PLAIN = (known, backwards, written_out)
 RUNTIMES: dict[str, tuple[tuple[Rewrite, ...], ...]] = {
@@ -32,6 +32,9 @@ RUNTIMES: dict[str, tuple[tuple[Rewrite, ...], ...]] = {
         PLAIN,
         (flat, picked, known, own_weight, turned, two_by_two, first_maximum),
     ),
+    # It forgets the batch in the indices of max pooling, takes HardSigmoid times any value for HardSwish, and
+    # has no loops.
+    "opencv": (PLAIN, (flat, picked, known, clipped, first_maximum), (without_indices,)),
 }
 
 

@@ -44,6 +44,24 @@ def flat(graph: Rewritten, node: NodeProto) -> None:
         )
 
 
+def without_indices(graph: Rewritten, node: NodeProto) -> None:
+    """Nothing; but raises BadRequest for a max pooling whose indices are still read."""
+    if node.op_type == "MaxPool" and len(node.output) > 1:
+        raise BadRequest(
+            "this runtime is not right with the indices of max pooling, and without them its gradient has to "
+            "know the sizes of a picture: bind them (--size, --batch), or ask for another runtime"
+        )
+
+
+def clipped(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """HardSigmoid as what it is made of."""
+    if node.op_type != "HardSigmoid":
+        return None
+    x, attrs = Tensor(graph, node.input[0]), {"alpha": 0.2, "beta": 0.5} | attributes(node)
+    zero, one = (graph.constant(bound, x.dtype) for bound in (0, 1))
+    return [op.Clip(x * attrs["alpha"] + attrs["beta"], zero, one)]
+
+
 def two_by_two(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     """A sum as additions."""
     if node.op_type != "Sum":
