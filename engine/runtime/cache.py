@@ -118,7 +118,8 @@ def set_right(key: str) -> None:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
             (place / key).touch()
             for old in sorted(place.iterdir(), key=lambda p: p.stat().st_mtime)[:-RIGHT_ONES]:
-                old.unlink(missing_ok=True)
+                with suppress(OSError):
+                    old.unlink()
 
 
 def found(key: str) -> Path | None:

@@ -177,7 +177,8 @@ def _why_not_loaded(graph: Graph, error: Exception, provider: str) -> str:
             "install a newer one, or export the model for that"
         )
     if provider != "cpu":
-        return f"ONNX Runtime cannot load the model on {provider}: {one_line(error, graph)}"
+        said = one_line(error, graph)
+        return f"ONNX Runtime cannot load the model on {provider}: {said}; `--provider cpu` may take it"
     return f"ONNX Runtime cannot load the model: {one_line(error, graph)}"
 
 
