@@ -14,6 +14,7 @@ from onnxlens.engine.autodiff.gradient import training_graph
 from onnxlens.engine.errors import BadRequest
 from onnxlens.engine.runtime.exports.exported import RUNTIMES, exported
 from onnxlens.engine.runtime.exports.pools import first_maximum
+from onnxlens.engine.runtime.exports.words import narrow
 from onnxlens.engine.runtime.optimise import rewritten
 
 RESIDUAL = """(float[N,3,18,18] x) => (float[N,10] y) {
@@ -204,3 +205,15 @@ def test_a_runtime_that_nobody_knows_is_refused_with_the_nearest():
     graph = training_graph(network(RESIDUAL))
     with pytest.raises(BadRequest, match=r"no runtime is called 'openvin'.*openvino"):
         exported(graph, "openvin")
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("count", [10, 11, 25])
+def test_a_wide_split_is_slices(axis, count):
+    ends = " ".join(f"float[1,{i % 3 + 1}] x{i}," for i in range(count)).rstrip(",")
+    names = ", ".join(f"x{i}" for i in range(count))
+    text = f"({ends}) => (float[1,n] y) {{ a = Concat<axis = {axis}>({names})  y = Mul(a, a) }}"
+    graph = training_graph(parsed(text), wrt=[f"x{i}" for i in range(count)])
+    model = compare(graph, rewritten(graph, graph.outputs, narrow))
+    kinds = Counter(node.op_type for node in model.graph.node)
+    assert (kinds["Split"], kinds["Slice"]) == ((1, 0) if count <= 10 else (0, count))

@@ -40,7 +40,8 @@ MODES = ("reverse", "forward", "jacobian", "hvp")
     default="any",
     show_default=True,
     metavar="RUNTIME",
-    help="What is to run the file: any, onnxruntime (whose CPU is faster with it), openvino or opencv.",
+    help="What is to run the file: any, onnxruntime (whose CPU is faster with it), web (onnxruntime-web), "
+    "webgpu, openvino or opencv.",
 )
 @click.option(
     "--mode",

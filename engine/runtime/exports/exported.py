@@ -17,7 +17,7 @@ from ..optimise import rewritten
 from ..rewritten import Rewrite, Rewritten
 from .loops import in_blocks, picked, written_out
 from .pools import closed, first_maximum, spelled
-from .words import backwards, clipped, flat, known, own_weight, turned, two_by_two, without_indices
+from .words import backwards, clipped, flat, known, narrow, own_weight, turned, two_by_two, without_indices
 
 PLAIN = (known, backwards, written_out)
 RUNTIMES: dict[str, tuple[tuple[Rewrite, ...], ...]] = {
@@ -26,6 +26,10 @@ RUNTIMES: dict[str, tuple[tuple[Rewrite, ...], ...]] = {
     "any": (PLAIN, (picked, known)),
     # What its kernels are fast at, as the sessions here have it, but without kernels of ours.
     "onnxruntime": ((known, in_blocks), (known, closed), (spelled,)),
+    # The same without blocks of channels, which its WebAssembly does not have.
+    "web": ((known,), (known, closed), (spelled,)),
+    # Its kernels have no Sum, no indices of max pooling, and no Split into more than ten.
+    "webgpu": (PLAIN, (picked, known, two_by_two, narrow, first_maximum), (without_indices,)),
     # It computes nonsense, and says nothing, where a weight is shared by the way there and the way back, and
     # in the loops of GRU and RNN.
     "openvino": (

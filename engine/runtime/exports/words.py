@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from onnx import NodeProto, numpy_helper
 
@@ -13,6 +15,7 @@ from ...graph.nodes import attributes, bodies
 from ...operators.traits import traits_of
 from ..rewritten import Rewritten
 
+WIDEST = 10  # outputs of a Split
 LITERAL = 2**16  # numbers; what is known up to here is written down
 
 
@@ -83,6 +86,19 @@ def backwards(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
         return None
     places = list(range(*slice(start, end, step).indices(size)))
     return [op.Gather(x, places, axis=axis)] if places else None
+
+
+def narrow(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """A Split into more than ten as slices."""
+    if node.op_type != "Split" or len(node.output) <= WIDEST:
+        return None
+    x, axis = Tensor(graph, node.input[0]), attributes(node).get("axis", 0)
+    shapes = [Tensor(graph.before, name).shape for name in node.output]
+    sizes = [shape[axis] for shape in shapes if shape is not None]
+    if len(sizes) < len(shapes) or not all(isinstance(size, int) for size in sizes):
+        return None
+    ends = [0, *np.cumsum(np.array(sizes, np.int64)).tolist()]
+    return [op.Slice(x, [start], [end], [axis]) for start, end in pairwise(ends)]
 
 
 def own_weight(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
