@@ -8,9 +8,9 @@ files, so that each is made with its own packages, and all are run here, in plai
 
 cases: ONNX's single-operator cases, in double precision where they can be, in reverse and in forward mode,
 against central differences along one random direction. A case counts where these agree at three step sizes.
-networks: those of the suite (extra `bench`), each graph as the exported file, ours of the gradient and of the
-rows written for ONNX Runtime (`--for onnxruntime`), in turns. What they answer is held against each other
-before anything is timed; medians, and ours over theirs.
+networks: those of the suite (extra `bench`) or of files, each graph as the exported file, ours of the
+gradient and of the rows written for ONNX Runtime (`--for onnxruntime`), in turns. What they answer is held
+against each other before anything is timed; medians, and ours over theirs.
 """
 
 from __future__ import annotations
@@ -179,9 +179,13 @@ def networks(peer: str, names: list[str], rounds: int) -> None:
     """Print what the derivatives of networks cost, ours and theirs."""
     with TemporaryDirectory() as place:
         for name in names:
-            path = Path(place) / f"{name}.onnx"
-            _export(name, path)
-            refused = by_peer(peer, Path(place), [{"path": str(path), "of": ["scores"], "wrt": ["image"]}])
+            path = Path(place) / f"{Path(name).stem}.onnx"
+            if Path(name).is_file():
+                onnx.save(onnx.load(name), path)
+            else:
+                _export(name, path)
+            of, wrt = _ends(path)
+            refused = by_peer(peer, Path(place), [{"path": str(path), "of": [of[0]], "wrt": [wrt[0]]}])
             print(f"\n{name}" + "".join(f"\n  onnx-ad: {why}" for why in refused.values()))
             _timed(path, rounds)
 
@@ -197,36 +201,42 @@ def _export(name: str, path: Path) -> None:
     onnx.save(model, path)
 
 
+def _ends(path: Path) -> list[tuple[str, list[int]]]:
+    """The name and the shape, for one picture, of a network's first output and of its first input."""
+    graph = onnx.load(path, load_external_data=False).graph
+    ends = [(v.name, v.type.tensor_type.shape.dim) for v in (graph.output[0], graph.input[0])]
+    return [(name, [d.dim_value or 1 for d in dims]) for name, dims in ends]
+
+
 def _timed(path: Path, rounds: int) -> None:
     """Run the files of one network in turns; what is compared is equal first."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((1, 3, 224, 224)).astype(np.float32)
-    us = rng.standard_normal((SEEDS, 1, 1000)).astype(np.float32)
+    (of, scores), (wrt, picture) = _ends(path)
+    x = rng.standard_normal(picture).astype(np.float32)
+    us = rng.standard_normal((SEEDS, *scores)).astype(np.float32)
     vs = rng.standard_normal((SEEDS, *x.shape)).astype(np.float32)
     source, theirs = str(path), {m: str(path).replace(".onnx", f".{m}.onnx") for m in ("reverse", "forward")}
     asked: dict[str, tuple[ModelProto | str, Feeds]] = {
         "forward pass": (source, {}),
         "gradient, ours": (
-            exported(training_graph(source, of="scores"), "onnxruntime").to_model(),
-            {"seed/scores": us[0]},
+            exported(training_graph(source, of=of), "onnxruntime").to_model(),
+            {f"seed/{of}": us[0]},
         ),
-        "gradient, theirs": (theirs["reverse"], {"adj_scores": us[0, ..., None]}),
-        "tangent, ours": (jvp(source, of="scores"), {"tangent/image": vs[0]}),
-        "tangent, theirs": (theirs["forward"], {"fwd_image": vs[0, ..., None]}),
+        "gradient, theirs": (theirs["reverse"], {f"adj_{of}": us[0, ..., None]}),
+        "tangent, ours": (jvp(source, of=of), {f"tangent/{wrt}": vs[0]}),
+        "tangent, theirs": (theirs["forward"], {f"fwd_{wrt}": vs[0, ..., None]}),
         f"{SEEDS} rows, ours": (
-            exported(training_graph(source, of="scores", seeds=SEEDS), "onnxruntime").to_model(),
-            {"seed/scores": us},
+            exported(training_graph(source, of=of, seeds=SEEDS), "onnxruntime").to_model(),
+            {f"seed/{of}": us},
         ),
-        f"{SEEDS} rows, theirs": (theirs["reverse"], {"adj_scores": np.moveaxis(us, 0, -1).copy()}),
+        f"{SEEDS} rows, theirs": (theirs["reverse"], {f"adj_{of}": np.moveaxis(us, 0, -1).copy()}),
     }
     calls, found, seconds = {}, {}, {what: [] for what in asked}
     for what, (model, given) in asked.items():
         if isinstance(model, str) and not Path(model).exists():
             continue
         one = session(model)
-        calls[what] = lambda one=one, given=given: one.run(
-            [one.get_outputs()[-1].name], {"image": x, **given}
-        )[0]
+        calls[what] = lambda one=one, given=given: one.run([one.get_outputs()[-1].name], {wrt: x, **given})[0]
         found[what] = calls[what]()
     for what in [w for w in calls if w.endswith(", ours") and w.replace("ours", "theirs") in calls]:
         a, b = found[what], found[what.replace("ours", "theirs")]
@@ -250,7 +260,9 @@ def main() -> None:
     )
     parser.add_argument("--peer", required=True, metavar="PYTHON", help="a Python that has onnx-ad")
     parser.add_argument("what", choices=("cases", "networks"))
-    parser.add_argument("names", nargs="*", help="networks; by default squeezenet and resnet50")
+    parser.add_argument(
+        "names", nargs="*", help="networks, or files of others; by default squeezenet and resnet50"
+    )
     parser.add_argument("--every", type=int, default=1, help="one of so many cases")
     parser.add_argument("--rounds", type=int, default=9)
     asked = parser.parse_args()
