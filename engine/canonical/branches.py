@@ -1,13 +1,16 @@
-"""If with a condition that is known: the branch that is taken, in place of the node."""
+"""If with a condition that is known: the branch that is taken, in place of the node; loops that never end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from onnx import GraphProto, NodeProto, helper
+import numpy as np
+from onnx import GraphProto, NodeProto, TensorProto, helper
 
+from ..errors import BadModel
 from ..graph.graph import Graph, Tensor
-from ..graph.nodes import ours, renamed
+from ..graph.nodes import attributes, bodies, describe, ours, renamed
+from ..graph.types import array_of
 
 
 def straightened(
@@ -50,3 +53,30 @@ def _spliced(node: NodeProto, branch: GraphProto, graph: Graph, taken: set[str])
         if outside:
             source = new.get(inside.name, inside.name)
             yield helper.make_node("Identity", [source], [outside], f"{node.name or outside}/{inside.name}")
+
+
+def check_ends(node: NodeProto, graph: Graph) -> None:
+    """Raises BadModel for a Loop that would run for ever: no number of rounds, and nothing that ends it."""
+    if node.op_type != "Loop" or node.domain or not node.input[:2]:
+        return
+    trips, start = (Tensor(graph, i).array if i else None for i in (*node.input, "")[:2])
+    bounded = node.input[0] and (trips is None or trips.item() < np.iinfo(np.int64).max)
+    begins = not (node.input[1:2] and node.input[1]) or (start is not None and start.item())
+    (body,) = bodies(node)
+    if not bounded and begins and _stays_true(body, graph):
+        raise BadModel(
+            f"{describe(node)} never ends: it has no number of rounds, and nothing changes its condition"
+        )
+
+
+def _stays_true(body: GraphProto, graph: Graph) -> bool:
+    """Whether what a round says of the next one is what it was told, or a constant that is true."""
+    made = {o: n for n in body.node for o in n.output}
+    name = body.output[0].name
+    while name in made and made[name].op_type == "Identity":
+        name = made[name].input[0]
+    constants = {t.name: t for t in body.initializer} | graph.constants
+    if name in made:
+        value = attributes(made[name]).get("value")
+        return isinstance(value, TensorProto) and bool(array_of(value).all())
+    return name == body.input[1].name or (name in constants and bool(array_of(constants[name]).all()))

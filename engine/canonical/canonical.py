@@ -33,7 +33,7 @@ from ..graph.sizes import Dim
 from ..operators.bodies import BODIES
 from ..operators.traits import traits_of
 from .beside import Body, show_real, type_by_body
-from .branches import straightened
+from .branches import check_ends, straightened
 from .folding import LITERAL, elements, folded
 from .upgrades import (
     OWN_STEPS,
@@ -274,6 +274,7 @@ def append(
     if any(o in graph for o in node.output if o):
         raise BadModel(f"{describe(node)} computes a value that the file has already")
     with understood(node):
+        check_ends(node, graph)
         leave_out_empty(node, graph)
         for before in scalars_apart(node, graph):
             append(graph, before, known)

@@ -183,6 +183,38 @@ def test_a_runtime_or_a_batch_that_cannot_be(free, run, words, said):
     assert not (free / "g.onnx").exists()
 
 
+ROUNDS = """(float[1,3,4,4] x, bool flag) => (float[1,3,4,4] y) {{ t = Loop ({trips}, {begin}, x) <
+    body = round (int64 i, bool go, float[1,3,4,4] s) => (bool again, float[1,3,4,4] n) {{
+    n = Sin (s) {again}
+}}> y = Identity (t) }}"""
+KEPT, TRUE = "k = Identity (go) again = Identity (k)", "again = Constant <value = bool {1}> ()"
+
+
+@pytest.mark.parametrize(
+    ("trips", "begin", "again"),
+    [('""', '""', KEPT), ('""', "yes", KEPT), ('""', "yes", TRUE), ("most", "yes", KEPT)],
+)
+def test_a_loop_that_never_ends_is_refused(place, run, trips, begin, again):
+    body = ROUNDS.format(trips=trips, begin=begin, again=again)
+    onnx.save(parsed(body, yes=np.array(True), most=np.int64(2**63 - 1)), "endless.onnx")
+    done = run("grad", "endless.onnx", "-o", "g.onnx")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        "onnxlens: Loop node 't' never ends: it has no number of rounds, and nothing changes its condition\n"
+    )
+    assert not (place / "g.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("trips", "begin", "again"),
+    [('""', '""', "again = Less (i, two)"), ("two", '""', KEPT), ('""', "flag", "again = Not (go)")],
+)
+def test_a_loop_that_something_ends_is_none(place, run, trips, begin, again):
+    onnx.save(parsed(ROUNDS.format(trips=trips, begin=begin, again=again), two=np.int64(2)), "rounds.onnx")
+    done = run("grad", "rounds.onnx", "-o", "g.onnx", "--of", "y", "--wrt", "x")
+    assert done.code == 0, done.err
+
+
 def test_a_batch_that_is_fixed_is_refused(wide, run):
     done = run("grad", "wide.onnx", "-o", "g.onnx", "--batch", 4)
     assert done.code == 2

@@ -45,8 +45,7 @@ RUNTIMES: dict[str, tuple[tuple[Rewrite, ...], ...]] = {
 def check_runtime(runtime: str) -> None:
     """Raises BadRequest for what is none of RUNTIMES, with the nearest names."""
     if runtime not in RUNTIMES:
-        names = ", ".join(RUNTIMES)
-        raise BadRequest(f"no runtime is called {runtime!r}{nearest(runtime, RUNTIMES)}; there are {names}")
+        raise BadRequest(f"no runtime is called {runtime!r}{nearest(runtime, RUNTIMES)}")
 
 
 def exported(graph: Graph, runtime: str = "any", outputs: Sequence[str] | None = None) -> Graph:
