@@ -68,18 +68,17 @@ def compare(found: Answers, right: Answers, near: Callable[[], Answers], provide
 
     `near` gives what the CPU answers for inputs that are `shaken`; it is asked where that matters.
     """
-    distances = {
-        name: distance for name, a in right.items() if not (distance := off(found[name], a)) <= RIGHT
-    }
-    moved = near() if distances else {}
-    for name, distance in distances.items():
+    distances = {name: off(found[name], array) for name, array in right.items()}
+    far = {name: distance for name, distance in distances.items() if not distance <= RIGHT}
+    moved = near() if far else {}
+    for name, distance in far.items():
         own, said = off(moved[name], right[name]), "a gradient" if name.startswith(OURS) else repr(name)
         if not own <= SHAKY:
             raise Unavailable(
                 f"provider {provider} cannot be checked with this model: {said} hangs on rounding, which "
                 f"alone carries it {own:.2g} of its norm away on the CPU too; use `--provider cpu`"
             )
-        if distance > 2 * own:
+        if not distance <= 2 * own:
             raise Unavailable(
                 f"provider {provider} is wrong with this model: {said} is {distance:.2g} of its norm off "
                 "what the CPU answers; use `--provider cpu`"

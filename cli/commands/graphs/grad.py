@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ....engine.graph.graph import Graph
     from ....engine.graph.sizes import Dim
+    from ....engine.runtime.exports.checked import Check
 
 
 MODES = ("reverse", "forward", "jacobian", "hvp")
@@ -133,24 +134,23 @@ def command(
     probe = steady(graph) if check else None
     made, beside = _written(exported(graph, runtime), out, external_data, overwrite)
     checks = checked(out, probe) if probe else []
+    _said(out, made, beside, checks if check else None, as_json)
+    return int(failed(checks, runtime))
+
+
+def _said(
+    out: Path, made: ModelProto, beside: Path | None, checks: Sequence[Check] | None, as_json: bool
+) -> None:
+    """Say what was written, and what runtimes answered where they were asked."""
     inputs, outputs = [v.name for v in made.graph.input], [v.name for v in made.graph.output]
     if as_json:
         about = {"data": str(beside)} if beside else {}
-        emit(
-            {
-                "file": str(out),
-                **about,
-                "inputs": inputs,
-                "outputs": outputs,
-                "nodes": len(made.graph.node),
-                **({"checks": records(checks)} if check else {}),
-            }
-        )
-    else:
-        say(f"{out}: {len(made.graph.node)} nodes; in: {', '.join(inputs)}; out: {', '.join(outputs)}")
-        if check:
-            show(checks)
-    return int(failed(checks, runtime))
+        count = {"nodes": len(made.graph.node)} | ({} if checks is None else {"checks": records(checks)})
+        emit({"file": str(out), **about, "inputs": inputs, "outputs": outputs, **count})
+        return
+    say(f"{out}: {len(made.graph.node)} nodes; in: {', '.join(inputs)}; out: {', '.join(outputs)}")
+    if checks is not None:
+        show(checks)
 
 
 def _written(graph: Graph, out: Path, apart: bool, overwrite: bool) -> tuple[ModelProto, Path | None]:
