@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
@@ -21,7 +22,9 @@ import onnxruntime
 
 from onnxlens.engine.autodiff.gradient import training_graph
 from onnxlens.engine.graph.types import shape_of
+from onnxlens.engine.runtime.exports.checked import distance
 from onnxlens.engine.runtime.exports.exported import exported
+from onnxlens.engine.runtime.exports.installed import by_openvino
 
 NAMES = (
     "squeezenet1_1 resnet18 resnet50 vgg11 densenet121 inception_v3 mobilenet_v2 mobilenet_v3_small "
@@ -35,17 +38,12 @@ def session(model: bytes | str) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def by_openvino(model: bytes, feeds: dict[str, np.ndarray]) -> np.ndarray:
+def in_openvino(model: bytes, feeds: dict[str, np.ndarray]) -> np.ndarray:
     """The last output."""
-    import openvino
-
-    core = openvino.Core()
-    compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return compiled(list(feeds.values()))[len(compiled.outputs) - 1]
-
-
-def off(found: np.ndarray, right: np.ndarray) -> float:
-    return float(np.linalg.norm(found - right) / np.linalg.norm(right))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model)
+        return [*by_openvino(str(path), feeds).values()][-1]
 
 
 def row(path: Path, rounds: int) -> str:
@@ -61,7 +59,7 @@ def row(path: Path, rounds: int) -> str:
     feeds = {i.name: rng.standard_normal(i.shape).astype(np.float32) for i in calls["plain"].get_inputs()}
     given = {name: {i.name: feeds[i.name] for i in one.get_inputs()} for name, one in calls.items()}
     right = calls["plain"].run(None, feeds)[-1]
-    apart = off(calls["for onnxruntime"].run(None, feeds)[-1], right)
+    apart = distance(calls["for onnxruntime"].run(None, feeds)[-1], right)
     assert apart < 1e-4, f"{path.stem}: {apart}"
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
@@ -71,7 +69,7 @@ def row(path: Path, rounds: int) -> str:
             seconds[name].append(time.perf_counter() - start)
     once = np.median(seconds["forward"])
     costs = [f"{np.median(seconds[name]) / once:.1f}" for name in ("plain", "for onnxruntime")]
-    wrong = [f"{off(by_openvino(model, feeds), right):.0e}" for model in (plain, other)]
+    wrong = [f"{distance(in_openvino(model, feeds), right):.0e}" for model in (plain, other)]
     return f"| {path.stem} | " + " | ".join([*costs, *wrong]) + " |"
 
 
