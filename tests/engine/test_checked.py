@@ -80,6 +80,7 @@ def test_answers_come_by_name_whatever_the_names(tmp_path):
         ("import os; os.abort()", "the process ended with -6"),
         ("import sys; sys.exit('first\\nlast words\\n\\n')", "last words"),
         ("import sys; sys.exit(3)", "the process ended with 3"),
+        ("import sys; sys.exit('long' * 10**5)", "^(long){75}$"),
     ],
 )
 def test_what_ends_a_process_is_said(program, said):

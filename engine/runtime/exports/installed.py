@@ -17,6 +17,7 @@ from ...errors import Unavailable
 from ..session import answers_of
 
 Arrays = Mapping[str, np.ndarray]
+LINE = 300  # characters of what it says
 LONGEST = 600  # seconds that a runtime may take for a file
 MARK = b"the answer:"  # behind whatever a runtime prints
 PROGRAM = (
@@ -100,7 +101,7 @@ def ran(line: list[str], given: bytes = b"") -> bytes:
     if done.returncode:
         said = [s.strip() for s in done.stderr.decode(errors="replace").splitlines() if s.strip()]
         by_itself = said and done.returncode > 0
-        raise Unavailable(said[-1] if by_itself else f"the process ended with {done.returncode}")
+        raise Unavailable(said[-1][:LINE] if by_itself else f"the process ended with {done.returncode}")
     return done.stdout
 
 
