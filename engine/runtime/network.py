@@ -16,7 +16,6 @@ from ..graph.graph import Graph, Tensor
 from ..graph.sizes import Dim
 from . import cache
 from .optimise import optimised
-from .proven import Proven
 from .provider import SEEN, choose
 from .rewritten import KERNELS
 from .session import Session
@@ -153,6 +152,8 @@ class Network:
         threads = self.threads if threads is None else threads
         outputs = list(graph.outputs if outputs is None else outputs)
         if self.provider not in SEEN:
+            from .proven import Proven  # brings what few need
+
             return Proven(graph, outputs, self.provider, threads)
         if self.provider != "cpu":  # what the rewrites are made for
             return Session(graph, outputs, self.provider, threads)

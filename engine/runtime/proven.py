@@ -15,6 +15,7 @@ from ..errors import Unavailable
 from ..graph.graph import Graph
 from ..graph.nodes import OURS
 from . import cache
+from .exports.checked import WIDEST, distance, moved
 from .exports.exported import RUNTIMES, exported
 from .provider import choose
 from .session import Session
@@ -22,9 +23,8 @@ from .session import Session
 # Of an answer's norm. Rounding that carries rectifiers over their kinks was up to 0.007 in the networks of
 # docs/derivatives.md; gradients in bfloat16 were 0.2 off, and wrong ones about 1.
 RIGHT = 0.02
-SHAKEN = 1e-6  # of an input's values, some roundings of single precision: how far these carry the CPU's own
-SHAKY = 0.1  # of its norm, from where an answer hangs on rounding, so that two cannot be compared
 TRIES = 4  # answers until one is not zero throughout, which says nothing
+Arrays = Mapping[str, np.ndarray]
 
 
 class Proven(Session):
@@ -53,58 +53,31 @@ class Proven(Session):
             self._tries += 1
             cpu = Session(self._graph, self.outputs, threads=self._threads)
             right = cpu(feeds)
-            compare(found, right, lambda: cpu(shaken(feeds)), self.provider)
+            rng = np.random.default_rng(0)
+            compare(found, right, lambda: moved(cpu, feeds, right, rng), self.provider)
             if all(value.any() for value in right.values() if value.dtype.kind not in "iub"):
                 self._tries = TRIES
                 cache.set_right(self._key)
         return found
 
 
-Answers = Mapping[str, np.ndarray]
-
-
-def compare(found: Answers, right: Answers, near: Callable[[], Answers], provider: str) -> None:
+def compare(found: Arrays, right: Arrays, moves: Callable[[], float], provider: str) -> None:
     """Raise Unavailable where an answer of a provider is further off the CPU's than rounding carries it.
 
-    `near` gives what the CPU answers for inputs that are `shaken`; it is asked where that matters.
+    `moves` says how far rounding carries the CPU's own, over its norm; it is asked where that matters.
     """
-    distances = {name: off(found[name], array) for name, array in right.items()}
-    far = {name: distance for name, distance in distances.items() if not distance <= RIGHT}
-    moved = near() if far else {}
-    for name, distance in far.items():
-        own, said = off(moved[name], right[name]), "a gradient" if name.startswith(OURS) else repr(name)
-        if not own <= SHAKY:
-            raise Unavailable(
-                f"provider {provider} cannot be checked with this model: {said} hangs on rounding, which "
-                f"alone carries it {own:.2g} of its norm away on the CPU too; use `--provider cpu`"
-            )
-        if not distance <= 2 * own:
-            raise Unavailable(
-                f"provider {provider} is wrong with this model: {said} is {distance:.2g} of its norm off "
-                "what the CPU answers; use `--provider cpu`"
-            )
-
-
-def shaken(feeds: Answers) -> dict[str, np.ndarray]:
-    """Inputs with every float a little off, the same way each time."""
-    rng = np.random.default_rng(0)
-    arrays = {name: np.asarray(array) for name, array in feeds.items()}
-    return {
-        name: (a * (1 + SHAKEN * rng.standard_normal(a.shape))).astype(a.dtype) if a.dtype.kind == "f" else a
-        for name, a in arrays.items()
-    }
-
-
-def off(found: np.ndarray, right: np.ndarray) -> float:
-    """How far an answer is off: the distance over the norm; of whole numbers and of finite ones the share."""
-    if found.shape != right.shape:
-        return np.inf
-    if right.dtype.kind not in "fc" and right.dtype.name != "bfloat16":
-        return float(np.mean(found != right)) if right.size else 0.0
-    a, b = found.astype(np.float64), right.astype(np.float64)
-    finite = np.isfinite(b)
-    if not np.array_equal(finite, np.isfinite(a)):
-        return np.inf
-    a, b = a[finite], b[finite]
-    distance, norm = np.linalg.norm(a - b), np.linalg.norm(b)
-    return float(distance / norm) if norm else float(np.inf if distance else 0)
+    distances = {name: distance(found[name], array) for name, array in right.items()}
+    name = max(distances, key=lambda name: distances[name], default="")
+    if not name or distances[name] <= RIGHT:
+        return
+    said, moved_by = "a gradient" if name.startswith(OURS) else repr(name), moves()
+    if moved_by > WIDEST:
+        raise Unavailable(
+            f"provider {provider} cannot be checked with this model: rounding alone carries what the CPU "
+            f"answers {moved_by:.2g} of its norm away; use `--provider cpu`"
+        )
+    if not distances[name] <= 2 * moved_by:
+        raise Unavailable(
+            f"provider {provider} is wrong with this model: {said} is {distances[name]:.2g} of its norm off "
+            "what the CPU answers; use `--provider cpu`"
+        )
