@@ -102,8 +102,9 @@ def names_in(joined: bytes) -> list[str]:
 
 
 def needs_of(provider: str, threads: int | None) -> dict[str, int]:
-    """What each worker takes of its machine."""
-    return {"CPU": threads or 1, **({"GPU": 1} if provider in ("cuda", "tensorrt") else {})}
+    """What each worker takes of its machine; Ray's GPUs are NVIDIA's."""
+    on_gpu = provider.partition(":")[0] in ("cuda", "tensorrt", "nv-tensorrt-rtx")
+    return {"CPU": threads or 1, **({"GPU": 1} if on_gpu else {})}
 
 
 def connected() -> Any:

@@ -14,6 +14,7 @@ import pytest
 from oracles.runs import table, tree
 
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
+from onnxlens.models.runs.cluster import needs_of
 
 
 def on_ray(test):
@@ -174,3 +175,11 @@ def test_what_a_cluster_does_not_do(place, run):
     assert (done.code, "leave --engine ray out" in done.err) == (2, True)
     done = run("top", "scenes", ".", "--workers", "3", "-o", "out")
     assert (done.code, "on one machine say --threads" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("provider", "gpus"),
+    [("cpu", 0), ("cuda", 1), ("openvino:gpu", 0), ("nv-tensorrt-rtx", 1), ("nv-tensorrt-rtx:gpu.1", 1)],
+)
+def test_a_worker_takes_a_gpu_for_what_runs_on_nvidias(provider, gpus):
+    assert needs_of(provider, 2) == {"CPU": 2} | ({"GPU": gpus} if gpus else {})
