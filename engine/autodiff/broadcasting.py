@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..graph.graph import Tensor, op
-from ..operators.rules.sequences import is_sequence, mapped
+from ..operators.rules.sequences import is_sequence, is_tensor, mapped
 
 
 def zeros_like(x: Tensor) -> Tensor:
-    """Zeros of another tensor's type and shape; of a sequence one of zeros."""
+    """Zeros of a tensor's type and shape; of a sequence one of zeros; of what may be missing, of that."""
     if is_sequence(x):
         return mapped(zeros_like, x)
+    x = x if is_tensor(x) else op.OptionalGetElement(x)
     return op.Expand(x.graph.constant(np.zeros((), x.dtype)), x.dims)
 
 
@@ -30,7 +31,7 @@ def unbroadcast(dx: Tensor, x: Tensor) -> Tensor:
     x (3, 1)  --broadcast-->  (2, 3, 4)        dx (2, 3, 4)  --sum-->  (3, 1)
     """
     known = dx.shape == x.shape and dx.shape is not None and None not in dx.shape
-    if known or is_sequence(x):
+    if known or not is_tensor(x):
         return dx
     if dx.shape is None or x.shape is None:  # even the rank is known only at run time
         ones = op.Expand(1, op.Sub(op.Shape(op.Shape(dx)), op.Shape(op.Shape(x))))

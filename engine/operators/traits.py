@@ -268,7 +268,16 @@ _OTHERS = {
     ),
     **_rows("OneHot", mixes="any", smooth=("values",)),
     **_alone("ai.onnx.ml:Binarizer", step=True, stops=_STEP),
-    **_rows("ai.onnx.ml:TreeEnsemble", step=True, stops=_STEP),
+    **_rows("ai.onnx.ml:TreeEnsemble ai.onnx.ml:TreeEnsembleClassifier ai.onnx.ml:TreeEnsembleRegressor",
+            step=True, stops=_STEP),
+    **_rows("ai.onnx.ml:LabelEncoder ai.onnx.ml:OneHotEncoder ai.onnx.ml:CategoryMapper",
+            stops="looks categories up, which do not change by a little"),
+    **_rows("ai.onnx.ml:DictVectorizer ai.onnx.ml:CastMap ai.onnx.ml:ZipMap",
+            stops="takes or gives a map from names to numbers, not a tensor"),
+    **_rows("ai.onnx.ml:SVMClassifier", stops="counts the votes of pairs of classes"),
+    **_rows("BitCast", stops="reads the bits of numbers as others, which jump"),
+    **_rows("EyeLike", stops="gives ones and zeros by the sizes alone"),
+    **_rows("MelWeightMatrix", stops="gives a table of frequencies between rounded borders"),
     **_alone("OptionalGetElement"),
     **_rows("TopK", mixes="any", finds="ranks"),
     **_rows("Unique", finds="ranks", smooth=("X",)),
@@ -281,7 +290,7 @@ _OTHERS = {
     **_rows("SequenceMap", runs="each"),
     **_rows("NegativeLogLikelihoodLoss", smooth=("weight",)),
     **_rows("SoftmaxCrossEntropyLoss", smooth=("weights",)),
-}
+}  # fmt: skip
 
 # By key, see nodes.key_of; "*:" before a name stands for any domain.
 TRAITS: dict[str, Traits] = {

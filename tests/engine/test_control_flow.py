@@ -243,6 +243,7 @@ def test_a_sequence_whose_elements_a_step_reads_is_refused():
 
 
 LISTS = {
+    "perhaps": "o = Optional (x) l = OptionalGetElement (o) y = Sin (l)",
     "stacked": "l = SequenceConstruct (x, h, x) c = ConcatFromSequence <axis = 0, new_axis = 1> (l)"
     " q = Mul (c, c) y = ReduceSum <keepdims = 0> (q, front)",
     "joined": "l = SequenceConstruct (x, s, h) c = ConcatFromSequence <axis = 1> (l) y = Sin (c)",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from oracles.cases import CASES, HAND_MADE, posed, redrawn
-from oracles.differences import assert_curvature, assert_transposed, float_names
+from oracles.differences import assert_curvature, assert_transposed, float_names, in_double
 from oracles.networks import parsed, run
 
 from onnxlens.engine.autodiff.forward import hvp, jvp
@@ -138,3 +138,24 @@ def test_an_operator_without_a_gradient_is_refused_forwards():
     model = parsed("(float[3] x) => (float[3] y) { a = Exp (x)  b = Mish (a)  y = Unheard.Of (b) }")
     with pytest.raises(NoRule, match="no gradient leads through"):
         jvp(model, of="y", wrt="x")
+
+
+def test_a_cubic_reads_pixels_themselves_as_smoothly_as_between_them():
+    """The second derivative at a whole place: the distance to a pixel has a kink there, its weight none."""
+    model = parsed(
+        "(float[1,1,3,2] x, float[1,2,2,2] grid) => (float[1,1,2,2] y)"
+        ' { y = GridSample <mode = "cubic"> (x, grid) }', 20,
+    )  # fmt: skip
+    grid = np.array([0.7, 0, 0.5, 0.2, -0.3, 0, -0.5, 0.1]).reshape(1, 2, 2, 2)
+    feeds = {"x": drawn(1, 1, 3, 2).astype(float), "grid": grid}
+    assert_curvature(in_double(model), feeds, ["y"], ["grid"])
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_a_row_of_zeros_stays_when_it_is_normalised(p):
+    model = parsed(f"(float[3,4] x) => (float[3,4] y) {{ y = LpNormalization <axis = 1, p = {p}> (x) }}")
+    feeds = {"x": drawn(3, 4) * np.float32([[1], [0], [1]])}
+    for made, given in ((gradient, "seed/y"), (jvp, "tangent/x")):
+        found = run(made(model, of="y", wrt="x"), {**feeds, given: drawn(3, 4, seed=2)})
+        assert all(np.isfinite(v).all() for v in found.values())
+    assert not run(gradient(model), {**feeds, "seed/y": drawn(3, 4)})["grad/x"][1].any()

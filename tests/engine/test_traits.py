@@ -29,6 +29,12 @@ X, MAP, TRUE = drawn(3, 4), drawn(2, 4, 5, 6), drawn(3, 4) > 0
 BYTES, STEP, ZERO = np.arange(12, dtype=np.uint8).reshape(3, 4), np.float32(0.1), np.uint8(3)
 QUANTISED = [BYTES, STEP, ZERO]
 BOXES = [drawn(1, 6, 4), drawn(1, 2, 6), np.int64(3), np.float32(0.5), np.float32(0)]
+STUMP = {
+    "n_targets": 1, "nodes_treeids": [0] * 3, "nodes_nodeids": [0, 1, 2], "nodes_featureids": [1, 0, 0],
+    "nodes_modes": ["BRANCH_LEQ", "LEAF", "LEAF"], "nodes_values": [0.1, 0.0, 0.0],
+    "nodes_truenodeids": [1, 0, 0], "nodes_falsenodeids": [2, 0, 0], "target_treeids": [0, 0],
+    "target_nodeids": [1, 2], "target_ids": [0, 0], "target_weights": [1.0, -2.0],
+}  # fmt: skip
 # What ONNX's cases with gradients lack: (key, inputs, attributes).
 MORE = [
     ("Identity", [X], {}), ("Cast", [X], {"to": TensorProto.DOUBLE}), ("CastLike", [X, X.astype(float)], {}),
@@ -55,7 +61,10 @@ MORE = [
     (f"{MS}:QLinearSigmoid", QUANTISED + QUANTISED[1:], {}),
     (f"{MS}:QLinearLeakyRelu", QUANTISED + QUANTISED[1:], {"alpha": 0.1}),
     (f"{MS}:QLinearSoftmax", [*QUANTISED, np.float32(1 / 256), np.uint8(0)], {"axis": -1, "opset": 13}),
-    ("GlobalLpPool", [MAP], {}),
+    ("GlobalLpPool", [MAP], {}), ("EyeLike", [X], {}),
+    ("MelWeightMatrix", [*np.array([4, 16, 8000]), np.float32(20), np.float32(4000)], {}),
+    ("ai.onnx.ml:OneHotEncoder", [np.float32([1, 2, 2])], {"cats_int64s": [1, 2]}),
+    ("ai.onnx.ml:TreeEnsembleRegressor", [X], STUMP),
     ("Upsample", [MAP, np.array([1, 1, 2, 2], np.float32)], {}),
 ]  # fmt: skip
 
@@ -157,8 +166,15 @@ NOT_RUN = {
         "its kernels are for other devices; its body is held against what it stands for (test_fused.py)",
     ),
     f"{MS}:QLinearReduceMean": "ONNX Runtime has no kernel for it any more",
+    **dict.fromkeys(
+        [f"ai.onnx.ml:{name}" for name in (
+            "CategoryMapper", "DictVectorizer", "CastMap", "ZipMap", "LabelEncoder", "SVMClassifier",
+            "TreeEnsembleClassifier",
+        )],
+        "it takes or gives words, maps or labels, no real numbers first",
+    ),
     "ai.onnx.ml:TreeEnsemble": "ONNX's own case of it is held against differences (operator_cases.py)",
-    **dict.fromkeys(["CausalConvWithState", "LinearAttention"], "no released runtime has it"),
+    **dict.fromkeys(["BitCast", "CausalConvWithState", "LinearAttention"], "no released runtime has it"),
 }  # fmt: skip
 NEWER = dict.fromkeys(["CumProd", "DeformConv", "Swish"], "older runtimes have no kernel for it")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnxruntime
-from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from oracles.reference import TWINS
 
@@ -55,10 +55,10 @@ def runner(model: ModelProto) -> Callable[[Feeds], list[np.ndarray]]:
     return call
 
 
-def takes_double(model: ModelProto, name: str) -> bool:
+def takes_double(graph: GraphProto, opset: int, name: str) -> bool:
     """Whether all that read a value accept float64 (Resize, for one, wants float32 scales)."""
-    for node in model.graph.node:
-        schema = schema_of(node.op_type, model.opset_import[0].version, node.domain)
+    for node in graph.node:
+        schema = schema_of(node.op_type, opset, node.domain)
         if schema is None or name not in node.input:
             continue
         slot = schema.inputs[min(list(node.input).index(name), len(schema.inputs) - 1)]
@@ -72,15 +72,20 @@ def in_double(model: ModelProto) -> ModelProto:
     double = ModelProto()
     double.CopyFrom(model)
     double.ir_version = min(model.ir_version, IR_VERSION)
-    graph = double.graph
+    _graph_in_double(double.graph, model.opset_import[0].version)
+    return double
+
+
+def _graph_in_double(graph: GraphProto, opset: int) -> None:
+    """And those of the graphs inside its nodes."""
     for value in (*graph.input, *graph.output, *graph.value_info):
-        if value.type.tensor_type.elem_type in FLOATS and takes_double(model, value.name):
+        if value.type.tensor_type.elem_type in FLOATS and takes_double(graph, opset, value.name):
             value.type.tensor_type.elem_type = TensorProto.DOUBLE
     for tensor in graph.initializer:
-        if takes_double(model, tensor.name):
+        if takes_double(graph, opset, tensor.name):
             _widen(tensor)
     for node in graph.node:
-        schema = schema_of(node.op_type, model.opset_import[0].version, node.domain)
+        schema = schema_of(node.op_type, opset, node.domain)
         if schema is not None and "stash_type" in schema.attributes:
             del node.output[1:]
             del graph.output[1:]  # these are of the type it computes in
@@ -88,9 +93,10 @@ def in_double(model: ModelProto) -> ModelProto:
     for attribute in (a for node in graph.node for a in node.attribute):
         if attribute.type == AttributeProto.TENSOR:
             _widen(attribute.t)
+        elif attribute.type == AttributeProto.GRAPH:
+            _graph_in_double(attribute.g, opset)
         elif attribute.name in ("to", "dtype") and attribute.i in FLOATS:
             attribute.i = TensorProto.DOUBLE
-    return double
 
 
 def _widen(tensor: TensorProto) -> None:

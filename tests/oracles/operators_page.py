@@ -53,7 +53,7 @@ REFUSED_FORMS = [
     (
         "`com.microsoft:Attention`",
         "`do_rotary`",
-        "one kernel of CUDA has it, with angles of its own; other operators are given theirs",
+        "the runtime's CPU kernel refuses it too and asks for RotaryEmbedding; CUDA's has angles of its own",
     ),
     ("`com.microsoft:MatMulNBits`", "`weight_prepacked`", "the layout is that of one kind of hardware"),
     (
@@ -114,8 +114,8 @@ suite that have a floating-point input and output, and {ours} of ours, for what 
 """
 
 
-def how(name: str) -> str | None:
-    """How an operator of ai.onnx is differentiated; None where it is not our business."""
+def how(name: str, schema: defs.OpSchema | None = None) -> str | None:
+    """How an operator is differentiated; None where it is not. `schema`: by default that of ai.onnx."""
     note = f" ({NOTES[name]})" if name in NOTES else ""
     if name in REWRITTEN:
         return f"rewritten: {REWRITTEN[name]}"
@@ -125,7 +125,7 @@ def how(name: str) -> str | None:
         return "own body" + note
     if TRAITS.get(name, UNKNOWN).runs:
         return "graphs inside"
-    schema = defs.get_schema(name)
+    schema = schema or defs.get_schema(name)
     if schema.has_function or schema.has_context_dependent_function:
         return "function body" + note
     return None
@@ -154,7 +154,7 @@ def page() -> str:
         HEAD.format(onnx=len(CASES), ours=len(HAND_MADE), differentiable=len(DIFFERENTIABLE))
         + "\n".join(rows)
         + "\n\n## Operators of other domains\n\n"
-        + "ONNX Runtime's fused and quantised operators, each through a body of ours:\n\n"
+        + "ONNX Runtime's fused and quantised operators and those of `ai.onnx.ml`, by a body or a rule:\n\n"
         + ", ".join(fused)
         + ".\n\nTwo are rewritten as ONNX's: `com.microsoft:QuantizeLinear` and `DequantizeLinear`. "
         + "The runtime's others have none, each because it\n\n"

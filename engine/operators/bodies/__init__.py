@@ -23,6 +23,7 @@ from . import (
     resizing,
     sampling,
     spectral,
+    tabular,
 )
 
 BODIES: dict[str, Callable[..., Any]] = {  # by key, see nodes.key_of
@@ -37,4 +38,5 @@ BODIES: dict[str, Callable[..., Any]] = {  # by key, see nodes.key_of
     **resizing.BODIES,
     **sampling.BODIES,
     **spectral.BODIES,
+    **tabular.BODIES,
 }

@@ -47,9 +47,11 @@ def layer_normalization(
 
 
 def lp_normalization(x: Tensor, axis: int, p: int) -> Tensor:
-    """x / ‖x‖ₚ along an axis."""
-    norm = op.Abs(x).sum([axis]) if p == 1 else op.Sqrt((x * x).sum([axis]))
-    return x / norm
+    """x / ‖x‖ₚ along an axis; 0 where all are, as ONNX Runtime has it, and so is the gradient."""
+    size = op.Abs(x).sum([axis]) if p == 1 else (x * x).sum([axis])
+    empty = op.Equal(size, 0)
+    safe = op.Where(empty, 1, size)
+    return op.Where(empty, 0, x / (safe if p == 1 else op.Sqrt(safe)))
 
 
 BODIES = {

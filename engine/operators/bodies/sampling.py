@@ -121,7 +121,7 @@ def _cubic(x: Tensor, at: Sequence[Tensor], size: Sequence[int], read: Callable[
 def keys(t: Tensor, a: float = -0.75) -> Tensor:
     """The kernel of cubic convolution at distances t (Keys 1981)."""
     d = op.Abs(t)
-    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    near = ((a + 2) * d - (a + 3)) * (t * t) + 1  # by t² where d has a kink, for the second derivative
     far = ((d - 5) * d + 8) * d * a - 4 * a
     return op.Where(d <= 1, near, op.Where(d < 2, far, 0))
 

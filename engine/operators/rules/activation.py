@@ -110,5 +110,8 @@ RULES = {
     "Erf": lambda g, y, x: g * (2 / math.sqrt(math.pi)) * op.Exp(-(x * x)),
     "Dropout": dropout,
     "ai.onnx.ml:Binarizer": lambda g, y, x: None,
-    "ai.onnx.ml:TreeEnsemble": lambda g, y, x: None,
+    **dict.fromkeys(
+        [f"ai.onnx.ml:TreeEnsemble{kind}" for kind in ("", "Classifier", "Regressor")],
+        lambda g, y, x: None,
+    ),
 }

@@ -126,6 +126,7 @@ RULES = {
     "TensorScatter": tensor_scatter,
     "MaxUnpool": max_unpool,
     "OneHot": one_hot,
+    "Optional": lambda g, y, x: g,
     "OptionalGetElement": lambda g, y, x: g,
     "Unique": unique,
     "Compress": moved(op.Compress),

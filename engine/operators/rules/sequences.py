@@ -16,6 +16,12 @@ def is_sequence(x: Tensor) -> bool:
     return type_ is not None and type_.HasField("sequence_type")
 
 
+def is_tensor(x: Tensor) -> bool:
+    """False for a sequence, and for what may be missing: its gradient is that of what it holds."""
+    type_ = x.graph.types.get(x.name)
+    return type_ is None or type_.HasField("tensor_type")
+
+
 def mapped(function: Callable[..., Tensor], *sequences: Tensor) -> Tensor:
     """The sequence of what a function makes of the elements of sequences."""
     graph = sequences[0].graph
