@@ -46,7 +46,7 @@ def weights():
     return {"kernel": np.random.default_rng(1).standard_normal((4, 3, 3, 3))}
 
 
-@pytest.mark.parametrize("runtime", ["opencv", "openvino"])
+@pytest.mark.parametrize("runtime", ["opencv", "openvino", "litert"])
 @pytest.mark.parametrize("batch", [None, 2])
 def test_pooling_without_indices(runtime, batch):
     graph = training_graph(parsed(POOLED, **weights()), wrt=["x", "kernel"], shapes={"x": (batch, 3, 8, 9)})

@@ -42,7 +42,7 @@ MODES = ("reverse", "forward", "jacobian", "hvp")
     show_default=True,
     metavar="RUNTIME",
     help="What is to run the file: any, onnxruntime (whose CPU is faster with it), web (onnxruntime-web), "
-    "webgpu, openvino or opencv.",
+    "webgpu, openvino, opencv or litert.",
 )
 @click.option(
     "--mode",

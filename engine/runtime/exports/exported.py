@@ -17,6 +17,7 @@ from ..optimise import rewritten
 from ..rewritten import Rewrite, Rewritten
 from .loops import in_blocks, picked, written_out
 from .pools import closed, first_maximum, spelled
+from .windows import looked_up_maximum
 from .words import backwards, clipped, flat, known, narrow, own_weight, turned, two_by_two, without_indices
 
 PLAIN = (known, backwards, written_out)
@@ -39,6 +40,8 @@ RUNTIMES: dict[str, tuple[tuple[Rewrite, ...], ...]] = {
     # It forgets the batch in the indices of max pooling, takes HardSigmoid times any value for HardSwish, and
     # has no loops.
     "opencv": (PLAIN, (flat, picked, known, clipped, first_maximum), (without_indices,)),
+    # onnx2tf puts channels last, loses count of that around poolings and slices, and has no loops.
+    "litert": (PLAIN, (flat, picked, known, looked_up_maximum), (without_indices,)),
 }
 
 

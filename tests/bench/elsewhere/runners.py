@@ -43,6 +43,7 @@ RUNNERS: dict[str, Runner] = {
     "tract": Runner("any", packages=("tract==0.23.9", "numpy==2.4.6"), program="by_tract"),
     "nxrt": Runner("any", sizes=True, packages=("nxrt==0.1.0.dev6", "numpy==2.4.6"), program="by_nxrt"),
     "emx": Runner("any", sizes=True, packages=("emx-onnx-cgen==1.4.0",), program="by_emx"),
+    "litert": Runner("litert", sizes=True, packages=("onnx2tf==2.6.9",), program="by_litert"),
     "web": Runner("web", packages=("numpy==2.4.6",), npm=("onnxruntime-web@1.30.0",), program="by_web"),
 }
 
