@@ -12,7 +12,7 @@ from onnx import NodeProto, TypeProto
 
 from ..graph.external import MAPPED
 from ..graph.graph import Graph, Tensor, op
-from ..graph.nodes import attributes, bodies, reads
+from ..graph.nodes import attributes, bodies, reads, within
 from ..operators.traits import traits_of
 from .aside import set_aside, temporary
 
@@ -33,6 +33,7 @@ class Rewritten(Graph):
         self.unbounded: set[str] = set()
         self.copies: dict[tuple[str, ...], str] = {}  # of constants, by their names and what reads them
         self._names.update(graph.value_names())  # which are to come
+        self._names.update(*map(within, graph.nodes))  # a runtime takes no name twice, inside nodes either
         self._aside: Path | None = None
         self.before = graph
         for tensor in graph.constants.values():

@@ -12,7 +12,8 @@ from onnxlens.engine.autodiff.gradient import training_graph
 from onnxlens.engine.autodiff.jacobian import jacobian_graph
 from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.runtime.exports.exported import exported
+from onnxlens.engine.graph.nodes import every_node
+from onnxlens.engine.runtime.exports.exported import RUNTIMES, exported
 from onnxlens.engine.runtime.exports.loops import written_out
 from onnxlens.engine.runtime.rewritten import Rewritten
 
@@ -79,7 +80,7 @@ def ran(model, feeds):
 
 def feeds_for(model):
     rng = np.random.default_rng(0)
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
+    shapes = {v.name: [d.dim_value or 2 for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
     return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
 
 
@@ -192,3 +193,20 @@ def test_steps_that_are_counted_when_it_runs_are_refused_for_openvino():
     graph = training_graph(parsed(text, w=rng.standard_normal((1, 9, 4)), u=rng.standard_normal((1, 9, 3))))
     with pytest.raises(BadRequest, match=r"not right with a (Scan|Loop) of gradients"):
         exported(graph, "openvino")
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_is_made_is_called_otherwise_than_what_stands_in_loops(runtime):
+    """A recurrent layer behind gates: both are made of Sigmoids, and these would be called alike."""
+    text = """(float[N,5,4] x) => (float[N,5,3] y) {
+        g = Sigmoid(x)  h = HardSwish(g)  t = Transpose<perm = [1,0,2]>(h)
+        l = LSTM<hidden_size = 3, layout = 0>(t, w, u)
+        o = Squeeze(l, one)  b = Transpose<perm = [1,0,2]>(o)  y = Relu(b)
+    }"""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.standard_normal((1, 12, 4)), "u": rng.standard_normal((1, 12, 3))}
+    graph = training_graph(parsed(text, **weights, one=np.array([1])))
+    made = exported(graph, runtime)
+    names = [o for n in every_node(made.nodes) for o in n.output if o]
+    assert len(names) == len({*names})
+    assert_same(graph.to_model(), made.to_model())
