@@ -13,9 +13,9 @@ from oracles.networks import parsed
 from onnxlens.engine.autodiff.gradient import training_graph
 from onnxlens.engine.canonical.canonical import canonical
 from onnxlens.engine.errors import BadModel
-from onnxlens.engine.graph import aside, external, file
+from onnxlens.engine.graph import external, file
 from onnxlens.engine.graph.light import light_model
-from onnxlens.engine.runtime import session
+from onnxlens.engine.runtime import aside, session
 from onnxlens.engine.runtime.network import Network
 
 RNG = np.random.default_rng(7)
