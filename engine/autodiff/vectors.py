@@ -30,7 +30,8 @@ class Ends(NamedTuple):
 def check_count(count: int | None) -> None:
     """Raises BadRequest for a number of seeds that is none."""
     if count is not None and not 0 < count < MAX_COUNT:
-        raise BadRequest(f"{count} seeds: say how many vectors there are in one pass, 1 or more")
+        most = f"1 to {MAX_COUNT - 1:,}"
+        raise BadRequest(f"{count} seeds: say how many vectors there are in one pass, {most}")
 
 
 def append_map(graph: Graph, start: Ends, end: Ends, linear: Linear, count: int | None = None) -> list[str]:

@@ -122,7 +122,7 @@ def test_every_mode_is_a_file_that_runs(small, run, mode, seeds):
     ("options", "message"),
     [
         (("--mode", "backward"), "'backward' is not one of 'reverse', 'forward', 'jacobian', 'hvp'"),
-        (("--seeds", "0"), "0 seeds: say how many vectors there are in one pass, 1 or more"),
+        (("--seeds", "0"), "0 seeds: say how many vectors there are in one pass, 1 to 2,147,483,647"),
         (("--seeds", "-3", "--mode", "hvp"), "-3 seeds"),
         (("--seeds", str(10**30)), "seeds: say how many"),
         (("--seeds", "many"), "'many' is not a valid integer"),
