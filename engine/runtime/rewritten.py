@@ -31,7 +31,9 @@ class Rewritten(Graph):
         super().__init__(dict(graph.opsets))
         self.blocked: set[str] = set()
         self.unbounded: set[str] = set()
-        self.copies: dict[tuple[str, ...], str] = {}  # of constants, by their names and what reads them
+        self.copies: dict[
+            tuple[str, ...], str
+        ] = {}  # what was made of constants, by their names and for what
         self._names.update(graph.value_names())  # which are to come
         self._names.update(*map(within, graph.nodes))  # a runtime takes no name twice, inside nodes either
         self._aside: Path | None = None
@@ -51,6 +53,12 @@ class Rewritten(Graph):
                 self._aside = self._aside or temporary(self)
                 return self.add_constant(set_aside(array, self.fresh("constant"), self._aside))
         return super().constant(array)
+
+    def once(self, key: tuple[str, ...], make: Callable[[], np.ndarray]) -> Tensor:
+        """The constant of a key, made the first time: several nodes may make the same of a weight."""
+        if key not in self.copies:
+            self.copies[key] = self.constant(make()).name
+        return Tensor(self, self.copies[key])
 
     def add(self, node: NodeProto, declared: dict[str, TypeProto] | None = None) -> None:
         """Append a node, and note what is known of its outputs."""

@@ -131,6 +131,19 @@ def test_a_few_seeds_are_written_out_and_share_what_is_found_once(seeds, inside)
     assert (count["Scan"], count["ScatterElements"]) == (inside, seeds * (not inside))
 
 
+def test_seeds_that_are_written_out_share_what_is_made_of_weights():
+    """BatchNormalization's factors stand in the kernels of the way back."""
+    text = """(float[1,3,9,9] x) => (float[1,8,h,w] y) { a = Conv(x, w) n = BatchNormalization(a, s, s, s, s)
+    r = Relu(n) y = Conv(r, v) }"""
+    weights = {"w": drawn(8, 3, 3, 3), "v": drawn(8, 8, 3, 3), "s": np.abs(drawn(8)) + 0.5}
+    sizes = []
+    for seeds in (1, 8):
+        graph = training_graph(parsed(text, **weights), seeds=seeds)
+        model = compare(graph, exported(graph, "onnxruntime"))
+        sizes.append(sum(np.prod(t.dims) for t in model.graph.initializer if len(t.dims) == 4))
+    assert sizes[0] == sizes[1]
+
+
 def test_what_is_open_keeps_its_indices():
     text = "(float[2,3,h,w] x) => (float[a,b,c,d] y) { r = Relu(x) y = MaxPool<kernel_shape=[2,2]>(r) }"
     graph = training_graph(parsed(text))

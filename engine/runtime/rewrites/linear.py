@@ -26,16 +26,19 @@ def convolution(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     if w is None or w.ndim != 4 or len(node.input) > 2:
         return None
     attrs: dict[str, Any] = PLAIN | {"output_padding": [0, 0]} | attributes(node)
-    g, scaled = _unscaled(graph, g, w)
+    g, scaled, factor = _unscaled(graph, g, w)
+    key = (node.input[1], factor, str(attrs["group"]))
     reach = [(k - 1) * d for k, d in zip(w.shape[2:], attrs["dilations"], strict=True)]
     pads = [r - p for r, p in zip(reach * 2, attrs["pads"], strict=True)]
     if {*attrs["strides"]} == {1} and not any(attrs["output_padding"]) and min(pads) >= 0:
         single = w.shape[2:] == (1, 1) and attrs["group"] == 1 and not any(pads)
         if single and (product := spread(graph, g, scaled[..., 0, 0])) is not None:
             return [product]
-        kernel = graph.constant(turned(scaled, attrs["group"]))
+        kernel = graph.once(("turned", *key), lambda: turned(scaled, attrs["group"]))
         return [op.Conv(g, kernel, pads=pads, dilations=attrs["dilations"], group=attrs["group"])]
-    return None if scaled is w else [op.ConvTranspose(g, graph.constant(scaled), **attrs)]
+    return (
+        None if scaled is w else [op.ConvTranspose(g, graph.once(("scaled", *key), lambda: scaled), **attrs)]
+    )
 
 
 def turned(w: np.ndarray, group: int) -> np.ndarray:
@@ -44,15 +47,15 @@ def turned(w: np.ndarray, group: int) -> np.ndarray:
     return np.ascontiguousarray(grouped).reshape(-1, w.shape[0] // group, *w.shape[2:])
 
 
-def _unscaled(graph: Rewritten, g: Tensor, w: np.ndarray) -> tuple[Tensor, np.ndarray]:
+def _unscaled(graph: Rewritten, g: Tensor, w: np.ndarray) -> tuple[Tensor, np.ndarray, str]:
     """A factor for each channel of g, as BatchNormalization's gradient has, moved into the kernel."""
     maker = graph.producer(g.name)
     if maker is not None and maker.op_type == "Mul":
         for x, factor in (maker.input, maker.input[::-1]):
             scale = graph.known(factor)
             if scale is not None and scale.shape == (w.shape[0], 1, 1):
-                return Tensor(graph, x), w * scale[..., None]
-    return g, w
+                return Tensor(graph, x), w * scale[..., None], factor
+    return g, w, ""
 
 
 def parts(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
@@ -76,7 +79,11 @@ def parts(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     if attrs["group"] != 1 or w is None or w.ndim != 4 or len(conv.input) > 2:
         return None
     g, cuts = Tensor(graph, conv.input[0]), np.cumsum(sizes)[:-1]
-    return [op.Conv(g, graph.constant(part), **attrs) for part in np.split(w, cuts)]
+    kernels = [
+        graph.once(("part", conv.input[1], str(sizes.tolist()), str(k)), lambda part=part: part)
+        for k, part in enumerate(np.split(w, cuts))
+    ]
+    return [op.Conv(g, kernel, **attrs) for kernel in kernels]
 
 
 def total(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
