@@ -16,22 +16,14 @@ _MODES = (
 )  # fmt: skip
 
 
-def resize(
-    g: Tensor,
-    y: Tensor,
-    x: Tensor,
-    roi: Tensor | None,
-    scales: Tensor | None,
-    sizes: Tensor | None,
-    **attrs: Any,
-) -> tuple[Any, ...]:
+def resize(g: Tensor, y: Tensor, x: Tensor, *given: Tensor | None, **attrs: Any) -> tuple[Any, ...]:
     """dx = Rᵀ g along each resized axis, where R = Resize(I): the runtime's own arithmetic in every mode.
 
     Nearest, linear and cubic interpolation are all separable, and linear in x. What the region and the scales
     change of R is left to the body; the nearest pixel stays the same.
     """
     others = None if attrs.get("mode", "nearest") == "nearest" else NotImplemented
-    return lambda: _transposed(g, y, x, roi, scales, sizes, attrs), others, others, None
+    return lambda: _transposed(g, y, x, *given, attrs=attrs), others, others, None
 
 
 def _transposed(

@@ -23,15 +23,18 @@ def looked_up_maximum(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     if found is None or is_open(*found[:2]):
         return None
     x, g, attrs = found
-    inside = _windows(x.spatial or [], g.spatial or [], attrs)  # (k, windows)
-    kernel, windows = inside.shape
+    places = _windows(x.spatial or [], g.spatial or [], attrs)  # (k, windows)
+    kernel, windows = places.shape
     pixels = int(np.prod(x.spatial or []))
+    key = str((x.spatial, g.spatial, sorted(attrs.items())))  # of several seeds they are the same
+    inside = graph.once(("windows", key), lambda: places)
+    around = graph.once(("pixels", key), lambda: _turned(places, pixels))
     rows = op.Pad(op.Reshape(x, [-1, pixels]), [0, 0, 0, 1], graph.constant(LOWEST, x.dtype))
     first = op.ArgMax(op.Gather(rows, inside, axis=1), axis=1, keepdims=1)  # (NC, 1, windows)
     is_first = op.Equal(first, graph.constant(np.arange(kernel).reshape(1, kernel, 1)))
     taken = op.Where(is_first, op.Reshape(g, [-1, 1, windows]), graph.constant(0, g.dtype))
     flat = op.Pad(op.Reshape(taken, [-1, kernel * windows]), [0, 0, 0, 1], graph.constant(0, g.dtype))
-    summed = op.Gather(flat, _turned(inside, pixels), axis=1).sum([1], keepdims=False)
+    summed = op.Gather(flat, around, axis=1).sum([1], keepdims=False)
     return [op.Reshape(summed, [-1, *(x.shape or ())[1:]])]
 
 
