@@ -4,6 +4,8 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -187,3 +189,28 @@ def test_no_place_of_one_machine_is_written_down():
             continue
         found = places.search(path.read_bytes())
         assert not found, f"{path.relative_to(ROOT)}: {found}"
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    """The line and the library of every import of a module that is not one of the project's own."""
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name.split(".")[0]) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.append((node.lineno, str(node.module).split(".")[0]))
+    return found
+
+
+def test_the_type_checker_is_told_what_only_an_extra_brings():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[<>=;\[ ]", line)[0].lower() for line in project["dependencies"]}
+    needed.add("markupsafe")  # of jinja2, whose texts are its own
+    brings = packages_distributions()
+    always = {name for name, found in brings.items() if not needed.isdisjoint(map(str.lower, found))}
+    always |= {*sys.stdlib_module_names, "onnxlens"}
+    for path in sorted({*MODULES} - SCRIPTS):
+        lines = path.read_text().splitlines()
+        for line, library in imports(path):
+            told = library in always or "pyright: ignore[reportMissingImports]" in lines[line - 1]
+            assert told, f"{path}:{line} imports {library}"

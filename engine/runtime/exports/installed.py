@@ -45,7 +45,7 @@ def by_reference(path: str, feeds: Arrays) -> Arrays:
 
 def by_openvino(path: str, feeds: Arrays) -> Arrays:
     """What OpenVINO answers on the CPU, in single precision."""
-    import openvino
+    import openvino  # pyright: ignore[reportMissingImports]
 
     core = openvino.Core()
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
