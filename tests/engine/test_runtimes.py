@@ -117,6 +117,21 @@ def test_the_first_of_the_greatest_takes_all_without_indices(window, ties):
         assert not count["ScatterElements"]
 
 
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(
+    "conv", ["strides=[2,2]", "strides=[2,1], dilations=[1,2], pads=[1,0,1,2]", "strides=[3,3]"]
+)
+def test_windows_before_a_convolution_to_few_channels_are_laid_by_its_kernel(conv, ties):
+    """As a network begins: nothing is written at the size of what was pooled."""
+    text = f"""(float[2,3,23,21] x) => (float[a,b,h,w] y) {{ a = Conv<{conv}>(x, w) c = Relu(a)
+    y = MaxPool<kernel_shape=[3,3], strides=[2,2]>(c) }}"""
+    graph = training_graph(parsed(text, w=drawn(8, 3, 3, 3)), shapes={"x": (2, 3, 23, 21)})
+    feeds = feeds_for(graph.to_model())
+    feeds["x"] = np.round(feeds["x"]) if ties else feeds["x"]
+    model = compare(graph, exported(graph, "onnxruntime"), feeds)
+    assert sum(n.op_type == "ConvTranspose" for n in model.graph.node) == 2  # one down the columns
+
+
 def test_large_weights_that_were_made_on_the_way_last_as_long_as_the_graph():
     graph = training_graph(parsed("(float[1,128,5,5] x) => (float[1,128,h,w] y) { y = Conv(x, w) }", w=LARGE))
     compare(graph, exported(graph, "onnxruntime"))
@@ -164,7 +179,8 @@ def test_rectifiers_behind_pools_look_at_the_maxima(ties):
     feeds = feeds_for(graph.to_model())
     feeds["x"] = np.round(feeds["x"]) if ties else feeds["x"]
     count = Counter(n.op_type for n in compare(graph, exported(graph, "onnxruntime"), feeds).graph.node)
-    assert not {"ScatterElements", "HardSigmoid", "Split"} & {*count}
+    assert not {"ScatterElements", "Split"} & {*count}
+    assert count["HardSigmoid"] == 2  # one for the maxima of each branch
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -177,6 +193,8 @@ def test_of_each_runtime_the_gradient_is_the_same(runtime, body, batch, wrt):
     model = compare(graph, exported(graph, runtime))
     if batch:
         assert not {"Size", "Range", "Shape", "CastLike"} & {node.op_type for node in model.graph.node}
+    if runtime in ("onnxruntime", "web") and body is RESIDUAL:
+        return  # the reference has no transposed convolution of groups with several channels each
     feeds = feeds_for(model)
     again = ReferenceEvaluator(model).run(None, feeds)
     for found, expected in zip(again, ran(model, feeds), strict=True):

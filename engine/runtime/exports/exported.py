@@ -16,7 +16,8 @@ from ...graph.graph import Graph, Tensor
 from ..optimise import rewritten
 from ..rewritten import Rewrite, Rewritten
 from .loops import in_blocks, picked, written_out
-from .pools import closed, first_maximum, spelled
+from .pools import closed, first_maximum
+from .transposed import composed, spelled
 from .windows import looked_up_maximum
 from .words import backwards, clipped, flat, known, narrow, own_weight, turned, two_by_two, without_indices
 
@@ -26,9 +27,9 @@ RUNTIMES: dict[str, tuple[tuple[Rewrite, ...], ...]] = {
     # runtimes have loops.
     "any": (PLAIN, (picked, known)),
     # What its kernels are fast at, as the sessions here have it, but without kernels of ours.
-    "onnxruntime": ((known, in_blocks), (known, closed), (spelled,)),
+    "onnxruntime": ((known, in_blocks), (known, closed), (spelled, composed)),
     # The same without blocks of channels, which its WebAssembly does not have.
-    "web": ((known,), (known, closed), (spelled,)),
+    "web": ((known,), (known, closed), (spelled, composed)),
     # Its kernels have no Sum, no indices of max pooling, and no Split into more than ten.
     "webgpu": (PLAIN, (picked, known, two_by_two, narrow, first_maximum), (without_indices,)),
     # It computes nonsense, and says nothing, where a weight is shared by the way there and the way back, and

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from onnx import NodeProto
 
 from ...graph.graph import Tensor, op
-from ...graph.nodes import attributes, key_of
 from ..optimise import fast
-from ..rewrites.pools import POOL, part_of, scattered
+from ..rewrites.gates import STEEP
+from ..rewrites.pools import scattered
 from ..rewritten import Rewritten
 
 LOWEST = -3.4028234663852886e38  # what stands around a picture: the lowest float
@@ -47,15 +47,7 @@ def first_maximum(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
     along the rows. ONNX Runtime's indices cost more, and several runtimes have none or forget the batch.
     """
     found = scattered(graph, node) if node.op_type == "Reshape" else None
-    return None if found is None or is_open(*found[:2]) else [_gradient(*found)]
-
-
-def spelled(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
-    """The same, of the kernel that `closed` has put there."""
-    if key_of(node) != POOL:
-        return None
-    x, g = (Tensor(graph, name) for name in node.input)
-    return [_gradient(*_part(graph, node, x, g), attributes(node))]
+    return None if found is None or is_open(*found[:2]) else [gradient(*found, _back)]
 
 
 def is_open(x: Tensor, g: Tensor) -> bool:
@@ -64,37 +56,16 @@ def is_open(x: Tensor, g: Tensor) -> bool:
 
 
 def closed(graph: Rewritten, node: NodeProto) -> Sequence[Tensor] | None:
-    """What sessions here make of a node, but no kernel that cannot be spelled out.
-
-    Indices that several gradients are scattered to, as those of several seeds, stay: they are found once.
-    """
+    """What sessions here make of a node, but no kernel that cannot be spelled out."""
     found = scattered(graph, node) if node.op_type == "Reshape" else None
-    stays = found is not None and (is_open(*found[:2]) or _is_shared(graph, node))
-    return None if stays else fast(graph, node)
+    return None if found is not None and is_open(*found[:2]) else fast(graph, node)
 
 
-def _is_shared(graph: Rewritten, node: NodeProto) -> bool:
-    """Whether more is scattered to the indices than this node reshapes."""
-    scatter = graph.producer(node.input[0])
-    pool = scatter and graph.producer(scatter.input[1])
-    if scatter is None or pool is None:
-        return False
-    flat = {n.output[0] for n in graph.before.nodes if n.input[:1] == pool.input[:1]}
-    return sum(n.op_type == "ScatterElements" and n.input[1] in flat for n in graph.before.nodes) > 1
+Back = Callable[[Tensor, Tensor, Tensor, Line], Tensor]
 
 
-def _part(graph: Rewritten, pool: NodeProto, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    """The channels that a kernel gives the gradient of: of what was pooled, and of the gradient."""
-    start, end = attributes(pool)["channels"]
-    if (x.shape or ())[1:2] == (end - start,):
-        return x, g
-    name = part_of(graph, pool)
-    cut = op.Slice(x, [start], [end], [1]) if name is None else Tensor(graph, name)
-    return cut, op.Slice(g, [start], [end], [1])
-
-
-def _gradient(x: Tensor, g: Tensor, attrs: Mapping[str, Any]) -> Tensor:
-    """The gradient of x, all of it or where it is above 0 (`rectified`)."""
+def gradient(x: Tensor, g: Tensor, attrs: Mapping[str, Any], back: Back) -> Tensor:
+    """The gradient of x, all of it or where it is above 0 (`rectified`), by a way back along a line."""
     sizes, before = zip((2, 3), g.spatial or (), x.spatial or (), strict=True), attrs["pads"]
     windows = zip(
         *(attrs.get(name, (1, 1)) for name in ("kernel_shape", "strides", "dilations")), strict=True
@@ -102,12 +73,17 @@ def _gradient(x: Tensor, g: Tensor, attrs: Mapping[str, Any]) -> Tensor:
     lines = zip(sizes, windows, before[:2], strict=True)
     down, across = (Line(*size, kernel, step, apart, b) for size, (kernel, step, apart), b in lines)
     wide = _padded(x, across)
-    rows = _greatest(wide, across, across.kernel)
+    rows = greatest(wide, across, across.kernel)
     high = _padded(rows, down)
-    y = _greatest(high, down, down.kernel)
+    y = greatest(high, down, down.kernel)
     if attrs.get("rectified"):
-        g = op.Where(y > 0, g, 0)
-    return _back(wide, rows, _back(high, y, g, down), across)
+        g = rectified(g, y)
+    return back(wide, rows, back(high, y, g, down), across)
+
+
+def rectified(g: Tensor, y: Tensor) -> Tensor:
+    """A gradient where y is above 0."""
+    return g * op.HardSigmoid(y, alpha=STEEP, beta=0.0)
 
 
 def _padded(x: Tensor, line: Line) -> Tensor:
@@ -115,7 +91,7 @@ def _padded(x: Tensor, line: Line) -> Tensor:
     return _around(x, line.axis, line.before, line.whole - line.before - line.size, LOWEST)
 
 
-def _greatest(x: Tensor, line: Line, count: int) -> Tensor:
+def greatest(x: Tensor, line: Line, count: int) -> Tensor:
     """The greatest of the first pixels of each window."""
     of = {"kernel_shape": count, "strides": line.step, "dilations": line.apart}
     y = op.MaxPool(x, **{k: [v, 1] if line.axis == 2 else [1, v] for k, v in of.items()})
@@ -128,7 +104,7 @@ def _back(x: Tensor, y: Tensor, g: Tensor, line: Line) -> Tensor:
     As soon as the greatest of its first pixels is y, one of them has taken the gradient of a window. The
     pixels of a step apart from each other are a phase: each is added up, and they are put together again.
     """
-    taken = [op.Where(op.Equal(_greatest(x, line, n), y), g, 0) for n in range(1, line.kernel)]
+    taken = [op.Where(op.Equal(greatest(x, line, n), y), g, 0) for n in range(1, line.kernel)]
     parts = [taken[0], *(b - a for a, b in pairwise([*taken, g]))] if taken else [g]
     inner = -(-line.whole // line.step)
     phases: list[list[Tensor]] = [[] for _ in range(line.step)]
