@@ -37,6 +37,7 @@ docs:
 	$(BIN)/python tests/oracles/sources_page.py
 	$(BIN)/python tests/oracles/commands_page.py
 	$(BIN)/python tests/oracles/methods_page.py
+	$(BIN)/python tests/oracles/metrics_page.py
 
 site:
 	$(BIN)/mkdocs build

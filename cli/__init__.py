@@ -29,6 +29,7 @@ COMMANDS = {
     "top": ".commands.features.top",
     "dream": ".commands.dreams.dream",
     "run": ".commands.runs.run",
+    "evaluate": ".commands.runs.evaluate",
     "runs": ".commands.runs.runs",
     "report": ".commands.runs.report",
     "layers": ".commands.graphs.layers",

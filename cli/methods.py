@@ -34,14 +34,19 @@ class Several(tuple[Any, ...]):
     """The values of an option that may be said several times, for a map of each."""
 
 
-def options_of_methods(methods: Sequence[Method], several: bool = False) -> Callable[[Any], Any]:
+def options_of_methods(
+    methods: Sequence[Method], several: bool = False, without: Sequence[str] = ()
+) -> Callable[[Any], Any]:
     """The options of these methods as options of a command, by their own names.
 
-    With `several` one that its record says so of may be said several times, for a map of each.
+    With `several` one that its record says so of may be said several times, for a map of each. Those
+    `without` which a command does have a name of its own.
     """
     having: dict[str, dict[str, Field]] = {}
     for method in methods:
         for name, field in options_of(method).items():
+            if name in without:
+                continue
             having.setdefault(name, {})[method.name] = field
     alone = len(methods) == 1
     return stacked(*(_option(name, fields, alone, several) for name, fields in having.items()))

@@ -24,6 +24,8 @@ from ..photos.preprocess import Box
 from .attribute import Attributor
 
 Read = Callable[[str], bytes]  # the file of a photo's name; raises BadImage where there is none
+# What becomes of a map of the attributor of that number, with what is known of its photo, and the input.
+Judging = Callable[[int, "Result", np.ndarray, Attribution], Attribution]
 
 
 class Result(NamedTuple):
@@ -55,7 +57,8 @@ class Pipeline:
 
     Several threads may call it at once, unless a method is serial: `at_once` of them compute, the others read
     meanwhile. Of a batch `reading` photos are asked for at once: a store takes long for one, and no longer
-    for several. With `side`, photos are kept at most so many pixels long.
+    for several. With `side`, photos are kept at most so many pixels long. With `judging`, that is what
+    becomes of each map.
     """
 
     def __init__(
@@ -66,8 +69,9 @@ class Pipeline:
         side: int | None = None,
         at_once: int = 1,
         reading: int = 1,
+        judging: Judging | None = None,
     ):
-        self.lens, self.attributors, self.read = lens, attributors, read
+        self.lens, self.attributors, self.read, self._judging = lens, attributors, read, judging
         self._side, self._reading = side, reading
         self._computing = Semaphore(at_once)
         self._rooms: deque[np.ndarray] = deque()
@@ -126,7 +130,11 @@ class Pipeline:
         """What the methods find in each photo; where a batch fails, each photo has its own chance."""
         try:
             photos, boxes = [s.photo for s in shots], [s.within for s in shots]
-            parts = [find(photos, x, boxes, progress) for find in self.attributors]
+            parts = [
+                [self._judged(k, shots[i].result, x[i], of_photo) for i, of_photo in enumerate(found)]
+                for k, find in enumerate(self.attributors)
+                for found in (find(photos, x, boxes, progress),)
+            ]
         except OnnxlensError as error:
             if len(shots) == 1:
                 result = shots[0].result
@@ -134,6 +142,12 @@ class Pipeline:
             return [r for i, s in enumerate(shots) for r in self._explained([s], x[i : i + 1], progress)]
         every = ([found for part in parts for found in part[i]] for i in range(len(shots)))
         return [shot.result._replace(found=found) for shot, found in zip(shots, every, strict=True)]
+
+    def _judged(
+        self, attributor: int, result: Result, image: np.ndarray, found: list[Attribution]
+    ) -> list[Attribution]:
+        judging = self._judging
+        return found if judging is None else [judging(attributor, result, image, one) for one in found]
 
 
 def _named(error: OnnxlensError, name: str) -> OnnxlensError:

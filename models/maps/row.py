@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.summary import summary
-from ..storage.shards import FIELDS, THINGS, Row
+from ..storage.shards import FIELDS, METRIC, THINGS, Row
 from .attribution import Attribution
 from .found import Found
 from .numbers import rounded
@@ -17,13 +17,14 @@ from .placement import Placement, Size
 from .prediction import Prediction
 
 
-def failed(path: str, error: str, of_things: bool = False) -> Row:
+def failed(path: str, error: str, of_things: bool = False, metrics: Sequence[str] = ()) -> Row:
     """The row of an image that nothing can be said of, in a run over classes or over things."""
     return {
         **dict.fromkeys(FIELDS),
         "path": path,
         "error": error,
         **dict.fromkeys(THINGS if of_things else ()),
+        **{METRIC + name: None for name in metrics},
     }
 
 
@@ -36,6 +37,7 @@ def row_of(found: Attribution, place: Placement, size: Size, **known: Any) -> Ro
     """
     said = found.about(rounded)
     target, best = said["target"] or {}, next(iter(said["predictions"]), {})
+    metrics = found.extras.get("metrics", {})
     return {
         **dict.fromkeys(FIELDS),
         "height": size[0],
@@ -52,6 +54,7 @@ def row_of(found: Attribution, place: Placement, size: Size, **known: Any) -> Ro
         **statistics(found.map, place, size),
         "problem": found.problem or None,
         **known,
+        **{METRIC + name: value if value is None else rounded(value) for name, value in metrics.items()},
         **(_thing(found.target, found.predictions) if isinstance(found.target, Found) else {}),
     }
 

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
@@ -18,6 +18,7 @@ from ...engine.attribution.methods import METHODS, method_named
 from ...engine.errors import BadRequest
 from ...engine.picture import encode_jpeg, encode_png
 from ..attribution.attribute import Attributor
+from ..attribution.judge import Judge
 from ..attribution.pipeline import Pipeline, Read, Result
 from ..maps.attribution import Attribution
 from ..maps.convention import FIELDS
@@ -26,7 +27,9 @@ from ..network.digest import sha256
 from ..network.labels import label_by_name
 from ..network.provenance import identity
 from ..network.vision_model import VisionModel
+from ..photos.mask import mask_of, on_input
 from ..storage.album import safe, text
+from ..storage.store import reader
 from .options import of_method, written
 
 PICTURES = {"png": (".png", encode_png), "jpeg": (".jpg", encode_jpeg)}
@@ -61,6 +64,8 @@ class Spec:
     colour: str = "turbo"
     alpha: float = 0.7
     folder: str = ""
+    metrics: tuple[str, ...] = ()
+    truth: str = ""
 
 
 class Job:
@@ -81,7 +86,10 @@ class Job:
             raise BadRequest(f"{spec.model} is not the model that this run was begun with")
         made = [self._attributor(name) for name in dict.fromkeys(spec.methods)]
         self.of_things = any(one.of_things for one in made)
-        self.pipeline = Pipeline(self.lens, made, read, spec.side, at_once, reading)
+        self._judges = [Judge(one, spec.metrics) for one in made] if spec.metrics else []
+        judging = self._judged if spec.metrics else None
+        self.pipeline = Pipeline(self.lens, made, read, spec.side, at_once, reading, judging)
+        self._mask = reader(spec.truth) if spec.truth else None
         self._truths = label_by_name(self.lens.labels if self.lens.has_classes else ())
 
     @property
@@ -116,7 +124,8 @@ class Job:
         """What two runs must have in common for the rows of one to stand for those of the other."""
         given = asdict(self.spec)
         given |= written(given.pop("options"))
-        for name in ("model", "sha256", "settings", "provider", "threads", "folder"):
+        unsaid = [name for name in ("metrics", "truth") if not given[name]]  # as in older versions
+        for name in ("model", "sha256", "settings", "provider", "threads", "folder", *unsaid):
             del given[name]
         said = {"said": self.spec.settings["readout"]} if self.of_things else {}
         return json.loads(json.dumps({**identity(self.lens), **given, **said}))
@@ -134,8 +143,19 @@ class Job:
     def _rows(self, result: Result) -> list[Row]:
         """The rows of one photo, and what there is to see of it written."""
         if result.error is not None:
-            return [failed(text(result.name), _reason(result.error, result.name), self.of_things)]
+            return [
+                failed(
+                    text(result.name), _reason(result.error, result.name), self.of_things, self.spec.metrics
+                )
+            ]
         return [self._written(result, found) for found in result.found]
+
+    def _judged(self, attributor: int, result: Result, image: np.ndarray, found: Attribution) -> Attribution:
+        """A map with its metrics. Raises BadImage for a mask that cannot be that of the photo."""
+        mask = self._mask and mask_of(self._mask, result.name, result.size)
+        seen = None if mask is None else on_input(mask, result.box, self.lens.preprocess.size)
+        metrics = self._judges[attributor](image, found, seen)
+        return replace(found, extras={**found.extras, "metrics": metrics})
 
     def _written(self, result: Result, found: Attribution) -> Row:
         """Write what there is to see of one map, and say all in a row."""

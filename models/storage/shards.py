@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...engine.errors import BadRequest, OnnxlensError, Unavailable
+from ...engine.metrics.metrics import METRICS
 from .files import Files
 
 SHARD = re.compile(r"rows/part-(\d+)(-[0-9a-f]+)?\.(jsonl|parquet)")  # a number; in a store, who wrote it
@@ -53,7 +54,9 @@ THINGS: dict[str, type] = {
     "box_x1": float,
     "box_angle": float,  # radians about its centre, clockwise
 }
-COLUMNS = {**FIELDS, **THINGS}
+# And how good a map is, of a run that was asked for that: the name of each metric behind this.
+METRIC = "metric_"
+COLUMNS = {**FIELDS, **THINGS, **{METRIC + name: float for name in METRICS}}
 GREATEST = 1e99  # of the numbers in a row
 MAX_CHARACTERS = 4096  # characters of a text in a row
 Row = dict[str, Any]

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from onnxlens.engine.attribution.methods import METHODS as TABLE
 from onnxlens.engine.attribution.projector import Projector
-from onnxlens.engine.metrics import pointing
+from onnxlens.engine.metrics.truth import pointing
 from onnxlens.engine.tones import strength
 from onnxlens.models.attribution.attribute import Attributor
 from onnxlens.models.attribution.projection import project

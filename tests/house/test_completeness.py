@@ -9,7 +9,6 @@ import pkgutil
 import re
 from collections.abc import Iterable
 from functools import cache
-from inspect import isfunction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +17,12 @@ from oracles.cases import CASES, HAND_MADE
 
 from onnxlens.cli import COMMANDS
 from onnxlens.cli.commands.photos.ways import WAYS
-from onnxlens.engine import metrics
 from onnxlens.engine.anatomy.readouts.classes import KINDS
 from onnxlens.engine.anatomy.readouts.table import READOUTS
 from onnxlens.engine.attribution.methods import METHODS
 from onnxlens.engine.autodiff.variants import TABLES
 from onnxlens.engine.dreams.terms import TERMS
+from onnxlens.engine.metrics.metrics import METRICS
 from onnxlens.engine.operators.bodies import BODIES
 from onnxlens.engine.operators.rules import VJP
 from onnxlens.engine.runtime.rewrites import REWRITES
@@ -44,12 +43,6 @@ class Registry(NamedTuple):
     variable: str = ""
 
 
-def functions(module: object) -> list[str]:
-    """The public functions that a module defines: its registry where it has no table."""
-    found = vars(module).items()
-    return [n for n, f in found if isfunction(f) and f.__module__ == vars(module)["__name__"] and n[0] != "_"]
-
-
 FILES = {*sidecar.FACTS, *sidecar.LABELS, *sidecar.READOUTS, *sidecar.LISTS}
 PRODUCERS = [m.name for m in pkgutil.iter_modules(producers.__path__) if m.name != "processors"]
 OPERATORS = {m.graph.node[0].op_type for m in (*(model for model, _ in CASES.values()), *HAND_MADE.values())}
@@ -59,7 +52,7 @@ REGISTRIES = {
     "variants": Registry(TABLES, "docs/design.md", "tests/engine/test_variants*.py", "TABLES"),
     "methods": Registry(METHODS, "docs/methods.md", "tests/models/test_attribute.py", "METHODS"),
     "rewrites": Registry(REWRITES, "docs/design.md", "tests/engine/test_optimise.py", "REWRITES"),
-    "metrics": Registry(functions(metrics), "docs/measurements.md", "tests/engine/test_metrics.py"),
+    "metrics": Registry(METRICS, "docs/metrics.md", "tests/engine/test_metrics.py", "METRICS"),
     "readouts": Registry(KINDS, "docs/answers.md", "tests/engine/test_readouts.py", "KINDS"),
     "other readouts": Registry(READOUTS, "docs/answers.md", "tests/cli/test_*.py"),
     "targets": Registry(TARGETS, "docs/targets.md", "tests/engine/test_targets.py", "TARGETS"),

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from onnxlens.engine.attribution.methods import METHODS, options_of
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.metrics import pointing
+from onnxlens.engine.metrics.truth import pointing
 from onnxlens.models.attribution.attribute import Attributor, attribute
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.lens import Lens

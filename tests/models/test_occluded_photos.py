@@ -7,7 +7,7 @@ from oracles.toys import SIDE, UNIT, blob, build, colours
 
 from onnxlens.engine.attribution.perturbation.hidden import moves
 from onnxlens.engine.errors import BadRequest, NoMap
-from onnxlens.engine.metrics import pointing
+from onnxlens.engine.metrics.truth import pointing
 from onnxlens.models.attribution.occlusion import occlusion, occlusions
 from onnxlens.models.attribution.panels import PANELS, class_colours, panel, sheet
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from onnxlens.engine.metrics import pointing
+from onnxlens.engine.metrics.truth import pointing
 from onnxlens.engine.tones import strength
 from onnxlens.models.lens import Lens
 

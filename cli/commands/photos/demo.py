@@ -111,7 +111,7 @@ def _subject(lens: Lens, folder: Folder, scene_file: str) -> Subject:
 
 def on_object(heat: Attribution, mask: Any) -> bool:
     """Whether the peak of a map lies on the object that decides the class."""
-    from ....engine.metrics import pointing
+    from ....engine.metrics.truth import pointing
 
     return not heat.problem and pointing(heat.at_photo(), mask)
 

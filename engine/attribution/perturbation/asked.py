@@ -83,8 +83,16 @@ class Asked:
             shares = np.expand_dims(masks[some], axis)
             np.add(image * shares, under * (1 - shares), out=out)
 
-        ask = in_batches(self.network, answerer_of(self.network, self.layer), image, write)
-        return np.concatenate([self.answers(found)[:, self.classes] for found in ask(np.arange(len(masks)))])
+        return self._written(write, len(masks))
+
+    def of(self, images: np.ndarray) -> np.ndarray:
+        """The same for other images (n, ...) of the shape of this one."""
+        return self._written(lambda some, out: np.copyto(out, images[some]), len(images))
+
+    def _written(self, write: Callable[[np.ndarray, np.ndarray], object], count: int) -> np.ndarray:
+        """What the network says of the classes, (count, T), for images as in_batches has them written."""
+        ask = in_batches(self.network, answerer_of(self.network, self.layer), self.image, write)
+        return np.concatenate([self.answers(found)[:, self.classes] for found in ask(np.arange(count))])
 
     def found_through(self, masks: np.ndarray, fill: str) -> np.ndarray:
         """How well each box in question is found again, (n, T), with the image seen through masks (n, h, w).

@@ -22,7 +22,7 @@ from figures import overlap
 from scenes import CLASSES, TEST_SEEDS, Drawn, among, line, pair, several
 
 from onnxlens.engine.errors import OnnxlensError
-from onnxlens.engine.metrics import pointing
+from onnxlens.engine.metrics.truth import pointing
 from onnxlens.engine.tones import strength
 from onnxlens.models.attribution.attribute import default_method
 from onnxlens.models.lens import Lens
