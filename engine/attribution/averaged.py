@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import BadRequest
 from ..runtime.ahead import ahead, cores
 from ..runtime.network import Network
-from .compiled import Explanation, Intake
+from .compiled import Compiled, Explanation, Intake
 from .methods import method_named, options_given, options_of
 from .path import Step
 from .projector import STRONGEST, Projector, shows_nothing
@@ -37,6 +37,7 @@ class Averaged(Projector):
     """
 
     stands = False
+    asking = Compiled.asking  # each gradient is taken at an input of its own: no forward pass is shared
 
     def __init__(
         self,

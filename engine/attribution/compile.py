@@ -14,13 +14,17 @@ from .method import Method
 from .perturbation.asked import Perturbed
 from .projector import Projector
 
-FAMILIES: dict[str, Callable[[Network, Method, Any, Any, Intake], Compiled]] = {
-    "cam": lambda network, method, layer, options, intake: Explainer(network, method.name, layer),
-    "backward": lambda network, method, layer, options, intake: Projector(network, method.name, layer),
-    "path": lambda network, method, layer, options, intake: Averaged(
+FAMILIES: dict[str, Callable[[Network, Method, Any, Any, Intake, bool], Compiled]] = {
+    "cam": lambda network, method, layer, options, intake, several: Explainer(
+        network, method.name, layer, several=several
+    ),
+    "backward": lambda network, method, layer, options, intake, several: Projector(
+        network, method.name, layer, several=several
+    ),
+    "path": lambda network, method, layer, options, intake, several: Averaged(
         network, method.name, layer, intake, **options._asdict()
     ),
-    "perturbation": lambda network, method, layer, options, intake: Perturbed(
+    "perturbation": lambda network, method, layer, options, intake, several: Perturbed(
         network, method, options, intake, layer
     ),
 }
@@ -32,8 +36,11 @@ def compiled(
     layer: str | Sequence[str] | None,
     options: Any,
     intake: Intake,
+    several: bool = False,
 ) -> Compiled:
     """A method for a network, a layer and its own `options`, as options_given gives them.
+
+    `several`: it is made ready for several classes or units of an image, and not for one; it answers both.
 
     Raises BadRequest for a layer or an option that cannot be, NoRule where no gradient leads there.
     """
@@ -43,4 +50,4 @@ def compiled(
         raise BadRequest(f"{method.name} looks at one layer: name one")
     if method.check is not None:
         method.check(intake.size, options)
-    return FAMILIES[method.family](network, method, layer, options, intake)
+    return FAMILIES[method.family](network, method, layer, options, intake, several)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +14,11 @@ from ..errors import BadRequest
 from ..graph.graph import Graph
 from ..runtime.ahead import BATCH
 from ..runtime.network import Network
+from ..runtime.session import Session
 
 PREDICTED = -1  # as a class: that of highest score; -n are the n most probable ones
 Progress = Callable[[int, int], object]  # how much is done, of how much
+Ask = Callable[..., "list[Explanation]"]  # from a wish, or none for `first`
 
 
 def _zero(image: np.ndarray, name: str) -> np.ndarray:
@@ -105,6 +108,13 @@ class Compiled:
         """The same for the predicted class, or at least its `target` and `output`."""
         return self(feeds)
 
+    def asking(self, feeds: Mapping[str, np.ndarray], several: bool) -> Ask:
+        """What explains a batch: asked without a wish it is `first`, and else as the method is called.
+
+        Where `several` wishes are to come, it may do what is the same for all of them beforehand.
+        """
+        return lambda *wish: self(feeds, *wish) if wish else self.first(feeds)
+
     def explained(
         self, x: np.ndarray, wishes: Sequence[int], progress: Progress | None = None
     ) -> list[list[Explanation]]:
@@ -113,37 +123,36 @@ class Compiled:
         A wish is a class, or -n for the n most probable ones of an image; each class comes once. Raises
         BadRequest for a class that the model does not have.
         """
-        first = self._each(self.first, x, None)
-        read = readout(self.network.graph)
-        outputs = [own[0].output for own in first]
-        wanted = [meant(wishes, read.answers(np.ravel(o))) for o in outputs if o is not None]
+        fixed, found = self._fixed, list[list[Explanation]]()
+        size = fixed or (self._best(len(x)) if self.together else 1)
+        for start in range(0, len(x), size):
+            part = x[start : start + size]
+            if (missing := (fixed or 1) - len(part)) > 0:  # a fixed batch is filled up
+                part = np.concatenate([part, part[-1:].repeat(missing, 0)])
+            found += self._of_batch(part, wishes)[: len(x) - start]
+        return found
+
+    def _of_batch(self, x: np.ndarray, wishes: Sequence[int]) -> list[list[Explanation]]:
+        """The same for a batch that the network takes as it is."""
+        ask = self.asking({self.images: x}, are_several(wishes))
+        first, wanted = list[list[Explanation]](), [list(dict.fromkeys(wishes))] * len(x)
+        if min(wishes, default=PREDICTED) < 0:
+            first, read = self._by_image(ask()), readout(self.network.graph)
+            outputs = [own[0].output for own in first]
+            wanted = [meant(wishes, read.answers(np.ravel(o))) for o in outputs if o is not None]
         found: list[list[Explanation]] = [[] for _ in x]
         for rank in range(max(map(len, wanted), default=0)):
             classes = [own[min(rank, len(own) - 1)] for own in wanted]
             is_first = self.stands and classes == [own[0].target for own in first]
-            explained = first if is_first else self._each(self, x, classes)
+            explained = first if is_first else self._by_image(ask(classes))
             for own, classes_of, here in zip(found, wanted, explained, strict=True):
                 own += here if rank < len(classes_of) else []
         return found
 
-    def _each(
-        self, explain: Callable[..., list[Explanation]], x: np.ndarray, classes: Sequence[int] | None
-    ) -> list[list[Explanation]]:
-        """What `explain` finds in each input, of the predicted class or of `classes`."""
-        fixed, found = self._fixed, list[list[Explanation]]()
-        size = fixed or (self._best(len(x)) if self.together else 1)
-        for start in range(0, len(x), size):
-            part, wish = (
-                x[start : start + size],
-                None if classes is None else [*classes[start : start + size]],
-            )
-            if (missing := (fixed or 1) - len(part)) > 0:  # a fixed batch is filled up
-                part = np.concatenate([part, part[-1:].repeat(missing, 0)])
-                wish = wish and wish + wish[-1:] * missing
-            flat = explain({self.images: part}, *([] if wish is None else [wish]))
-            count = len(self.layers)
-            found += [flat[i : i + count] for i in range(0, len(flat), count)][: len(x) - start]
-        return found
+    def _by_image(self, flat: list[Explanation]) -> list[list[Explanation]]:
+        """The explanations of each image, one of each layer."""
+        count = len(self.layers)
+        return [flat[i : i + count] for i in range(0, len(flat), count)]
 
     @property
     def _fixed(self) -> int | None:
@@ -156,11 +165,63 @@ class Compiled:
         return min(count, BATCH) if self.network.provider == "cpu" else count
 
 
+class OneGraph(Compiled):
+    """A method that is one `graph`, with a wish as inputs: those that are `varying`.
+
+    For one wish of a batch of images it is compiled as a whole. For several it is compiled in two parts, of
+    which the first, all that none of them changes and so the forward pass, is run once; what it hands over is
+    held meanwhile, and the backward passes take turns. Either is compiled when it is first asked for. `names`
+    are the values that an explanation is made of; `threads` and `keep` as of Network.compile.
+    """
+
+    graph: Graph
+    names: list[str]
+    varying: list[str]
+    threads: int | None = None
+    keep: bool = False
+
+    def wished(self, feeds: Mapping[str, np.ndarray], *wish: Any, **named: Any) -> dict[str, np.ndarray]:
+        """A wish as the inputs that vary. To be overridden."""
+        raise NotImplementedError
+
+    def read(self, values: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]) -> list[Explanation]:
+        """The explanations that values of the graph hold. To be overridden."""
+        raise NotImplementedError
+
+    @cached_property
+    def _sessions(self) -> dict[bool, Session]:
+        return {}
+
+    def session(self, several: bool = False) -> Session:
+        """The graph compiled, for one wish or for several."""
+        apart = several and self.network.provider == "cpu"
+        if apart not in self._sessions:
+            compiled, varying = self.network.compile, self.varying if apart else ()
+            self._sessions[apart] = compiled(self.graph, self.names, self.threads, self.keep, varying)
+        return self._sessions[apart]
+
+    def once(self, feeds: Mapping[str, np.ndarray], *wish: Any) -> list[Explanation]:
+        """The explanations of a wish in one run of the graph."""
+        return self.read(self.session()({**feeds, **self.wished(feeds, *wish)}), feeds)
+
+    def asking(self, feeds: Mapping[str, np.ndarray], several: bool) -> Ask:
+        """As of Compiled: several wishes share all that does not depend on them."""
+        if not several:
+            return super().asking(feeds, several)
+        run = self.session(several).begun(feeds)
+        return lambda *wish: self.read(run(self.wished(feeds, *wish)), feeds)
+
+
 def image_of(graph: Graph) -> str:
     """The input that holds the images. Raises BadRequest for a model without any."""
     if not graph.pictured:
         raise BadRequest("the model has no input; only image models can be explained")
     return graph.pictured[0]
+
+
+def are_several(wishes: Sequence[int]) -> bool:
+    """Whether wishes may mean more than one class of an image."""
+    return len(set(wishes)) > 1 or min(wishes, default=PREDICTED) < PREDICTED
 
 
 def meant(wishes: Sequence[int], chances: np.ndarray) -> list[int]:

@@ -13,7 +13,7 @@ from ..autodiff.gradient import inside
 from ..errors import BadModel, BadRequest
 from ..graph.graph import Tensor, op
 from ..runtime.network import Network
-from .compiled import PREDICTED, Compiled, Explanation, image_of
+from .compiled import PREDICTED, Explanation, OneGraph, image_of
 from .diagnose import diagnose, sound
 from .gradients import maps_of
 from .methods import method_named
@@ -21,7 +21,7 @@ from .methods import method_named
 __all__ = ["Explainer", "Explanation"]
 
 
-class Explainer(Compiled):
+class Explainer(OneGraph):
     """A class activation map of one layer or several, as one ONNX graph with the class as an input.
 
     Parameters
@@ -34,6 +34,8 @@ class Explainer(Compiled):
         The name of a feature map or a list of names, by default the last before the head.
     output
         The output of the model that holds the classes, by default the one that `readout` finds.
+    several
+        Whether it is made ready for several classes of an image, and not for one.
 
     Raises
     ------
@@ -60,6 +62,7 @@ class Explainer(Compiled):
         method: str = "gradcam",
         layer: str | Sequence[str] | None = None,
         output: str | None = None,
+        several: bool = False,
     ):
         self._record = method_named(method, ("cam",))
         graph = network.graph
@@ -80,8 +83,8 @@ class Explainer(Compiled):
         score = graph.output(op.Squeeze(picked, [1]), graph.unused("score"))
         chosen = graph.output(chosen, graph.unused("class"))
         self.names = [*heatmaps, chosen.name, score.name, read.value]
-        self.graph = graph
-        self._session = network.compile(graph, self.names)
+        self.graph, self.varying = graph, [self.target]
+        self.session(several)
 
     @property
     def layer(self) -> str:
@@ -98,13 +101,23 @@ class Explainer(Compiled):
 
         Raises BadRequest for a class that the model does not have.
         """
+        return self.once(feeds, targets)
+
+    def wished(
+        self, feeds: Mapping[str, np.ndarray], targets: int | Sequence[int] | None = None
+    ) -> dict[str, np.ndarray]:
+        """The classes as an input."""
         if self.images not in feeds or np.ndim(feeds[self.images]) == 0:
             raise BadRequest(f"the model's input {self.images!r} is missing, or has no batch axis")
         count = len(feeds[self.images])
         wish = np.full(count, PREDICTED) if targets is None else np.broadcast_to(targets, count)
         for target in wish[(wish < PREDICTED) | (wish >= self.classes)]:
             raise BadRequest(f"there is no class {target}: the model has classes 0 to {self.classes - 1}")
-        values = self._session({**feeds, self.target: wish})
+        return {self.target: wish}
+
+    def read(self, values: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]) -> list[Explanation]:
+        """The explanations of each image, one of each layer."""
+        count = len(feeds[self.images])
         *maps, classes, scores, outputs = (values[name] for name in self.names)
         for layer, of_layer in zip(self.layers, maps, strict=True):
             if len(of_layer) != count:

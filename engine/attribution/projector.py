@@ -12,7 +12,7 @@ from ..autodiff.gradient import inside
 from ..errors import BadRequest
 from ..graph.types import is_float
 from ..runtime.network import Network
-from .compiled import Compiled, Explanation, image_of
+from .compiled import Explanation, OneGraph, are_several, image_of
 from .methods import method_named
 from .units import chosen, note_on, projected, units
 
@@ -20,12 +20,13 @@ STRONGEST = -1  # as a channel or a position: the one of the greatest value
 CHANNELS = 9  # of a layer, where none is named
 
 
-class Projector(Compiled):
+class Projector(OneGraph):
     """A method that goes back to the pixels, from one layer, as one ONNX graph with the unit as an input.
 
     `layer`: a feature map, or a value (N, K) as a map of one pixel; None for the scores of the classes,
-    before a softmax. `threads`: as many as the network has by default. `images` is the name of the input;
-    `batch` the only size of a batch, or None; `note` what is to be known of the method in this network.
+    before a softmax. `threads`: as many as the network has by default. `several`: it is made ready for
+    several units of an image, and not for one. `images` is the name of the input; `batch` the only size of a
+    batch, or None; `note` what is to be known of the method in this network.
 
     Raises BadRequest for a method or layer that is not there, NoRule where no gradient leads to the image.
     """
@@ -36,6 +37,7 @@ class Projector(Compiled):
         method: str = "deconvnet",
         layer: str | None = None,
         threads: int | None = None,
+        several: bool = False,
     ):
         how = method_named(method, ("backward",)).compute
         graph = network.graph.copy()
@@ -53,11 +55,13 @@ class Projector(Compiled):
         before = len(graph.nodes)
         signal = projected(values, maps, image, (channel, position, value), how)
         self.note = note_on(how, graph.nodes[before:])
-        self._names = [t.name for t in (signal, *unit, peaks)]
-        read = known(graph)
-        self._answer = read and read.value
-        self._names += [self._answer] if self._answer else []
-        self._session = network.compile(graph, self._names, threads, keep=True)
+        self.names = [t.name for t in (signal, *unit, peaks)]
+        answer = known(graph)
+        self._answer = answer and answer.value
+        self.names += [self._answer] if self._answer else []
+        self.graph, self.varying = graph, [self._channel.name, self._position.name]
+        self.threads, self.keep = threads, True
+        self.session(several)
 
     def __call__(
         self,
@@ -76,24 +80,25 @@ class Projector(Compiled):
         """
         return self.once(feeds, channels, positions)
 
-    def once(
+    def wished(
         self,
         feeds: Mapping[str, np.ndarray],
         channels: int | Sequence[int] = STRONGEST,
         positions: tuple[int, int] | Sequence[tuple[int, int]] | None = None,
-    ) -> list[Explanation]:
-        """The same in one run of the graph, whatever the method makes of it.
-
-        Raises BadRequest also where the image is missing or has no batch axis.
-        """
+    ) -> dict[str, np.ndarray]:
+        """The units as inputs. Raises BadRequest also where the image is missing or has no batch axis."""
         if self.images not in feeds or np.ndim(feeds[self.images]) == 0:
             raise BadRequest(f"the model's input {self.images!r} is missing, or has no batch axis")
         count = len(feeds[self.images])
         wanted = np.broadcast_to(np.asarray(channels, np.int64), count)
         self.check(wanted.tolist())
         flat = self._flat(positions, count)
-        values = self._session({**feeds, self._channel.name: wanted, self._position.name: flat})
-        arrays, found, places, raw, peaks = (values[name] for name in self._names[:5])
+        return {self._channel.name: wanted, self._position.name: flat}
+
+    def read(self, values: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray]) -> list[Explanation]:
+        """One explanation for each image of a batch."""
+        count = len(feeds[self.images])
+        arrays, found, places, raw, peaks = (values[name] for name in self.names[:5])
         outputs = values[self._answer] if self._answer else [None] * count
         width = self._sizes[2]
         return [
@@ -122,13 +127,15 @@ class Projector(Compiled):
         """
         self.check(channels, position)
         feeds = {self.images: np.repeat(x, self._fixed or 1, 0)}
-        first = self.first(feeds)[0]
+        ask = self.asking(feeds, are_several(channels or [-top]))
+        found: dict[int, Explanation] = {}
         if not channels:
+            first = ask()[0]
             assert first.peaks is not None
             order = np.argsort(-first.peaks, kind="stable")[:top].tolist()
             channels = [k for k in order if first.peaks[k] > 0] or order[:1]
-        found = {first.target: first} if self.stands and not position else {}
-        return [found[k] if k in found else self(feeds, k, position)[0] for k in channels]
+            found = {first.target: first} if self.stands and not position else {}
+        return [found[k] if k in found else ask(k, position)[0] for k in channels]
 
     def check(self, channels: Sequence[int], position: tuple[int, int] | None = None) -> None:
         """Raise BadRequest for a channel or a position that the layer does not have."""

@@ -21,7 +21,7 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -61,8 +61,8 @@ def pays(graph: Graph, outputs: Sequence[str]) -> bool:
     return 2 * held * SHARE <= cache_size() and 2 * sum(sizes.get(k, 0) for k in kernels) >= held
 
 
-def key_of_graph(graph: Graph, outputs: Sequence[str]) -> str:
-    """What an entry for a graph is called."""
+def key_of_graph(graph: Graph, outputs: Sequence[str], varying: Collection[str] = ()) -> str:
+    """What an entry for a graph is called; inputs that are `varying` cut it into other pieces."""
     light = graph.to_model(outputs, weights=False)
     found = hashlib.sha256(light.SerializeToString(deterministic=True))
     for tensor in light.graph.initializer:
@@ -75,7 +75,7 @@ def key_of_graph(graph: Graph, outputs: Sequence[str]) -> str:
             else:
                 said = whole.SerializeToString(deterministic=True)
             found.update(b"%d " % len(said) + said)
-    found.update(repr((list(outputs), graph.twins, _surroundings())).encode())
+    found.update(repr((list(outputs), list(varying), graph.twins, _surroundings())).encode())
     return found.hexdigest()
 
 

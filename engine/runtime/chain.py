@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import NodeProto
 
-from ...kernels.unpool import unpool
 from ..errors import BadRequest
 from ..graph.graph import Graph
 from ..graph.nodes import attributes, key_of, reads
 from .complaint import one_line
 from .rewrites.pools import POOL
 from .rewritten import KERNELS
-from .session import Session
+from .session import Run, Session
 
 ENOUGH = 2**20  # elements that are worth a thread of their own: to wake it takes as long as a tenth of them
 SHARE = 2**17  # elements of a task, of which each thread does one after the other
@@ -42,7 +41,8 @@ class Chain(Session):
     """A Session in several pieces, for a graph with nodes of the domain KERNELS; on the CPU.
 
     Each node runs in the first piece that has all it reads, and kernels between two pieces. Arrays go from
-    one to the next as they lie in memory.
+    one to the next as they lie in memory. What depends on the inputs that are `varying` is in pieces of its
+    own, behind all others, which `begun` runs once for all that is fed there.
     """
 
     def __init__(
@@ -52,21 +52,27 @@ class Chain(Session):
         provider: str = "cpu",
         threads: int | None = None,
         kept: Path | None = None,
+        varying: Collection[str] = (),
     ):
         self.outputs = list(graph.outputs if outputs is None else outputs)
         self.provider = provider
         self._threads, self._kept = threads, kept
         piece: dict[str, int] = defaultdict(int)
-        parts: dict[tuple[int, bool], list[NodeProto]] = defaultdict(list)
+        parts: dict[tuple[bool, int, bool], list[NodeProto]] = defaultdict(list)
+        varies = set(varying)
         for node in graph.ancestors(self.outputs):
-            first, by_kernel = max((piece[i] for i in _read([node])), default=0), node.domain == KERNELS
-            parts[first, by_kernel].append(node)
+            read = _read([node])
+            if not varies.isdisjoint(read):
+                varies.update(node.output)
+            first, by_kernel = max((piece[i] for i in read), default=0), node.domain == KERNELS
+            parts[not varies.isdisjoint(read), first, by_kernel].append(node)
             piece.update(dict.fromkeys(node.output, first + by_kernel))
+        self._once = sum(not key[0] for key in parts)  # steps that do not vary
         self._steps: list[Session | list[Kernel]] = []
         for key in sorted(parts):
             others = [n for k, nodes in parts.items() if k != key for n in nodes]
             wanted = _read(others).union(self.outputs)
-            self._steps.append(_kernels(parts[key]) if key[1] else self._piece(graph, parts[key], wanted))
+            self._steps.append(_kernels(parts[key]) if key[-1] else self._piece(graph, parts[key], wanted))
         self._given_up, later = [], set(self.outputs)  # by step, what no later one reads
         for nodes in reversed([parts[key] for key in sorted(parts)]):
             self._given_up.insert(0, _read(nodes) - later)
@@ -84,12 +90,25 @@ class Chain(Session):
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once. Raises BadRequest where an input is missing or of a wrong shape or type."""
-        values = dict(feeds)
-        for step, given_up in zip(self._steps, self._given_up, strict=True):
+        return self.begun(feeds)({})
+
+    def begun(self, feeds: Mapping[str, np.ndarray]) -> Run:
+        """What runs the rest with inputs that vary: all that does not depend on them is done here."""
+        values = self._after(dict(feeds), slice(self._once))
+
+        def rest(more: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            found = self._after({**values, **more}, slice(self._once, None))
+            return {name: found[name] for name in self.outputs}
+
+        return rest
+
+    def _after(self, values: dict[str, np.ndarray], part: slice) -> dict[str, np.ndarray]:
+        """The values after some of the steps, without those that no later step reads."""
+        for step, given_up in zip(self._steps[part], self._given_up[part], strict=True):
             values.update(step(values) if isinstance(step, Session) else self._by_kernels(step, values))
             for name in given_up:
                 values.pop(name, None)
-        return {name: values[name] for name in self.outputs}
+        return values
 
     def _by_kernels(
         self, kernels: Sequence[Kernel], values: Mapping[str, np.ndarray]
@@ -136,6 +155,8 @@ def _read(nodes: Sequence[NodeProto]) -> set[str]:
 
 def _max_pool(attrs: dict[str, Any]) -> Callable[..., Begun]:
     """Of `channels`, from one to before another, of pooled maps and of the gradient of their pooling."""
+    from ...kernels.unpool import unpool  # brings numba, which takes longer to load than many a graph
+
     windows = [attrs[k] for k in ("kernel_shape", "strides", "pads", "dilations", "rectified")]
     start, end = attrs["channels"]
 

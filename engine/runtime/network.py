@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from pathlib import Path
@@ -15,6 +15,7 @@ from ..graph.file import Source, read_model
 from ..graph.graph import Graph, Tensor
 from ..graph.sizes import Dim
 from . import cache
+from .chain import Chain
 from .optimise import optimised
 from .provider import SEEN, choose
 from .rewritten import KERNELS
@@ -143,11 +144,14 @@ class Network:
         outputs: Sequence[str] | None = None,
         threads: int | None = None,
         keep: bool = False,
+        varying: Collection[str] = (),
     ) -> Session:
         """Another graph, compiled with this network's provider and rewritten for speed.
 
         `threads`: this network's by default; 1 for a session that several threads call at once. With `keep`,
-        what comes of it is taken from the cache folder, or put there (cache.py).
+        what comes of it is taken from the cache folder, or put there (cache.py). On the CPU, what depends on
+        inputs that are `varying` is a part of its own, so that `begun` shares the rest; elsewhere that would
+        cost the way from the device and back.
         """
         threads = self.threads if threads is None else threads
         outputs = list(graph.outputs if outputs is None else outputs)
@@ -158,29 +162,29 @@ class Network:
         if self.provider != "cpu":  # what the rewrites are made for
             return Session(graph, outputs, self.provider, threads)
         if keep and cache.pays(graph, outputs):
-            return _kept(graph, outputs, threads)
-        return _compiled(optimised(graph, outputs), outputs, threads)
+            return _kept(graph, outputs, threads, varying)
+        return _compiled(optimised(graph, outputs), outputs, threads, None, varying)
 
 
-def _kept(graph: Graph, outputs: Sequence[str], threads: int | None) -> Session:
+def _kept(graph: Graph, outputs: Sequence[str], threads: int | None, varying: Collection[str]) -> Session:
     """A graph compiled for the CPU with what the cache folder holds of it, or to be put there."""
-    key = cache.key_of_graph(graph, outputs)
+    key = cache.key_of_graph(graph, outputs, varying)
     if entry := cache.found(key):
         try:
-            return _compiled(cache.rewritten(entry, graph), outputs, threads, entry / "piece")
+            return _compiled(cache.rewritten(entry, graph), outputs, threads, entry / "piece", varying)
         except (OnnxlensError, OSError):  # another process may have removed it
             cache.discard(entry)
     new = optimised(graph, outputs)
     with suppress(OnnxlensError), cache.made(key, new, outputs) as place:  # the disk may be full
         if place is not None:
-            return _compiled(new, outputs, threads, place / "piece")
-    return _compiled(new, outputs, threads)
+            return _compiled(new, outputs, threads, place / "piece", varying)
+    return _compiled(new, outputs, threads, None, varying)
 
 
-def _compiled(graph: Graph, outputs: Sequence[str], threads: int | None, kept: Path | None = None) -> Session:
+def _compiled(
+    graph: Graph, outputs: Sequence[str], threads: int | None, kept: Path | None, varying: Collection[str]
+) -> Session:
     """A rewritten graph compiled for the CPU."""
-    if all(n.domain != KERNELS for n in graph.ancestors(outputs)):
-        return Session(graph, outputs, "cpu", threads, kept)
-    from .chain import Chain  # brings numba, which takes longer to load than many a graph
-
-    return Chain(graph, outputs, "cpu", threads, kept)
+    if varying or any(n.domain == KERNELS for n in graph.ancestors(outputs)):
+        return Chain(graph, outputs, "cpu", threads, kept, varying)
+    return Session(graph, outputs, "cpu", threads, kept)

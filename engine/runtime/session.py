@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,9 @@ _EFFORTS = [
     *_AS_IT_IS,
 ]
 _TWO_BITS = {TensorProto.INT2, TensorProto.UINT2}
+
+
+Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]  # arrays by input name to those by output
 
 
 class Session:
@@ -110,6 +113,10 @@ class Session:
             raise kind(f"ONNX Runtime cannot run the model: {one_line(error)}") from error
         pairs = zip(self.outputs, results, self._narrow, strict=True)
         return {name: np.asarray(value, BFLOAT16 if cut else None) for name, value, cut in pairs}
+
+    def begun(self, feeds: Mapping[str, np.ndarray]) -> Run:
+        """What runs it with further inputs, as often as one likes; a Chain does a part of the work here."""
+        return lambda more: self({**feeds, **more})
 
 
 def _loaded(

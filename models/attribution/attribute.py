@@ -13,7 +13,7 @@ import numpy as np
 from ...engine.anatomy.layers import asks_patches, earlier_features
 from ...engine.anatomy.readouts.classes import KINDS
 from ...engine.attribution.compile import compiled
-from ...engine.attribution.compiled import Compiled, Explanation, Intake, Progress
+from ...engine.attribution.compiled import Compiled, Explanation, Intake, Progress, are_several
 from ...engine.attribution.methods import METHODS, Method, method_named, options_given, options_of
 from ...engine.attribution.projector import CHANNELS, Projector
 from ...engine.errors import BadRequest, NoRule
@@ -117,11 +117,13 @@ class Attributor:
         self._chooses = layer is None and self.method.family == "cam" and isinstance(method, str)
         self._aimed: Aimed | None = None
         self._absent = absent
+        aimed_at = isinstance(method, str) and not self._of_units and aims(lens, targets)
+        self._wishes = [] if self._of_units or aimed_at else [lens.wish(t) for t in targets]
         if isinstance(method, str):
             _check_fills(self.method, options)
             given = options_given(self.method, options)
             self.options = given._asdict()
-            if not self._of_units and aims(lens, targets):
+            if aimed_at:
                 from .aimed import Aimed  # brings the readouts, which classifiers do without
 
                 parts = tuple(elements(targets, lens.reading))
@@ -131,7 +133,8 @@ class Attributor:
                 self.compiled = self._aimed.compiled
                 self.convention = CELLS if self._aimed.of_cells else convention
             else:
-                made = lambda layer: compiled(lens.network, self.method, layer, given, intake(lens))
+                several = are_several(self._wishes or channels or [-(top or CHANNELS)])
+                made = lambda layer: compiled(lens.network, self.method, layer, given, intake(lens), several)
                 self.compiled = _kept(lens, self.method.name, layer, given, made)
         else:
             self.compiled, self.options = method, {}
@@ -143,8 +146,6 @@ class Attributor:
             assert isinstance(self.compiled, Projector)
             self.compiled.check(channels, position)
         self.targets = targets
-        of_classes = not (self._of_units or self._aimed)
-        self._wishes = [lens.wish(t) for t in targets] if of_classes else []
 
     @property
     def layers(self) -> list[str]:
