@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...engine.metrics.metrics import METRICS
+from ...engine.metrics.metrics import METRICS, Metric
 from ..storage.shards import METRIC, Row
 
 CONFIDENCE = 1.959963984540054  # of 95 %, in standard errors
@@ -47,7 +47,9 @@ def _mean(values: np.ndarray) -> Mean | None:
         z = CONFIDENCE**2 / count
         middle = (mean + z / 2) / (1 + z)
         reach = float(np.sqrt(mean * (1 - mean) * z + z**2 / 4)) / (1 + z)
-        return Mean(mean, max(0.0, middle - reach), min(1.0, middle + reach), count)
+        return Mean(
+            mean, max(0.0, min(mean, middle - reach)), max(mean, middle + reach), count
+        )  # of 0 and 1 rounded
     reach = _student(count - 1) * float(values.std(ddof=1)) / count**0.5 if count > 1 else np.inf
     return Mean(mean, mean - reach, mean + reach, count)
 
@@ -80,3 +82,45 @@ def as_json(found: dict[str, dict[str, Mean | None]]) -> dict[str, Any]:
         }
         for method, metrics in found.items()
     }
+
+
+def shown(rows: Iterable[Row]) -> dict[str, Any] | None:
+    """What a page shows of it: the `metrics`, and for each method the `cells` of its row; None without any.
+
+    A cell has the numbers as text, and in per cent of what the metric reaches with any method where the mean
+    ends (`at`), and the interval (`from`, `to`). It is `good` where no other method is surely better.
+    """
+    found = evaluation(rows)
+    names = list(dict.fromkeys(name for metrics in found.values() for name in metrics))
+    if not names:
+        return None
+    columns = [_column(METRICS[name], [metrics.get(name) for metrics in found.values()]) for name in names]
+    metrics = [{"name": name, "says": METRICS[name].says, "best": METRICS[name].best} for name in names]
+    each = zip(found, zip(*columns, strict=True), strict=True)
+    return {"metrics": metrics, "rows": [{"method": method, "cells": cells} for method, cells in each]}
+
+
+def _column(metric: Metric, means: Sequence[Mean | None]) -> list[dict[str, Any] | None]:
+    """The cells of one metric."""
+    known = [mean for mean in means if mean is not None]
+    if not known:
+        return [None] * len(means)
+    ends = [0.0, *(v for mean in known for v in (mean.value, mean.low, mean.high) if np.isfinite(v))]
+    low, high = min(ends), max(ends)
+    share = lambda value: float(np.round(100 * np.clip((value - low) / ((high - low) or 1), 0, 1), 1))
+    sign = 1 if metric.best == "high" else -1
+    best = max(known, key=lambda mean: sign * mean.value).value
+    return [
+        mean
+        and {
+            "mean": f"{mean.value:.3g}",
+            "low": f"{mean.low:.3g}",
+            "high": f"{mean.high:.3g}",
+            "maps": mean.maps,
+            "at": share(mean.value),
+            "from": share(mean.low),
+            "to": share(mean.high),
+            "good": sign * (mean.high if sign > 0 else mean.low) >= sign * best,
+        }
+        for mean in means
+    ]

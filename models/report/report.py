@@ -21,7 +21,7 @@ from ..storage.addresses import is_address
 from ..storage.files import Files, files_at
 from ..storage.shards import Row, encodable
 from ..storage.store import Read, reader, reader_again, reading
-from . import tally
+from . import evaluation, tally
 from .entry import Drawer
 from .pages import as_it_stands, rendered
 
@@ -38,8 +38,8 @@ class Report:
     """The content of a page, which in a notebook shows itself.
 
     `data` is what the page's script reads: `totals`, `classes` (`of` an "image" or a "thing" each),
-    `confusion` and `histograms` of the whole run, the `images` shown, each with its `maps` and `things`, and
-    the opacity `alpha` (0 to 1) of the heat at first.
+    `confusion`, `histograms` and `evaluation` of the whole run, the `images` shown, each with its `maps` and
+    `things`, and the opacity `alpha` (0 to 1) of the heat at first.
     `commands` made the run and the page; `colours` (256, 3) uint8 are those of the heat, cold to hot.
     """
 
@@ -128,6 +128,7 @@ def report(
         "histograms": tally.histograms(rows),
         "images": drawn,
         "alpha": _alpha(manifest),
+        "evaluation": evaluation.shown(rows),
     }
     return Report(
         title=_title(manifest, len(images)),

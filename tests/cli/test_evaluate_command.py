@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from oracles.browser import available, browser, opened, requests
 
+import onnxlens
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 
 
@@ -28,6 +30,39 @@ def test_it_says_a_table_of_methods_and_metrics(scenes, run):
         *("method", "deletion", "insertion", "randomisation", "pointing", "mass", "iou")
     ]
     assert [line[0] for line in lines] == ["gradcam", "saliency"]
+
+
+def test_the_page_has_the_same_and_the_photos(scenes, run):
+    if why := available():
+        pytest.skip(why)
+    words = ("evaluate", "scenes", "photos", "--masks", "masks", "--methods", "gradcam,saliency", "-o", "out")
+    assert run(*words, "--metrics", "pointing,deletion").code == 0
+    with browser() as driver:
+        opened(driver, scenes / "out" / "report.html")
+        cells = driver.execute_script(
+            "const texts = (row) => [...row.children].map((c) => c.innerText.trim());"
+            "return [...document.querySelectorAll('#evaluation tr')].map(texts)"
+        )
+        bold = driver.execute_script(
+            "return document.querySelectorAll('#evaluation tbody tr:first-child b').length"
+        )
+        wide = driver.execute_script(
+            "return document.querySelector('#evaluation .mean').getBoundingClientRect().width"
+        )
+        assert driver.get_log("browser") == []
+        assert requests(driver) == []
+    assert cells[0] == ["method", "deletion ↓", "pointing ↑"]
+    assert [row[0] for row in cells[1:]] == ["gradcam", "saliency"]
+    assert cells[1][2] == "1"
+    assert bold == 2
+    assert wide > 20
+    assert "evaluation-title" not in onnxlens.report(plain(run)).html()
+
+
+def plain(run):
+    """The folder of a run without metrics."""
+    assert run("run", "scenes", "photos", "-o", "plain").code == 0
+    return "plain"
 
 
 def test_as_json_each_mean_has_its_interval_and_count(scenes, run):

@@ -11,14 +11,16 @@ from ....engine.attribution.methods import METHODS
 from ....engine.errors import BadRequest
 from ....engine.metrics.metrics import METRICS, metric_named
 from ....models.storage.addresses import is_address
+from ....models.storage.folder import write_whole
 from ... import options
-from ...console import emit, note, table
+from ...console import counting, emit, note, table
 from ...methods import given_to_methods, methods_named, options_of_methods
 from ...sources import argument, folder
 from .run import machinery, over_folders
 
 WITHOUT = "deletion", "insertion", "randomisation"  # what can be told of any classifier
 WITH_MASKS = "pointing", "mass", "iou"
+SHOWN = 200  # photos on the page
 
 
 @options.command("evaluate")
@@ -73,7 +75,8 @@ def command(
     """Measure how good the maps of methods are, on photos of your own.
 
     PLACE is as of `onnxlens run`, of which this is one: each map has its metrics in its row, and the same
-    command with --resume goes on. With --masks it is known where the objects are.
+    command with --resume goes on. With --masks it is known where the objects are. docs/metrics.md says what
+    each metric is; means come with their 95 % intervals, as a table and on a page, report.html in the folder.
 
     \b
     onnxlens evaluate model.onnx photos --methods gradcam,layercam --limit 100
@@ -87,6 +90,7 @@ def command(
     )
     if not given["dry_run"]:
         _say(str(given["out"]), given["as_json"], truth)
+        _show(given["out"], given["quiet"])
     return code
 
 
@@ -137,5 +141,18 @@ def _say(place: str, as_json: bool, masks: str | None) -> None:
     table(["method", *(f"{name} {arrows[METRICS[name].best]}" for name in names)], lines)
 
 
+def _show(out: Path | str, quiet: bool) -> None:
+    """Write the page of a run that has ended, in its folder."""
+    from ....models.report.report import report
+
+    if not isinstance(out, Path):
+        note(f"a page of it: onnxlens report {out}")
+        return
+    with counting("drawing", quiet) as progress:
+        page = report(out, SHOWN, progress)
+    write_whole(out / "report.html", page.html().encode())
+    note(f"{out / 'report.html'}: the same as a page, with the photos most worth a look")
+
+
 def _cell(mean: Any) -> str:
-    return "-" if mean is None else f"{mean.value:.3f} ±{(mean.high - mean.low) / 2:.3f}"
+    return "-" if mean is None else f"{mean.value:.3f} ({mean.low:.2f} to {mean.high:.2f})"
