@@ -22,15 +22,16 @@ from .attribute import Attributor, intake
 
 
 class Judge:
-    """Metrics of the maps of one Attributor; `metrics` are names of METRICS.
+    """Metrics of the maps of one Attributor; `metrics` are names of METRICS. With a `fill`, pixels are hidden
+    under that, whatever a metric hides them under.
 
     Raises BadRequest for a metric that is not there, and for one that needs the probability of a class where
     what is explained is none.
     """
 
-    def __init__(self, attributor: Attributor, metrics: Sequence[str]):
+    def __init__(self, attributor: Attributor, metrics: Sequence[str], fill: str | None = None):
         self.metrics = [metric_named(name) for name in dict.fromkeys(metrics)]
-        self.attributor, self.lens = attributor, attributor.lens
+        self.attributor, self.lens, self._fill = attributor, attributor.lens, fill
         asks = [m.name for m in self.metrics if m.needs in ("answers", "maps")]
         if asks and not self.lens.has_classes:
             raise BadRequest(
@@ -58,7 +59,7 @@ class Judge:
             heat=self._on_input(found.map, found.at),
             image=image,
             last=asked.intake.last,
-            through=lambda masks, fill: asked.through(masks, fill)[:, 0],
+            through=lambda masks, fill: asked.through(masks, self._fill or fill)[:, 0],
             answers=lambda images: asked.of(images)[:, 0],
             again=lambda other: self._heat(self.attributor.compiled, other, target, found.at),
             other=lambda: self._next(asked, image, target, found.at),

@@ -25,6 +25,7 @@ from ...types import Channels, Position
 from ..runs.run import basics, over_folders
 from ..runs.watch import say_tried
 from .attributions import line, write
+from .best import BEST, best_method
 from .request import ALPHA, Request
 from .sinks import Unwritten, is_run, of_run, resumable, tried
 
@@ -76,8 +77,9 @@ def _choice(methods: Sequence[Method], of_all: bool) -> Any:
         default=None if of_all else methods[0].name,
         show_default=not of_all,
         metavar="NAME",
-        type=MethodName([m.name for m in methods]),
+        type=MethodName([m.name for m in methods] + [BEST] * of_all),
         help=f"{', '.join(m.name for m in methods)}; docs/methods.md says what each shows."
+        + (" Or best: the one that does best on these photos (docs/metrics.md)." if of_all else "")
         + (USUAL if of_all else ""),
     )
 
@@ -169,6 +171,8 @@ def _help(name: str, method: Method) -> str:
 
 def _run(command: str, default: str, *, model: str, images: tuple[str, ...], **given: Any) -> int:
     """Explain photos into the rows of a run, or into pictures beside one manifest; the exit code."""
+    if given.get("method") == BEST:
+        given["method"] = best_method(model, images, given)
     if is_run(images, given):
         return over_folders(command, model, images, **of_run(default, given))
     return _pictures(command, default, model=model, images=chosen(images, given), **given)
