@@ -103,8 +103,8 @@ def _chosen(methods: Sequence[str], numbers: np.ndarray) -> Best:
     ranks = _ranks(numbers * signs).mean(2)  # (photos, methods)
     ours, theirs = ranks[::2], ranks[1::2]
     alike = numbers[::2, :, BY.index("randomisation")].mean(0) > ALIKE
-    order = np.argsort(ours.mean(0) + 1e6 * alike, kind="stable")
-    first = int(order[0])
+    order: list[int] = np.argsort(ours.mean(0) + 1e6 * alike, kind="stable").tolist()
+    first = order[0]
     rng = np.random.default_rng(SEED)
     even = [k for k in order[1:] if not _is_less(theirs[:, first], theirs[:, k], rng)]
     means = numbers[1::2].mean(0)
