@@ -37,13 +37,16 @@ def fast(graph: Rewritten, node: NodeProto) -> Sequence[Tensor] | None:
     return None if rewrite is None else rewrite(graph, node)
 
 
-def rewritten(graph: Graph, outputs: Sequence[str], rewrite: Rewrite) -> Graph:
-    """The graph that computes these outputs, nodes of onnxlens rewritten where `rewrite` applies."""
+def rewritten(graph: Graph, outputs: Sequence[str], rewrite: Rewrite, whole: bool = False) -> Graph:
+    """The graph that computes these outputs, nodes of onnxlens rewritten where `rewrite` applies.
+
+    With `whole` the model's own are too: for what copies numbers and computes none.
+    """
     new = Rewritten(graph)
     names: dict[str, str] = {}
     for node in graph.ancestors(outputs):
         node = node if names.keys().isdisjoint(reads(node)) else renamed(node, names)
-        results = rewrite(new, node) if _is_ours(node) else None
+        results = rewrite(new, node) if whole or _is_ours(node) else None
         if results is None:
             new.add(node, {o: graph.types[o] for o in node.output if o in graph.types})
             continue

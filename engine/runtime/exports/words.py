@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ from onnx import NodeProto, numpy_helper
 from ...canonical.folding import evaluated, size_read
 from ...errors import BadRequest
 from ...graph.dataflow import SMALL
-from ...graph.graph import Tensor, op
+from ...graph.graph import Dim, Tensor, op
 from ...graph.nodes import attributes, bodies
 from ...operators.traits import traits_of
 from ..rewritten import Rewritten
@@ -99,6 +100,52 @@ def narrow(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
         return None
     ends = [0, *np.cumsum(np.array(sizes, np.int64)).tolist()]
     return [op.Slice(x, [start], [end], [axis]) for start, end in pairwise(ends)]
+
+
+def on_rows(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """Channels of small pictures joined or parted while their pixels lie in a row.
+
+    onnx2tf takes a picture of few columns for one whose channels are last, and joins or parts the columns.
+    """
+    joins, parts = node.op_type == "Concat", node.op_type == "Split"
+    if not (joins or parts) or attributes(node).get("axis", 0) not in (1, -3):
+        return None
+    pictures = [Tensor(graph, name) for name in node.input[: None if joins else 1]]
+    spatial = pictures[0].spatial
+    if spatial is None or not all(_seems_last(x.shape or ()) for x in pictures):
+        return None
+    rows = [op.Reshape(x, [0, 0, -1]) for x in pictures]
+    if joins:
+        return [op.Reshape(op.Concat(*rows, axis=1), [0, 0, *spatial])]
+    channels = [(Tensor(graph.before, name).shape or (0, 0))[1] for name in node.output]
+    apart = op.Split(*rows, channels, axis=1, outputs=len(channels)) if len(channels) > 1 else rows
+    return [op.Reshape(part, [0, 0, *spatial]) for part in apart]
+
+
+def _seems_last(shape: Sequence[Dim]) -> bool:
+    """Whether onnx2tf takes (N, C, h, w) for (N, h, w, C)."""
+    if len(shape) != 4:
+        return False
+    sizes = [d for d in shape[1:] if isinstance(d, int)]
+    return len(sizes) == 3 and min(sizes[:2]) > 4 and sizes[2] <= 8
+
+
+def padded_behind(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:
+    """A transposed convolution of pictures without `output_padding`: cut less behind, or zeros put there.
+
+    onnx2tf leaves out what is put behind a picture that is cut before it and not behind it.
+    """
+    attrs = attributes(node)
+    more, pads = attrs.get("output_padding", []), attrs.get("pads", [])
+    if node.op_type != "ConvTranspose" or len(node.input) > 2 or len(pads) != 2 * len(more) != 4:
+        return None
+    behind = [end - extra for end, extra in zip(pads[2:], more, strict=True)]
+    if min(behind) >= 0 or not any(pads[:2]):
+        return None
+    attrs |= {"pads": [*pads[:2], *(max(end, 0) for end in behind)], "output_padding": [0, 0]}
+    x, weight = (Tensor(graph, name) for name in node.input)
+    y = op.ConvTranspose(x, weight, **attrs)
+    return [op.Pad(y, [0] * 6 + [max(-end, 0) for end in behind], graph.constant(0, x.dtype))]
 
 
 def own_weight(graph: Rewritten, node: NodeProto) -> list[Tensor] | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import numpy as np
 import onnx
 
@@ -24,8 +25,8 @@ class Runner:
     `runtime` is the word for `--for`; `sizes` whether it gets every free batch bound (`--batch`).
     `program` is a Python file beside this one, `by_NAME.py`, whose function `run(path, feeds, folder)` gives
     outputs by name, or a list of all in order; it runs in an environment of `packages` (pip) alone, with
-    the npm packages in `folder`/node_modules. Without a program the runtime is one that
-    `engine/runtime/exports/installed.py` asks in this environment.
+    the npm packages in `folder`/node_modules, and with the Python of a `version` where these want one.
+    Without a program the runtime is one that `engine/runtime/exports/installed.py` asks in this environment.
     """
 
     runtime: str
@@ -33,6 +34,7 @@ class Runner:
     packages: tuple[str, ...] = ()
     npm: tuple[str, ...] = ()
     program: str = ""
+    version: str = ""
 
 
 RUNNERS: dict[str, Runner] = {
@@ -43,7 +45,7 @@ RUNNERS: dict[str, Runner] = {
     "tract": Runner("any", packages=("tract==0.23.9", "numpy==2.4.6"), program="by_tract"),
     "nxrt": Runner("any", sizes=True, packages=("nxrt==0.1.0.dev6", "numpy==2.4.6"), program="by_nxrt"),
     "emx": Runner("any", sizes=True, packages=("emx-onnx-cgen==1.4.0",), program="by_emx"),
-    "litert": Runner("litert", sizes=True, packages=("onnx2tf==2.6.9",), program="by_litert"),
+    "litert": Runner("litert", True, packages=("onnx2tf==2.6.9",), program="by_litert", version="3.12"),
     "web": Runner("web", packages=("numpy==2.4.6",), npm=("onnxruntime-web@1.30.0",), program="by_web"),
 }
 
@@ -53,11 +55,22 @@ def install(name: str, folder: Path) -> None:
     runner, place = RUNNERS[name], folder / name
     if not runner.program or (place / "done").exists():
         return
-    venv.create(place, with_pip=True, clear=True)
+    subprocess.run([interpreter(runner.version), "-m", "venv", "--clear", str(place)], check=True)
     subprocess.run([python(place), "-m", "pip", "install", "-q", *runner.packages], check=True)
     if runner.npm:
         subprocess.run(["npm", "install", "--silent", "--prefix", str(place), *runner.npm], check=True)
     (place / "done").touch()
+
+
+def interpreter(version: str) -> str:
+    """The Python that runs this; where a runtime wants a version of it that this is not, pythonVERSION."""
+    running = ".".join(map(str, sys.version_info[:2]))
+    if version in ("", running):
+        return sys.executable
+    found = shutil.which(f"python{version}")
+    if found is None:
+        raise click.ClickException(f"Python {version} is wanted: install it so that python{version} is found")
+    return found
 
 
 def python(place: Path) -> str:
