@@ -17,7 +17,7 @@ from ..graph.types import array_of
 from ..operators.traits import traits_of
 from .complaint import one_line
 from .plugins import settings
-from .provider import PROVIDERS, choose, device, newest_opset
+from .provider import PROVIDERS, Device, choose, device, newest_opset
 
 BFLOAT16 = helper.tensor_dtype_to_np_dtype(TensorProto.BFLOAT16)
 UNPACKED = 2**24  # bytes of a weight
@@ -144,11 +144,20 @@ def _loaded(
     raise first
 
 
-def answers_of(path: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a file answers as it is, by name: a session as anybody's, on the CPU, with one thread."""
-    options = onnxruntime.SessionOptions()
+def answers_of(path: str, feeds: Mapping[str, np.ndarray], provider: str = "cpu") -> dict[str, np.ndarray]:
+    """What a file answers as it is, by name: a session as anybody's, with one thread.
+
+    Raises Unavailable where a plugin is not there, or leaves the whole file to the CPU.
+    """
+    options, called = onnxruntime.SessionOptions(), PROVIDERS.get(provider)
     options.intra_op_num_threads, options.log_severity_level = 1, 4
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    if called is None:
+        called = _use(device(provider), options, 1)
+    session = onnxruntime.InferenceSession(
+        path, options, providers=[called] if provider in PROVIDERS else None
+    )
+    if provider not in PROVIDERS and _takes_nothing(session, called):
+        raise Unavailable(f"provider {provider} takes nothing of this file")
     names = [value.name for value in session.get_outputs()]
     found = session.run(names, dict(feeds))
     return {name: np.asarray(array) for name, array in zip(names, found, strict=True)}
@@ -173,6 +182,11 @@ def _left(session: onnxruntime.InferenceSession, called: str, graph: Graph, outp
     """True where a plugin left all of a graph with weights to the CPU, which takes it without a word."""
     if called in PROVIDERS.values() or not any(traits_of(n).weights for n in graph.ancestors(outputs)):
         return False
+    return _takes_nothing(session, called)
+
+
+def _takes_nothing(session: onnxruntime.InferenceSession, called: str) -> bool:
+    """True where none of a graph is with a plugin; `_use` has the session record that."""
     return all(part.ep_name != called for part in session.get_provider_graph_assignment_info())
 
 
@@ -201,10 +215,16 @@ def _options(provider: str, threads: int | None) -> onnxruntime.SessionOptions:
         shared_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
     elif provider not in PROVIDERS:
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        name = provider.partition(":")[0]
-        options.add_provider_for_devices([device(provider).handle], settings(name, threads))
+        _use(device(provider), options, threads)
     return options
+
+
+def _use(on: Device, options: onnxruntime.SessionOptions, threads: int | None) -> str:
+    """Have a session run on a device of a plugin, and record what it takes: the provider's name there."""
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    name = on.wish.partition(":")[0]
+    options.add_provider_for_devices([on.handle], settings(name, threads))
+    return on.plugin.called
 
 
 def _multiply_as_said(options: onnxruntime.SessionOptions, types: Collection[int]) -> None:

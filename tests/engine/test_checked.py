@@ -56,13 +56,25 @@ def test_a_file_that_does_not_run_is_refused_with_what_was_said(tmp_path):
 
 
 @pytest.mark.reference
-def test_openvino_is_found_wrong_without_and_right_with_its_words(tmp_path):
-    pytest.importorskip("openvino")
+@pytest.mark.parametrize(
+    ("name", "module"), [("openvino", "openvino"), ("openvino-plugin", "onnxruntime_ep_openvino")]
+)
+def test_openvino_is_found_wrong_without_and_right_with_its_words(tmp_path, name, module):
+    pytest.importorskip(module)
     graph = training_graph(parsed(SKIP, w=drawn(4, 4, 3, 3)))
     for runtime, verdict in (("any", "wrong"), ("openvino", "right")):
         onnx.save(exported(graph, runtime).to_model(), tmp_path / f"{runtime}.onnx")
         found = {c.runtime: c.verdict for c in checked(tmp_path / f"{runtime}.onnx", steady(graph))}
-        assert found["openvino"] == verdict
+        assert found[name] == verdict
+
+
+@pytest.mark.reference
+def test_a_file_of_which_a_plugin_takes_nothing_is_refused(tmp_path):
+    """It would be the CPU that answers."""
+    pytest.importorskip("onnxruntime_ep_openvino")
+    onnx.save(parsed("(float[2,2] x) => (float y) { y = Det(x) }"), tmp_path / "m.onnx")
+    with pytest.raises(Unavailable, match=r"^provider openvino:cpu takes nothing of this file$"):
+        answers("openvino-plugin", tmp_path / "m.onnx", {"x": np.eye(2, dtype=np.float32)})
 
 
 def test_answers_come_by_name_whatever_the_names(tmp_path):

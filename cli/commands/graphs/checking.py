@@ -34,12 +34,14 @@ def failed(checks: Sequence[Check], runtime: str) -> bool:
     it is made.
     """
     from ....engine.runtime.exports.exported import RUNTIMES
+    from ....engine.runtime.exports.installed import words_for
 
-    own = {c.runtime for c in checks if c.runtime == runtime} or {"onnxruntime"}
+    own = {c.runtime for c in checks if words_for(c.runtime) == runtime} or {"onnxruntime"}
     meant = [c for c in checks if runtime == "any" or c.runtime in own]
     wrong = [c for c in meant if c.verdict == "wrong"]
     for check in wrong:
-        other = check.runtime in RUNTIMES and check.runtime != runtime
-        help = f"export it with --for {check.runtime}" if other else "do not use it there"
+        words = words_for(check.runtime)
+        other = words in RUNTIMES and words != runtime
+        help = f"export it with --for {words}" if other else "do not use it there"
         note(f"{check.runtime} {check.version} is silently wrong with this file: {help}")
     return bool(wrong) or any(c.verdict == "refused" for c in meant if runtime != "any")

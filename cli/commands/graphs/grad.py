@@ -70,7 +70,7 @@ MODES = ("reverse", "forward", "jacobian", "hvp")
     "--check",
     is_flag=True,
     help="Then run the file on random inputs in each runtime that is installed (onnxruntime, openvino, "
-    "opencv, ONNX's reference), and say how far each is off.",
+    "its plugin, opencv, ONNX's reference), and say how far each is off.",
 )
 @options.as_json
 @options.debug

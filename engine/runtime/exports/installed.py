@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from onnx import GraphProto, numpy_helper
 
-from ...errors import Unavailable
+from ...errors import OnnxlensError, Unavailable
+from ..plugins import package_of
 from ..session import answers_of
 
 Arrays = Mapping[str, np.ndarray]
@@ -32,6 +33,7 @@ class Installed(NamedTuple):
     call: Callable[[str, Arrays], Arrays]  # a file and its inputs; outputs by name
     packages: tuple[str, ...]  # the distributions that have it, of which one is there
     least: int = 0  # the first major version that counts
+    words: str = ""  # the `--for` of its files, where that is not its own name
 
 
 def by_reference(path: str, feeds: Arrays) -> Arrays:
@@ -53,6 +55,11 @@ def by_openvino(path: str, feeds: Arrays) -> Arrays:
     return {name: array for value, array in found.items() for name in value.get_names()}
 
 
+def by_plugin(path: str, feeds: Arrays) -> Arrays:
+    """What ONNX Runtime answers with OpenVINO's plugin on the CPU, in single precision."""
+    return answers_of(path, feeds, "openvino:cpu")
+
+
 def by_opencv(path: str, feeds: Arrays) -> Arrays:
     """What the newer engine of OpenCV answers."""
     from ....host import cv2
@@ -67,9 +74,15 @@ def by_opencv(path: str, feeds: Arrays) -> Arrays:
 INSTALLED: dict[str, Installed] = {
     "onnxruntime": Installed(answers_of, ("onnxruntime", "onnxruntime-gpu")),
     "openvino": Installed(by_openvino, ("openvino",)),
+    "openvino-plugin": Installed(by_plugin, (package_of("openvino"),), words="openvino"),
     "opencv": Installed(by_opencv, ("opencv-python-headless", "opencv-python"), 5),
     "reference": Installed(by_reference, ("onnx",)),
 }
+
+
+def words_for(runtime: str) -> str:
+    """The `--for` of files for one of INSTALLED."""
+    return INSTALLED[runtime].words or runtime
 
 
 def version(runtime: str) -> str | None:
@@ -116,5 +129,8 @@ def _unpacked(data: bytes) -> dict[str, np.ndarray]:
 
 def main(runtime: str, path: str) -> None:
     """The process that `answers` starts: arrays come in and go out in ONNX's own format."""
-    found = _packed(INSTALLED[runtime].call(path, _unpacked(sys.stdin.buffer.read())))
-    sys.stdout.buffer.write(MARK + found)
+    try:
+        found = INSTALLED[runtime].call(path, _unpacked(sys.stdin.buffer.read()))
+    except OnnxlensError as error:
+        sys.exit(str(error))
+    sys.stdout.buffer.write(MARK + _packed(found))

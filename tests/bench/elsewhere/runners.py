@@ -41,6 +41,7 @@ RUNNERS: dict[str, Runner] = {
     "onnxruntime": Runner("onnxruntime"),
     "reference": Runner("any"),
     "openvino": Runner("openvino"),
+    "openvino-plugin": Runner("openvino"),
     "opencv": Runner("opencv"),
     "tract": Runner("any", packages=("tract==0.23.9", "numpy==2.4.6"), program="by_tract"),
     "nxrt": Runner("any", sizes=True, packages=("nxrt==0.1.0.dev6", "numpy==2.4.6"), program="by_nxrt"),

@@ -3,9 +3,9 @@
     python tests/bench/elsewhere/table.py FOLDER [RUNTIME]... [--only TEXT] [--each]
 
 Environments of the runtimes (with pinned packages) and files are made in FOLDER, and stay there for the next
-time (LiteRT's with the Python that python3.12 is); onnxruntime, openvino, opencv and the reference evaluator
-are those of this environment. A gradient is
-right within 1e-4 of its norm of what ONNX Runtime says to the plain export, as are the model's own outputs.
+time (LiteRT's with the Python that python3.12 is); onnxruntime, openvino, its plugin, opencv and the
+reference evaluator are those of this environment. A gradient is right within 1e-4 of its norm of what ONNX
+Runtime says to the plain export, as are the model's own outputs.
 """
 
 from __future__ import annotations
