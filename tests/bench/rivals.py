@@ -8,9 +8,10 @@ files, so that each is made with its own packages, and all are run here, in plai
 
 cases: ONNX's single-operator cases, in double precision where they can be, in reverse and in forward mode,
 against central differences along one random direction. A case counts where these agree at three step sizes.
-networks: those of the suite (extra `bench`) or of files, each graph as the exported file, ours of the
-gradient and of the rows written for ONNX Runtime (`--for onnxruntime`), in turns. What they answer is held
-against each other before anything is timed; medians, and ours over theirs.
+networks: those of the suite (extra `bench`), those that the onnx package carries (vgg19, zfnet512, ...; with
+random weights) or files. Ours are what `onnxlens grad --for onnxruntime` writes. Each file is made in a
+process of its own, its answer is held against the other's before anything is timed, and then all are timed
+in turns, side by side or, where they are large, with one at a time in memory. Medians, and ours over theirs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -27,14 +29,17 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import ModelProto
+from onnx import ModelProto, version_converter
 
 from onnxlens.engine.autodiff.forward import jvp
-from onnxlens.engine.autodiff.gradient import gradient, training_graph
+from onnxlens.engine.autodiff.gradient import gradient
 from onnxlens.engine.errors import OnnxlensError
-from onnxlens.engine.runtime.exports.exported import exported
 
+ROOT = Path(__file__).parents[2]
+LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"  # zfnet512, vgg19, ... without their weights
+FORWARD = ("--mode", "forward")
 SEEDS = 8  # rows of a Jacobian in one pass
+TOGETHER = 2**30  # bytes of the files of one network, up to which their sessions are held side by side
 BOUNDS = {np.dtype(np.float64): (1e-5, 1e-5), np.dtype(np.float32): (1e-2, 1e-2)}  # step, relative error
 Feeds = Mapping[str, np.ndarray]
 
@@ -177,81 +182,125 @@ def cases(peer: str, every: int) -> None:
 
 def networks(peer: str, names: list[str], rounds: int) -> None:
     """Print what the derivatives of networks cost, ours and theirs."""
-    with TemporaryDirectory() as place:
-        for name in names:
+    for name in names:
+        with TemporaryDirectory() as place:
             path = Path(place) / f"{Path(name).stem}.onnx"
-            if Path(name).is_file():
-                onnx.save(onnx.load(name), path)
-            else:
-                _export(name, path)
+            _written(name, path)
             of, wrt = _ends(path)
             refused = by_peer(peer, Path(place), [{"path": str(path), "of": [of[0]], "wrt": [wrt[0]]}])
-            print(f"\n{name}" + "".join(f"\n  onnx-ad: {why}" for why in refused.values()))
-            _timed(path, rounds)
+            print(f"\n{name}" + "".join(f"\n  onnx-ad: {why}" for why in refused.values()), flush=True)
+            _compared(path, rounds)
 
 
-def _export(name: str, path: Path) -> None:
-    """A network of the suite with one picture, its sizes fixed."""
-    from networks import export, made
+def _written(name: str, path: Path) -> None:
+    """A network of the suite, of the onnx package, or a file of its own, for one picture.
 
-    export(made(name), path)
-    model = onnx.load(path)
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = 1
-    onnx.save(model, path)
+    Shapes are inferred, as onnx-ad needs the number of axes of each value.
+    """
+    if Path(name).is_file():
+        model = onnx.load(name)
+    elif (light := LIGHT / f"light_{name}.onnx").is_file():
+        from oracles.networks import randomised
+
+        model = randomised(
+            version_converter.convert_version(onnx.load(light), 18)
+        )  # onnx-ad takes from 13 on
+        model.ir_version = 8  # of old files each weight had to be an input
+    else:
+        from networks import export, made
+
+        export(made(name), path)
+        model = onnx.load(path)
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(onnx.shape_inference.infer_shapes(model), path)
 
 
 def _ends(path: Path) -> list[tuple[str, list[int]]]:
     """The name and the shape, for one picture, of a network's first output and of its first input."""
     graph = onnx.load(path, load_external_data=False).graph
-    ends = [(v.name, v.type.tensor_type.shape.dim) for v in (graph.output[0], graph.input[0])]
+    weights = {w.name for w in graph.initializer}
+    picture = next(v for v in graph.input if v.name not in weights)
+    ends = [(v.name, v.type.tensor_type.shape.dim) for v in (graph.output[0], picture)]
     return [(name, [d.dim_value or 1 for d in dims]) for name, dims in ends]
 
 
-def _timed(path: Path, rounds: int) -> None:
+def by_us(source: Path, out: Path, of: str, wrt: str, *options: str) -> Path:
+    """Have `onnxlens grad` write a derivative, in a process of its own, which gives its memory back."""
+    command = [sys.executable, "-m", "onnxlens", "grad", str(source), "-o", str(out), "--external-data"]
+    ends = ["--of", of, "--wrt", wrt, "--for", "onnxruntime"]
+    subprocess.run([*command, *ends, *options], check=True, capture_output=True, cwd=ROOT)
+    return out
+
+
+def _compared(source: Path, rounds: int) -> None:
     """Run the files of one network in turns; what is compared is equal first."""
     rng = np.random.default_rng(0)
-    (of, scores), (wrt, picture) = _ends(path)
+    (of, scores), (wrt, picture) = _ends(source)
     x = rng.standard_normal(picture).astype(np.float32)
     us = rng.standard_normal((SEEDS, *scores)).astype(np.float32)
-    vs = rng.standard_normal((SEEDS, *x.shape)).astype(np.float32)
-    source, theirs = str(path), {m: str(path).replace(".onnx", f".{m}.onnx") for m in ("reverse", "forward")}
-    asked: dict[str, tuple[ModelProto | str, Feeds]] = {
-        "forward pass": (source, {}),
-        "gradient, ours": (
-            exported(training_graph(source, of=of), "onnxruntime").to_model(),
-            {f"seed/{of}": us[0]},
-        ),
-        "gradient, theirs": (theirs["reverse"], {f"adj_{of}": us[0, ..., None]}),
-        "tangent, ours": (jvp(source, of=of), {f"tangent/{wrt}": vs[0]}),
-        "tangent, theirs": (theirs["forward"], {f"fwd_{wrt}": vs[0, ..., None]}),
-        f"{SEEDS} rows, ours": (
-            exported(training_graph(source, of=of, seeds=SEEDS), "onnxruntime").to_model(),
-            {f"seed/{of}": us},
-        ),
-        f"{SEEDS} rows, theirs": (theirs["reverse"], {f"adj_{of}": np.moveaxis(us, 0, -1).copy()}),
+    vs = rng.standard_normal((SEEDS, *picture)).astype(np.float32)
+    back, forth = (source.with_suffix(f".{mode}.onnx") for mode in ("reverse", "forward"))
+    ours = {
+        name: by_us(source, source.with_suffix(f".{name}.onnx"), of, wrt, *options)
+        for name, options in (("one", ()), ("tangent", FORWARD), ("rows", ("--seeds", str(SEEDS))))
     }
-    calls, found, seconds = {}, {}, {what: [] for what in asked}
-    for what, (model, given) in asked.items():
-        if isinstance(model, str) and not Path(model).exists():
-            continue
-        one = session(model)
-        calls[what] = lambda one=one, given=given: one.run([one.get_outputs()[-1].name], {wrt: x, **given})[0]
-        found[what] = calls[what]()
-    for what in [w for w in calls if w.endswith(", ours") and w.replace("ours", "theirs") in calls]:
-        a, b = found[what], found[what.replace("ours", "theirs")]
-        b = np.moveaxis(b, -1, 0).reshape(a.shape)
-        assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b), f"{what} is not what theirs is"
-    for _ in range(rounds):
-        for what, call in calls.items():
-            start = time.perf_counter()
-            call()
-            seconds[what].append(time.perf_counter() - start)
-    median = {what: float(np.median(taken)) for what, taken in seconds.items() if taken}
+    asked = {
+        "forward pass": (source, {}),
+        "gradient, ours": (ours["one"], {f"seed/{of}": us[0]}),
+        "gradient, theirs": (back, {f"adj_{of}": us[0, ..., None]}),
+        "tangent, ours": (ours["tangent"], {f"tangent/{wrt}": vs[0]}),
+        "tangent, theirs": (forth, {f"fwd_{wrt}": vs[0, ..., None]}),
+        f"{SEEDS} rows, ours": (ours["rows"], {f"seed/{of}": us}),
+        f"{SEEDS} rows, theirs": (back, {f"adj_{of}": np.moveaxis(us, 0, -1).copy()}),
+    }
+    files = {what: (path, {wrt: x, **given}) for what, (path, given) in asked.items() if path.exists()}
+    _assert_alike({what: opened(*file)() for what, file in files.items()})
+    median = {what: float(np.median(taken)) for what, taken in _seconds(files, rounds).items()}
     for what, taken in median.items():
         times = f"{taken * 1000:8.1f} ms {taken / median['forward pass']:6.2f} forward passes"
         ratio = median.get(what.replace("ours", "theirs")) if what.endswith(", ours") else None
         print(f"  {what:17} {times}" + ("" if ratio is None else f"   {taken / ratio:.2f} of theirs"))
+
+
+def opened(path: Path, feeds: Feeds) -> Callable[[], np.ndarray]:
+    """A file as a function: its last output. The session goes with it."""
+    one = session(str(path))
+    return lambda: np.asarray(one.run([one.get_outputs()[-1].name], dict(feeds))[0])
+
+
+def _assert_alike(found: Mapping[str, np.ndarray]) -> None:
+    """Holds what is compared against each other; theirs have the axis of the seeds behind."""
+    for what in found:
+        other = what.replace("ours", "theirs")
+        if other != what and other in found:
+            a = found[what]
+            b = np.moveaxis(found[other], -1, 0).reshape(a.shape)
+            apart = np.linalg.norm(a - b) / np.linalg.norm(b)
+            assert apart <= 1e-4, f"{what} is {apart:.1e} of its norm off theirs"
+
+
+def _seconds(files: Mapping[str, tuple[Path, Feeds]], rounds: int) -> dict[str, list[float]]:
+    """What each run took, in turns.
+
+    Small files stay open side by side. Of large ones one at a time is open: in each round each is read
+    anew, run once to be warm, and then timed.
+    """
+    folder = next(iter(files.values()))[0].parent
+    small = sum(f.stat().st_size for f in folder.iterdir()) <= TOGETHER
+    kept, seconds = {}, {what: [] for what in files}
+    for _ in range(rounds):
+        for what, file in files.items():
+            call = kept.get(what) or opened(*file)
+            if what not in kept:
+                call()
+            if small:
+                kept[what] = call
+            start = time.perf_counter()
+            call()
+            seconds[what].append(time.perf_counter() - start)
+            del call  # before the next is opened
+    return seconds
 
 
 def main() -> None:
@@ -273,7 +322,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    import sys
-
     sys.path.insert(0, str(Path(__file__).parents[1]))  # oracles
     main()
