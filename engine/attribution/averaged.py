@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from math import prod
@@ -20,6 +20,7 @@ from .projector import STRONGEST, Projector, shows_nothing
 
 MAX_HELD = 54_000_000  # numbers that all inputs under way make: the backward pass holds about half of them
 BATCH_ON_GPU = 64
+Gradients = Iterator[tuple[Step, np.ndarray]]  # each step with the gradient at its input
 
 
 class Averaged(Projector):
@@ -48,7 +49,8 @@ class Averaged(Projector):
         **options: Any,
     ):
         record, self._intake = method_named(method, ("path",)), intake or Intake()
-        self._compute, self._options = record.compute, options_given(record, options)
+        self._path, self._options = record.compute, options_given(record, options)
+        self._blank = record.blank
         self._fills = [name for name, field in options_of(record).items() if field.option.fill]
         self._workers, threads = shared_out(network)
         super().__init__(network, "saliency", layer, threads)
@@ -81,13 +83,13 @@ class Averaged(Projector):
         image = np.asarray(feeds[self.images][0], np.float32)
         baselines = [b for name in self._fills for b in self._filled(image, getattr(self._options, name))]
 
-        def gradients(part: list[Step]) -> Iterator[tuple[Step, np.ndarray]]:
+        def gradients(part: list[Step]) -> Gradients:
             found = self._of([step.input for step in part], feeds, unit)
             return ((step, e.values) for step, e in zip(part, found, strict=True))
 
-        steps = iter(self._compute(image, baselines, self._options))
+        steps = iter(self._path.steps(image, baselines, self._options))
         parts = iter(lambda: list(islice(steps, self._most)), [])
-        whole = added(chain.from_iterable(ahead(gradients, parts, self._workers)))
+        whole = MOMENTS[self._path.moment](chain.from_iterable(ahead(gradients, parts, self._workers)))
         if not baselines:
             return self._with(unit, whole)
         starts = [e.score for b in baselines for e in self._of([b], feeds, unit)]
@@ -115,13 +117,14 @@ class Averaged(Projector):
         others = {name: np.repeat(x, size, 0) if np.ndim(x) else x for name, x in feeds.items()}
         return self.once({**others, self.images: images}, unit.target, unit.position)[: len(inputs)]
 
-    @staticmethod
-    def _with(unit: Explanation, whole: np.ndarray) -> Explanation:
+    def _with(self, unit: Explanation, whole: np.ndarray) -> Explanation:
         values = whole.astype(np.float32)
-        return replace(unit, values=values, problem=shows_nothing(values, unit.score))
+        nothing = np.isfinite(values).all() and not values.any()
+        problem = self._blank if nothing and self._blank else shows_nothing(values, unit.score)
+        return replace(unit, values=values, problem=problem)
 
 
-def added(gradients: Iterator[tuple[Step, np.ndarray]]) -> np.ndarray:
+def added(gradients: Gradients) -> np.ndarray:
     """The sum of gradients by the weights of their steps, times their directions, float64 of one's shape.
 
     Steps of one direction are added up before they are multiplied with it.
@@ -143,6 +146,39 @@ def _plus(whole: np.ndarray | None, mean: np.ndarray | None, along: np.ndarray |
         return whole
     part = mean if along is None else mean * along
     return part if whole is None else whole + part
+
+
+def spread(gradients: Gradients) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the variance of gradients by the weights of their steps, float64 of one's shape.
+
+    They are followed from one gradient to the next (West 1979, "Updating Mean and Variance Estimates"): the
+    variance of gradients that are all the same is zero, and none is below.
+    """
+    weight, mean, squares = 0.0, np.zeros(()), np.zeros(())
+    for step, gradient in gradients:
+        weight += step.weight
+        off = gradient - mean
+        mean = mean + off * (step.weight / weight)
+        squares = squares + step.weight * off * (gradient - mean)
+    return mean, squares / weight
+
+
+def variance(gradients: Gradients) -> np.ndarray:
+    """The variance of gradients by the weights of their steps."""
+    return spread(gradients)[1]
+
+
+def square(gradients: Gradients) -> np.ndarray:
+    """The mean square of gradients by the weights of their steps."""
+    mean, around = spread(gradients)
+    return around + mean**2
+
+
+MOMENTS: dict[str, Callable[[Gradients], np.ndarray]] = {
+    "mean": added,
+    "square": square,
+    "variance": variance,
+}
 
 
 def shared_out(network: Network) -> tuple[int, int | None]:

@@ -2,13 +2,14 @@
 
 Each is a function of an image, of the baselines that its options name (none where it has no such option) and
 of its options, and gives the steps: inputs of the image's shape, float32, each with its weight. The map is
-the sum of the gradients at the inputs by their weights, times the direction in which the path runs there.
+the sum of the gradients at the inputs by their weights, times the direction in which the path runs there; or
+another `moment` of the gradients, by the same weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from .method import Option, family
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 NOISE = 0.15  # standard deviation over the range of the image: Smilkov et al. 2017, section 4
 SEED = 0
 
-path = family(
+_enter = family(
     "path",
     layer="Look from this layer instead of from a class.",
     units=True,
@@ -37,8 +38,21 @@ class Step(NamedTuple):
     along: np.ndarray | None = None
 
 
+class Path(NamedTuple):
+    """What a method looks at, and what it takes of the gradients there, a name in MOMENTS of averaged.py."""
+
+    steps: Callable[..., Iterator[Step]]
+    moment: str
+
+
+def path(*about: str, moment: str = "mean", **more: Any) -> Callable[[Any], Any]:
+    """The decorator of this family: as `family` says, and the fields of a Path."""
+    enter = _enter(*about, **more)
+    return lambda steps: enter(Path(steps, moment)) and steps
+
+
 class Smooth(NamedTuple):
-    """Of SmoothGrad."""
+    """Of SmoothGrad, and of the other moments of gradients at noisy copies."""
 
     steps: Annotated[int, Option("How many gradients an average is over.", 1, 10_000)] = 50
 
@@ -120,6 +134,38 @@ def smoothgrad(image: np.ndarray, baselines: Sequence[np.ndarray], options: Smoo
     rng, size = np.random.default_rng(SEED), np.float32(NOISE * np.ptp(image))
     for _ in range(options.steps):
         yield Step(1 / options.steps, image + size * rng.standard_normal(image.shape, np.float32))
+
+
+@path(
+    "smoothgrad-squared",
+    "SmoothGrad squared",
+    "Hooker et al. 2019, SG-SQ",
+    shows="how much each pixel changes a class, up or down, on average over noisy copies of the photo",
+    options=Smooth,
+    moment="square",
+    signed=False,
+)
+def smoothgrad_squared(image: np.ndarray, baselines: Sequence[np.ndarray], options: Smooth) -> Iterator[Step]:
+    """The copies of SmoothGrad; of the gradients the mean square, so that what changes sign adds up."""
+    return smoothgrad(image, baselines, options)
+
+
+@path(
+    "vargrad",
+    "VarGrad",
+    "Adebayo et al. 2018, on local explanation methods; Seo et al. 2018",
+    shows="where the gradient of a class depends most on noise in the photo",
+    options=Smooth,
+    moment="variance",
+    signed=False,
+    blank="its gradient is the same in all noisy copies: the network is linear around this photo",
+)
+def vargrad(image: np.ndarray, baselines: Sequence[np.ndarray], options: Smooth) -> Iterator[Step]:
+    """The copies of SmoothGrad; of the gradients the variance.
+
+    It says nothing of the gradient itself: zero where the network is linear around the photo (Seo et al.).
+    """
+    return smoothgrad(image, baselines, options)
 
 
 @path(

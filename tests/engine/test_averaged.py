@@ -110,6 +110,31 @@ def test_noise_averaged_gradients_around_the_image():
     np.testing.assert_array_equal(found.values, again.values)
 
 
+@pytest.mark.parametrize(
+    ("method", "of"),
+    [("vargrad", lambda g: g.var(0)), ("smoothgrad-squared", lambda g: (g.astype(np.float64) ** 2).mean(0))],
+)
+def test_other_moments_of_gradients_at_noisy_copies(method, of):
+    network = classifier("Tanh (c)")
+    (found,) = Averaged(network, method, steps=9)({"x": IMAGES[:1]}, 2)
+    rng, look = np.random.default_rng(path.SEED), Projector(network, "saliency")
+    size = np.float32(0.15 * np.ptp(IMAGES[0]))
+    copies = [IMAGES[0] + size * rng.standard_normal((3, 8, 8), np.float32) for _ in range(9)]
+    slopes = np.stack([look({"x": x[None]}, 2)[0].values for x in copies]).astype(np.float64)
+    np.testing.assert_allclose(found.values, of(slopes), rtol=1e-4, atol=1e-8)
+    assert found.values.min() >= 0
+    assert not found.problem
+
+
+def test_the_variance_of_a_constant_gradient_is_zero_to_the_bit_and_said():
+    (found,) = Averaged(classifier("Identity (c)"), "vargrad", steps=7)({"x": IMAGES[:1]}, 2)
+    assert not found.values.any()
+    assert "linear around this photo" in found.problem
+    (other,) = Averaged(classifier("Identity (c)"), "smoothgrad-squared", steps=7)({"x": IMAGES[:1]}, 2)
+    (slope,) = Projector(classifier("Identity (c)"), "saliency")({"x": IMAGES[:1]}, 2)
+    np.testing.assert_allclose(other.values, slope.values**2, rtol=1e-5)
+
+
 def test_images_of_a_batch_are_each_looked_at_with_their_own_class():
     network = classifier("Relu (c)")
     look = Averaged(network, steps=5)
