@@ -126,6 +126,15 @@ def test_inputs_are_drawn_where_nothing_is_at_a_kink():
     assert {*probe.right} == {"y", "grad/x"}
 
 
+def test_text_is_handed_over_and_has_to_be_the_same(tmp_path):
+    body = "(float[2] x, string[2] s) => (float[2] y, string[2] t) { y = Sin(x)  t = Identity(s) }"
+    graph = training_graph(parsed(body), of=["y"], wrt=["x"])
+    onnx.save(graph.to_model(), tmp_path / "text.onnx")
+    (check,) = [c for c in checked(tmp_path / "text.onnx", steady(graph)) if c.runtime == "onnxruntime"]
+    assert check.verdict == "right"
+    assert distance(np.array(["a", "b"], object), np.array(["a", "c"], object)) == np.inf
+
+
 def test_an_open_batch_is_two_and_other_sizes_have_to_be_known():
     assert steady(training_graph(dense())).feeds["x"].shape == (2, 4)
     graph = training_graph(parsed("(float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Tanh(x) }"))

@@ -94,9 +94,14 @@ def steady(graph: Graph) -> Probe:
 
 
 def distance(found: np.ndarray, right: np.ndarray) -> float:
-    """How far off, over the norm of what is right; infinite where shapes differ or only one is finite."""
+    """How far off, over the norm of what is right; infinite where shapes differ or only one is finite.
+
+    Text is right or not.
+    """
     if found.shape != right.shape:
         return float("inf")
+    if right.dtype.kind in "OSTU":
+        return 0.0 if np.array_equal(found, right) else float("inf")
     found, right = (np.asarray(a, np.float64) for a in (found, right))
     finite = np.isfinite(right)
     same = np.array_equal(found[~finite], right[~finite], equal_nan=True) and np.isfinite(found[finite]).all()
@@ -121,7 +126,7 @@ def moved(
 
 
 def _drawn(graph: Graph, name: str, rng: np.random.Generator) -> np.ndarray:
-    """Random numbers for an input, or what is given for it."""
+    """Random numbers for an input, digits where it takes text, or what is given for it."""
     value = Tensor(graph, name)
     dtype = np.dtype(np.float32) if value.dtype is None else value.dtype
     if name in graph.given:
@@ -131,6 +136,8 @@ def _drawn(graph: Graph, name: str, rng: np.random.Generator) -> np.ndarray:
     if min(shape, default=1) < 0 or np.prod(shape, dtype=float) > LARGEST:
         sizes = ", ".join("?" if d is None else str(d) for d in value.shape or ("?",))
         raise BadRequest(f"a check has to know how large {name!r} is ({sizes}): say --size or --batch")
+    if dtype.kind == "O":
+        return rng.integers(0, 2, shape).astype(str).astype(object)
     if dtype.kind in "iub":
         return rng.integers(0, 256 if dtype.kind == "u" else 2, shape).astype(dtype)
     return rng.standard_normal(shape).astype(dtype)
