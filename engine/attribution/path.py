@@ -51,6 +51,39 @@ def path(*about: str, moment: str = "mean", **more: Any) -> Callable[[Any], Any]
     return lambda steps: enter(Path(steps, moment)) and steps
 
 
+def gauss_legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes within 0 to 1, weights that sum to 1: exact for polynomials of degree 2 · steps - 1."""
+    import numpy as np
+
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    return (nodes + 1) / 2, weights / 2
+
+
+def even(steps: int, first: float) -> tuple[np.ndarray, np.ndarray]:
+    """One node in each of so many parts of one length, `first` (0 to 1) of it from where the part begins."""
+    import numpy as np
+
+    return (np.arange(steps) + first) / steps, np.full(steps, 1 / steps)
+
+
+def trapezoid(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends and even places between them, the ends of half the weight; of one step the middle."""
+    import numpy as np
+
+    weights = np.ones(steps)
+    weights[[0, -1]] = 0.5
+    return (np.linspace(0, 1, steps), weights / weights.sum()) if steps > 1 else even(1, 0.5)
+
+
+RULES: dict[str, Callable[[int], tuple[np.ndarray, np.ndarray]]] = {
+    "gauss-legendre": gauss_legendre,
+    "riemann-left": lambda steps: even(steps, 0),
+    "riemann-middle": lambda steps: even(steps, 0.5),
+    "riemann-right": lambda steps: even(steps, 1),
+    "riemann-trapezoid": trapezoid,
+}
+
+
 class Smooth(NamedTuple):
     """Of SmoothGrad, and of the other moments of gradients at noisy copies."""
 
@@ -62,8 +95,12 @@ class Integrated(NamedTuple):
 
     steps: Annotated[int, Option("How many gradients an average is over.", 1, 10_000)] = 50
     baseline: Annotated[
-        str, Option("Where the way begins: mean, zero (black), blur, noise, a colour.", fill=True)
+        str,
+        Option(
+            "Where the way begins: mean, zero (black), blur, noise, a colour; a mean of several.", fill=True
+        ),
     ] = "mean"
+    rule: Annotated[str, Option("At which places of the way.", choices=tuple(RULES))] = "gauss-legendre"
 
 
 class Expected(NamedTuple):
@@ -75,19 +112,18 @@ class Expected(NamedTuple):
     ] = "mean,zero,blur,noise"
 
 
-def straight(image: np.ndarray, baseline: np.ndarray, steps: int, share: float = 1) -> Iterator[Step]:
-    """The straight way from a baseline to an image, at the nodes of Gauss and Legendre, by weights that sum
-    to `share`.
+def straight(
+    image: np.ndarray, baseline: np.ndarray, steps: int, share: float = 1, rule: str = "gauss-legendre"
+) -> Iterator[Step]:
+    """The straight way from a baseline to an image, at the nodes of a rule, by weights that sum to `share`.
 
-    Sundararajan, Taly & Yan 2017, "Axiomatic Attribution for Deep Networks", section 5. The integral is exact
-    for networks that are polynomials of degree 2 · steps - 1 along the way, and needs neither end.
+    Sundararajan, Taly & Yan 2017, "Axiomatic Attribution for Deep Networks", section 5.
     """
     import numpy as np
 
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
     along = image - baseline
-    for node, weight in zip((nodes + 1) / 2, share * weights / 2, strict=True):
-        yield Step(float(weight), baseline + np.float32(node) * along, along)
+    for node, weight in zip(*RULES[rule](steps), strict=True):
+        yield Step(float(share * weight), baseline + np.float32(node) * along, along)
 
 
 @path(
@@ -98,8 +134,12 @@ def straight(image: np.ndarray, baseline: np.ndarray, steps: int, share: float =
     options=Integrated,
 )
 def integrated(image: np.ndarray, baselines: Sequence[np.ndarray], options: Integrated) -> Iterator[Step]:
-    """Sums to the rise from the baseline to the image, but for the gap that finitely many steps leave."""
-    yield from straight(image, baselines[0], options.steps)
+    """Sums to the rise from the baseline to the image, but for the gap that finitely many steps leave.
+
+    Of several baselines it is the mean, each at as many steps.
+    """
+    for baseline in baselines:
+        yield from straight(image, baseline, options.steps, 1 / len(baselines), options.rule)
 
 
 @path(

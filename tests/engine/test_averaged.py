@@ -98,6 +98,43 @@ def test_agrees_with_a_loop_of_single_gradients(steps, batch):
         np.testing.assert_allclose(signal.values, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("rule", "nodes", "weights"),
+    [
+        ("riemann-left", [0, 0.25, 0.5, 0.75], [0.25] * 4),
+        ("riemann-middle", [0.125, 0.375, 0.625, 0.875], [0.25] * 4),
+        ("riemann-right", [0.25, 0.5, 0.75, 1], [0.25] * 4),
+        ("riemann-trapezoid", [0, 1 / 3, 2 / 3, 1], [1 / 6, 1 / 3, 1 / 3, 1 / 6]),
+    ],
+)
+def test_rules_of_riemann(rule, nodes, weights):
+    network, along = classifier("Tanh (c)"), IMAGES[0] - BASELINE
+    points = [(w, (BASELINE + n * along).astype(np.float32)) for n, w in zip(nodes, weights, strict=True)]
+    (found,) = Averaged(network, baseline=BASELINE, steps=4, rule=rule)({"x": IMAGES[:1]}, 4)
+    np.testing.assert_allclose(
+        found.values, twin(network, IMAGES[0], 4, points) * along, rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("rule", path.RULES)
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_weights_of_all_rules_sum_to_one_on_the_way(rule, steps):
+    nodes, weights = path.RULES[rule](steps)
+    assert len(nodes) == len(weights) == steps
+    assert sum(weights) == pytest.approx(1)
+    assert min(nodes) >= 0
+    assert max(nodes) <= 1
+
+
+def test_several_baselines_of_integrated_gradients_are_averaged():
+    network, baselines = classifier("Tanh (c)"), [BASELINE, IMAGES[1]]
+    (found,) = Averaged(network, baseline=baselines, steps=9)({"x": IMAGES[:1]}, 1)
+    each = [Averaged(network, baseline=b, steps=9)({"x": IMAGES[:1]}, 1)[0] for b in baselines]
+    np.testing.assert_allclose(found.values, np.mean([e.values for e in each], 0), rtol=1e-4, atol=1e-5)
+    for i in (0, 1):
+        assert completeness(found)[i] == pytest.approx(np.mean([completeness(e)[i] for e in each]), abs=1e-4)
+
+
 def test_noise_averaged_gradients_around_the_image():
     network = classifier("Relu (c)")
     (found,) = Averaged(network, "smoothgrad", steps=7)({"x": IMAGES[:1]}, 0)
