@@ -135,6 +135,19 @@ def test_text_is_handed_over_and_has_to_be_the_same(tmp_path):
     assert distance(np.array(["a", "b"], object), np.array(["a", "c"], object)) == np.inf
 
 
+def test_single_numbers_are_drawn_too():
+    """A condition, and what is differentiated."""
+    body = """(float x, bool b) => (float y) {
+        y = If(b) <then_branch = t () => (p) { p = Exp(x) }, else_branch = e () => (q) { q = Sin(x) }>
+    }"""
+    feeds = steady(training_graph(parsed(body))).feeds
+    assert {name: (array.shape, array.dtype.kind) for name, array in feeds.items()} == {
+        "x": ((), "f"),
+        "b": ((), "b"),
+        "seed/y": ((), "f"),
+    }
+
+
 def test_an_open_batch_is_two_and_other_sizes_have_to_be_known():
     assert steady(training_graph(dense())).feeds["x"].shape == (2, 4)
     graph = training_graph(parsed("(float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Tanh(x) }"))

@@ -132,9 +132,10 @@ def _drawn(graph: Graph, name: str, rng: np.random.Generator) -> np.ndarray:
     if name in graph.given:
         return np.asarray(graph.given[name], dtype)
     batches = {shape[0] for i in graph.inputs if (shape := graph.shape(i))}
-    shape = [d if isinstance(d, int) else BATCH if d in batches else -1 for d in value.shape or (-1,)]
+    known = ("?",) if value.shape is None else value.shape
+    shape = [d if isinstance(d, int) else BATCH if d in batches else -1 for d in known]
     if min(shape, default=1) < 0 or np.prod(shape, dtype=float) > LARGEST:
-        sizes = ", ".join("?" if d is None else str(d) for d in value.shape or ("?",))
+        sizes = ", ".join("?" if d is None else str(d) for d in known)
         raise BadRequest(f"a check has to know how large {name!r} is ({sizes}): say --size or --batch")
     if dtype.kind == "O":
         return rng.integers(0, 2, shape).astype(str).astype(object)

@@ -124,7 +124,8 @@ def _packed(arrays: Arrays) -> bytes:
 
 
 def _unpacked(data: bytes) -> dict[str, np.ndarray]:
-    return {t.name: numpy_helper.to_array(t) for t in GraphProto.FromString(data).initializer}
+    tensors = GraphProto.FromString(data).initializer
+    return {t.name: np.array(numpy_helper.to_array(t)) for t in tensors}  # OpenVINO wants arrays to write to
 
 
 def main(runtime: str, path: str) -> None:
