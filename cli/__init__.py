@@ -32,6 +32,7 @@ COMMANDS = {
     "evaluate": ".commands.runs.evaluate",
     "runs": ".commands.runs.runs",
     "report": ".commands.runs.report",
+    "cluster": ".commands.runs.cluster",
     "layers": ".commands.graphs.layers",
     "grad": ".commands.graphs.grad",
     "doctor": ".commands.graphs.doctor",

@@ -30,6 +30,7 @@ NOT_HERE = {
     "s3://": "needs a store: tests/cli/test_s3.py",
     "predict squeezenet1.1-7": "needs the network: tests/models/test_zoo.py",
     "gradcam squeezenet1.1-7": "needs the network: tests/models/test_zoo.py",
+    "onnxlens cluster": "needs more photos, and scikit-learn: tests/models/test_clusters.py",
     "zoo fetch": "needs the network: tests/models/test_zoo.py",
 }
 SHELL = re.compile(r"^[A-Z_]+=|[|>*~$\n;]")  # what a shell does, outside of quotes

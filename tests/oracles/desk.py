@@ -77,10 +77,12 @@ def lay(folder: Path, run: Callable[[str], object]) -> None:
     cv2.imwrite(str(folder / "line.png"), line(TEST_SEEDS[0]).image[..., ::-1])
     for i, name in enumerate(("cat.jpg", "cat.png", "dog.jpg", "clouds.jpg", "sea.jpg", "flowers.jpg")):
         cv2.imwrite(str(folder / name), blob(at=(20 + 3 * i, 30 + 5 * i), colour=i % 3)[..., ::-1])
-    (folder / "photos" / "more").mkdir(parents=True)
+    for place in ("photos", "masks"):
+        (folder / place / "more").mkdir(parents=True)
     for i in range(PHOTOS):
-        name = f"{'more/' if i % 2 else ''}{i:02}.jpg"
-        cv2.imwrite(str(folder / "photos" / name), blob(at=(30 + i, 20 + 3 * i), colour=i % 3)[..., ::-1])
+        name, photo = f"{'more/' if i % 2 else ''}{i:02}", blob(at=(30 + i, 20 + 3 * i), colour=i % 3)
+        cv2.imwrite(str(folder / "photos" / f"{name}.jpg"), photo[..., ::-1])
+        cv2.imwrite(str(folder / "masks" / f"{name}.png"), np.where(np.ptp(photo, 2) > 60, 255, 0))
     (folder / "night.toml").write_text("[run]\nbatch = 4\n")
     (folder / "worth-a-look.txt").write_text("photos/00.jpg\n")
     (folder / "home" / ".config" / "fish" / "completions").mkdir(parents=True)
