@@ -47,6 +47,12 @@ RUNNERS: dict[str, Runner] = {
     "nxrt": Runner("any", sizes=True, packages=("nxrt==0.1.0.dev6", "numpy==2.4.6"), program="by_nxrt"),
     "emx": Runner("any", sizes=True, packages=("emx-onnx-cgen==1.4.0",), program="by_emx"),
     "litert": Runner("litert", True, packages=("onnx2tf==2.6.9",), program="by_litert", version="3.12"),
+    "onnx2torch": Runner(
+        "any",
+        True,
+        packages=("onnx2torch==1.5.15", "torch==2.14.1", "torchvision==0.29.1", "onnx==1.23.2"),
+        program="by_torch",
+    ),
     "web": Runner("web", packages=("numpy==2.4.6",), npm=("onnxruntime-web@1.30.0",), program="by_web"),
 }
 
