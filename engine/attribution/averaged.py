@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from math import prod
@@ -15,7 +15,7 @@ from ..runtime.ahead import ahead, cores
 from ..runtime.network import Network
 from .compiled import Compiled, Explanation, Intake
 from .methods import method_named, options_given, options_of
-from .path import Step
+from .path import Given, Step
 from .projector import STRONGEST, Projector, shows_nothing
 
 MAX_HELD = 54_000_000  # numbers that all inputs under way make: the backward pass holds about half of them
@@ -52,7 +52,7 @@ class Averaged(Projector):
         self._path, self._options = record.compute, options_given(record, options)
         self._blank = record.blank
         self._fills = [name for name, field in options_of(record).items() if field.option.fill]
-        self._workers, threads = shared_out(network)
+        self._workers, threads = (1, network.threads) if self._path.found else shared_out(network)
         super().__init__(network, "saliency", layer, threads)
         self.method = method
         self._most = self.batch or (1 if network.provider == "cpu" else BATCH_ON_GPU)
@@ -80,19 +80,23 @@ class Averaged(Projector):
         return self.once(feeds)
 
     def _averaged(self, feeds: Mapping[str, np.ndarray], unit: Explanation) -> Explanation:
-        image = np.asarray(feeds[self.images][0], np.float32)
-        baselines = [b for name in self._fills for b in self._filled(image, getattr(self._options, name))]
+        image, options = np.asarray(feeds[self.images][0], np.float32), self._options
+        fills = [b for name in self._fills for b in self._filled(image, getattr(options, name))]
+        given = Given(image, fills, self._intake.last)
 
         def gradients(part: list[Step]) -> Gradients:
             found = self._of([step.input for step in part], feeds, unit)
             return ((step, e.values) for step, e in zip(part, found, strict=True))
 
-        steps = iter(self._path.steps(image, baselines, self._options))
-        parts = iter(lambda: list(islice(steps, self._most)), [])
-        whole = MOMENTS[self._path.moment](chain.from_iterable(ahead(gradients, parts, self._workers)))
-        if not baselines:
+        steps = self._path.steps(given, options)
+        if self._path.found:
+            whole = followed(steps, lambda x: self._of([x], feeds, unit)[0].values)
+        else:
+            parts = iter(lambda: list(islice(steps, self._most)), [])
+            whole = MOMENTS[self._path.moment](chain.from_iterable(ahead(gradients, parts, self._workers)))
+        starts = [e.score for b in self._path.begin(given, options) for e in self._of([b], feeds, unit)]
+        if not starts:
             return self._with(unit, whole)
-        starts = [e.score for b in baselines for e in self._of([b], feeds, unit)]
         rise = unit.score - sum(starts) / len(starts)
         completeness = {"sum": float(whole.sum()), "rise": rise}
         return replace(self._with(unit, whole), extras={"completeness": completeness})
@@ -122,6 +126,18 @@ class Averaged(Projector):
         nothing = np.isfinite(values).all() and not values.any()
         problem = self._blank if nothing and self._blank else shows_nothing(values, unit.score)
         return replace(unit, values=values, problem=problem)
+
+
+def followed(
+    path: Generator[np.ndarray, np.ndarray, np.ndarray], gradient: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """The map of a path that is found on the way: it is sent the gradient at each input before the next."""
+    try:
+        x = next(path)
+        while True:
+            x = path.send(gradient(x))
+    except StopIteration as end:
+        return end.value
 
 
 def added(gradients: Gradients) -> np.ndarray:
