@@ -16,7 +16,7 @@ from .projector import Projector
 
 FAMILIES: dict[str, Callable[[Network, Method, Any, Any, Intake, bool], Compiled]] = {
     "cam": lambda network, method, layer, options, intake, several: Explainer(
-        network, method.name, layer, several=several
+        network, method.name, layer, several=several, **options._asdict()
     ),
     "backward": lambda network, method, layer, options, intake, several: Projector(
         network, method.name, layer, several=several

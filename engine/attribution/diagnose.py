@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..graph.nodes import describe, reads
 from ..graph.types import is_float
 from ..runtime.network import Network
 from ..runtime.session import Session
-from .gradients import maps_of, one_hot
+from .gradients import maps_of, seed_of
 from .method import Method
 
 
@@ -33,7 +33,7 @@ class Inspection(NamedTuple):
     session: Session
 
 
-_INSPECTIONS: WeakKeyDictionary[Network, dict[tuple[str, str, str], Inspection]] = WeakKeyDictionary()
+_INSPECTIONS: WeakKeyDictionary[Network, dict[tuple[str, Any, str, str], Inspection]] = WeakKeyDictionary()
 
 
 def sound(maps: np.ndarray) -> list[bool]:
@@ -45,17 +45,23 @@ def sound(maps: np.ndarray) -> list[bool]:
 
 
 def diagnose(
-    network: Network, method: Method, score: str, layer: str, feeds: Mapping[str, np.ndarray], target: int
+    network: Network,
+    method: Method,
+    options: Any,
+    score: str,
+    layer: str,
+    feeds: Mapping[str, np.ndarray],
+    target: int,
 ) -> str:
-    """Why the map that a method of class activation makes of this layer, for this class and this one image,
-    shows nothing.
+    """Why the map that a method of class activation, with its `options`, makes of this layer, for this class
+    and this one image, shows nothing.
 
     `feeds`: arrays by input name, the image first along the batch axis. Runs the network once more with the
     values on the way in view; only called for maps that are not sound.
     What that takes is compiled for the first of them: a run over thousands of photos may have many.
     """
-    made, key = _INSPECTIONS.setdefault(network, {}), (method.name, score, layer)
-    inspection = made.get(key) or made.setdefault(key, _inspection(network, method, score, layer))
+    made, key = _INSPECTIONS.setdefault(network, {}), (method.name, options, score, layer)
+    inspection = made.get(key) or made.setdefault(key, _inspection(network, method, options, score, layer))
     count = len(next(iter(feeds.values())))
     values = inspection.session({**feeds, inspection.target: np.full(count, target, np.int64)})
 
@@ -119,15 +125,15 @@ def losses(network: Network, of: str, image: str) -> Callable[[Mapping[str, np.n
     return lost
 
 
-def _inspection(network: Network, method: Method, score: str, layer: str) -> Inspection:
+def _inspection(network: Network, method: Method, options: Any, score: str, layer: str) -> Inspection:
     graph = network.graph.copy()
     target = graph.unused("target")
     chosen = graph.input(target, np.int64, (graph[score].shape or ())[:1])
     names = between(graph, layer, score)
-    (cam,) = maps_of(method, graph[score], chosen, [graph[layer]])
+    (cam,) = maps_of(method, options, graph[score], chosen, [graph[layer]])
     if (last := graph.producer(cam.name)) is not None and last.op_type == "Relu":
         cam = graph[last.input[0]]  # what it cuts off speaks against the class
-    grads = backpropagate(graph, {score: one_hot(graph[score], chosen)}, names)
+    grads = backpropagate(graph, {score: seed_of(method, options, graph[score], chosen)}, names)
     gradients = [g and g.name for g in grads]
     shown = dict.fromkeys([*filter(None, gradients), cam.name, layer])
     return Inspection(names, gradients, cam.name, target, network.compile(graph, list(shown)))

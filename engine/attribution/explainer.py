@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto
@@ -15,8 +16,8 @@ from ..graph.graph import Tensor, op
 from ..runtime.network import Network
 from .compiled import PREDICTED, Explanation, OneGraph, image_of
 from .diagnose import diagnose, sound
-from .gradients import maps_of
-from .methods import method_named
+from .gradients import is_of_means, maps_of
+from .methods import method_named, options_given
 
 __all__ = ["Explainer", "Explanation"]
 
@@ -36,11 +37,13 @@ class Explainer(OneGraph):
         The output of the model that holds the classes, by default the one that `readout` finds.
     several
         Whether it is made ready for several classes of an image, and not for one.
+    options
+        The method's own.
 
     Raises
     ------
     BadRequest
-        For a layer, method or output that is not there.
+        For a layer, method, option or output that is not there, and for a layer that a method cannot use.
     NoRule
         Where no gradient leads from the scores to the layer.
 
@@ -63,21 +66,29 @@ class Explainer(OneGraph):
         layer: str | Sequence[str] | None = None,
         output: str | None = None,
         several: bool = False,
+        **options: Any,
     ):
         self._record = method_named(method, ("cam",))
+        self._options = options_given(self._record, options)
         graph = network.graph
         self.network, self.method, self.images = network, method, image_of(graph)
         read = readout(graph, output)
         self.score = inside(graph, read.scores).name
         named = [layer] if layer is None or isinstance(layer, str) else layer
         self.layers: list[str] = [checked_layer(graph, name, self.score) for name in named]
+        for name in self.layers if self._record.compute.of_means else ():
+            if not is_of_means(graph, self.score, name):
+                raise BadRequest(
+                    f"{method} needs a linear layer on the means of {name!r}, and other operators follow it: "
+                    "take gradcam, or name the layer that a global mean reads"
+                )
         graph = graph.copy()  # which knows where the layers lie, as the network does from now on
         scores = graph[self.score]
         self.classes = read.count
         self.target = graph.unused("target")
         wish = graph.input(self.target, np.int64, (scores.shape or ())[:1])
         chosen = predicted_or(wish, scores)
-        maps = maps_of(self._record, scores, chosen, [graph[name] for name in self.layers])
+        maps = maps_of(self._record, self._options, scores, chosen, [graph[name] for name in self.layers])
         heatmaps = [graph.output(m, graph.unused("heatmap")).name for m in maps]
         picked = op.GatherElements(op.Flatten(scores), op.Unsqueeze(chosen, [1]), axis=1)
         score = graph.output(op.Squeeze(picked, [1]), graph.unused("score"))
@@ -142,7 +153,7 @@ class Explainer(OneGraph):
         fixed = (self.graph[self.target].shape or (1,))[0]
         count = fixed if isinstance(fixed, int) else 1
         alone = {n: np.repeat(x[i : i + 1], count, 0) if np.ndim(x) else x for n, x in feeds.items()}
-        return diagnose(self.network, self._record, self.score, layer, alone, target)
+        return diagnose(self.network, self._record, self._options, self.score, layer, alone, target)
 
     def to_model(self) -> ModelProto:
         """The explainer as an ONNX model: the network's inputs and `target` (a class, or -1 for the
