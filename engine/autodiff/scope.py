@@ -38,7 +38,9 @@ def opened(graph: Graph, body: GraphProto, inputs: Mapping[str, str]) -> list[st
         graph.add_constant(own)
     new.update((o, graph.fresh(n.op_type)) for n in body.node for o in n.output if o)
     known = {name for name, tensor in graph.constants.items() if tensor.data_type in WHOLE}
-    for node in straightened((_renamed(n, new) for n in body.node), graph, known, graph.taken):
+    # A runtime takes no name twice, inside nodes either: what comes later in the graph has its name already.
+    inside = lambda name: graph.fresh(name) if name in graph.taken else name
+    for node in straightened((_renamed(n, new, inside) for n in body.node), graph, known, graph.taken):
         append(graph, node, known)
     return [new.get(o.name, o.name) for o in body.output]
 
@@ -74,9 +76,9 @@ def settled(graph: Graph, body: GraphProto) -> GraphProto:
     return inner
 
 
-def _renamed(node: NodeProto, new: Mapping[str, str]) -> NodeProto:
+def _renamed(node: NodeProto, new: Mapping[str, str], inside: Callable[[str], str]) -> NodeProto:
     """A node by the new names of its values, called as the first was: rules and errors ask for that."""
-    copy = renamed(node, new)
+    copy = renamed(node, new, inside)
     copy.name = node.name or next(filter(None, node.output), "")
     return copy
 

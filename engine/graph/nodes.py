@@ -103,26 +103,36 @@ def _defined(body: GraphProto) -> set[str]:
     return {v.name for v in values}.union(*(n.output for n in body.node))
 
 
-def renamed(node: NodeProto, new: Mapping[str, str]) -> NodeProto:
-    """A copy that reads and computes values by their new names, in the graphs inside it too."""
+def renamed(
+    node: NodeProto, new: Mapping[str, str], inside: Callable[[str], str] = lambda name: name
+) -> NodeProto:
+    """A copy that reads and computes values by their new names, in the graphs inside it too.
+
+    What these call their own values is `inside` of the name that they have.
+    """
     copy = NodeProto()
     copy.CopyFrom(node)
-    _rename(copy, new)
+    _rename(copy, new, inside)
     return copy
 
 
-def _rename(node: NodeProto, new: Mapping[str, str]) -> None:
+def _rename(node: NodeProto, new: Mapping[str, str], inside: Callable[[str], str]) -> None:
     for names in (node.input, node.output):
         for i, name in enumerate(names):
             if name in new:
                 names[i] = new[name]
     for body in bodies(node):
-        own = _defined(body)
-        outer = {name: other for name, other in new.items() if name not in own}
+        there = {**new, **{name: inside(name) for name in sorted(_defined(body)) if name}}
+        for value in (
+            *body.input,
+            *body.initializer,
+            *(t.values for t in body.sparse_initializer),
+            *body.value_info,
+            *body.output,
+        ):
+            value.name = there.get(value.name, value.name)
         for inner in body.node:
-            _rename(inner, outer)
-        for output in body.output:
-            output.name = outer.get(output.name, output.name)
+            _rename(inner, there, inside)
 
 
 def describe(node: NodeProto) -> str:

@@ -66,7 +66,7 @@ def test_tangents_are_the_transpose_of_gradients(seed):
     np.testing.assert_allclose((pulled * v).sum(), (pushed * u).sum(), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", ["states", "a state that grows"])
+@pytest.mark.parametrize("kind", ["states", "a state that grows", "a name that comes again behind the loop"])
 def test_several_seeds_in_one_pass(kind):
     model, feeds = written(LOOPS[kind], **MORE), {"x": X, "trips": np.array(3)}
     shape = run(model, feeds)["y"].shape
@@ -92,6 +92,18 @@ LOOPS = {
     }> y = Identity (t)""",
     "no bound but the condition": """t = Loop ("", yes, x) <body = round (int64 i, bool go, double[2,3] s)
         => (bool again, double[2,3] n) { n = Sin (s) again = Less (i, two) }> y = Identity (t)""",
+    "a name that comes again behind the loop": """r = ReduceSum <keepdims = 0> (x, front) g = Exp (r)
+    f, all = Scan <num_scan_inputs = 1,
+        body = step (double[3] s, double[3] e) => (double[3] s2, double[3] o) {
+        h, m = Loop (three, yes, s) <body = round (int64 i, bool go, double[3] v)
+            => (bool again, double[3] n, double[3] m) {
+            l = ReduceSum <keepdims = 0> (v) c = Less (l, far) again = Identity (go)
+            w = If (c) <then_branch = a () => (p) { p0 = Mul (v, e) p = Add (p0, r) },
+                else_branch = b () => (q) { q0 = Mul (v, g) q = Sin (q0) }>
+            n = Tanh (w) m = Mul (w, e)
+        }>
+        o = ReduceSum <keepdims = 0> (m, front) s2 = Mul (h, e)
+    }> (g, x) q = ReduceSum <keepdims = 0> (all, front) k = Add (f, q) y = Mul (x, k)""",
     "what is collected": """t, all = Loop (trips, yes, x) <body = round (int64 i, bool go, double[2,3] s)
         => (bool again, double[2,3] n, double[2,3] m) {
         m = MatMul (s, W) n = Tanh (m) again = Identity (go)
