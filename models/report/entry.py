@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import numpy as np
 from ...engine import tones
 from ...engine.attribution.methods import METHODS
 from ...engine.errors import BadRequest, OnnxlensError
+from ...engine.metrics.sanity import spearman
 from ...engine.picture import encode_jpeg, shrunk
+from ...host import cv2
 from ...kernels.photos.normalise import normalise
 from ..maps.placement import Placement, Size, whole
 from ..photos.photo import decode
@@ -30,6 +33,7 @@ OF_IMAGE = "path", "width", "height", "sha256", "truth", "label", "probability",
 OF_THING = "target", "kind", "target_label", "class_label", "target_probability", "box_angle"
 EDGES = "box_y0", "box_x0", "box_y1", "box_x1"
 MARGIN = 0.3  # of a thing's longer side, around it in its picture
+GRID = 16  # cells of a map, down and across, where maps are held against each other
 SMALL = 200  # pixels of the picture of a thing, at most
 OF_MAP = (
     *("target", "method", "layer", "target_label", "target_probability", "score", "map_entropy"),
@@ -54,9 +58,9 @@ class Drawer:
         """The fields OF_IMAGE, the `photo`, or a `note` why there is none, a `command`, `maps` and `things`.
 
         A map has its `heat`, grey tones that lie on the photo, or without the file of the map its `picture`;
-        its `target` is that of a thing, where it is of one.
+        its `target` is that of a thing, where it is of one. `disagreement` is that of the maps.
         """
-        first = rows[0]
+        first, heats = rows[0], [self._heat(row) for row in rows]
         photo, note = self._photo(first)
         return {
             **{key: first[key] for key in OF_IMAGE},
@@ -65,7 +69,8 @@ class Drawer:
             "photo": None if photo is None else self._thumbnail(photo),
             "note": note,
             "command": looking(self.manifest, first),
-            "maps": [self._map(row) for row in rows],
+            "disagreement": disagreement(rows, heats),
+            "maps": [self._map(row, heat) for row, heat in zip(rows, heats, strict=True)],
             "things": [self._thing(row, photo) for row in tally.things_of(rows)],
         }
 
@@ -83,10 +88,10 @@ class Drawer:
         known = {key: row.get(key) for key in OF_THING}
         return {**known, "box": box if window else None, "window": window, "picture": picture}
 
-    def _map(self, row: Row) -> dict[str, Any]:
-        heat, line = self._heat(row), command(self.manifest, row)
-        picture = None if heat else self._picture(row)
-        return {**{key: row[key] for key in OF_MAP}, "heat": heat, "picture": picture, "command": line}
+    def _map(self, row: Row, heat: np.ndarray | None) -> dict[str, Any]:
+        line, picture = command(self.manifest, row), self._picture(row) if heat is None else None
+        tones = None if heat is None else address("jpeg", encode_jpeg(heat, QUALITY))
+        return {**{key: row[key] for key in OF_MAP}, "heat": tones, "picture": picture, "command": line}
 
     def _photo(self, row: Row) -> tuple[np.ndarray | None, str]:
         """The photo that the run saw, or why there is none."""
@@ -102,9 +107,9 @@ class Drawer:
         except OnnxlensError:
             return None, "the photo is not there any more"
 
-    def _heat(self, row: Row) -> str | None:
-        """The map that the run wrote, on the pixels of the photo's thumbnail, as the run's picture has it:
-        black where there is no heat or the model did not look, white at the hottest.
+    def _heat(self, row: Row) -> np.ndarray | None:
+        """The map that the run wrote, on the pixels of the photo's thumbnail (h, w) uint8, as the run's
+        picture has it: black where there is no heat or the model did not look, white at the hottest.
         """
         sides = row["height"], row["width"]
         if not row["map"] or row["problem"] is not None or None in sides or min(sides) < 1:
@@ -121,7 +126,7 @@ class Drawer:
         map_ = tones.scaled(map_) if is_signal else map_
         heat = place.scaled(sides, small).spread(map_[None], small)
         heat = heat if is_signal else normalise(heat)
-        return address("jpeg", encode_jpeg(np.rint(255 * np.nan_to_num(heat[0])).astype(np.uint8), QUALITY))
+        return np.rint(255 * np.nan_to_num(heat[0])).astype(np.uint8)
 
     def _place(self, method: str, size: Size) -> Placement:
         """Where the maps of a method lie in a photo of some size: over all that the input covers, in runs of
@@ -142,6 +147,19 @@ class Drawer:
 
     def _thumbnail(self, photo: np.ndarray) -> str:
         return address("jpeg", encode_jpeg(shrunk(photo, self.side), QUALITY))
+
+
+def disagreement(rows: Sequence[Row], heats: Sequence[np.ndarray | None]) -> float | None:
+    """How far the maps of methods are from each other: 1 minus the mean of Spearman's ρ over the pairs of
+    those of the same target, from 0 for maps that agree; None where there is no pair.
+    """
+    small = [h if h is None else cv2.resize(h, (GRID, GRID), interpolation=cv2.INTER_AREA) for h in heats]
+    pairs = [
+        1 - spearman(one, other)
+        for (a, one), (b, other) in combinations(zip(rows, small, strict=True), 2)
+        if one is not None and other is not None and a["target"] == b["target"] and a["method"] != b["method"]
+    ]
+    return round(sum(pairs) / len(pairs), 4) if pairs else None
 
 
 def _around(row: tally.Row) -> list[int] | None:

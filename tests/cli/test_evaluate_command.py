@@ -43,6 +43,13 @@ def test_the_page_has_the_same_and_the_photos(scenes, run):
             "const texts = (row) => [...row.children].map((c) => c.innerText.trim());"
             "return [...document.querySelectorAll('#evaluation tr')].map(texts)"
         )
+        first = driver.execute_script(
+            "const sort = document.querySelector('[name=sort]'); sort.value = 'disagree';"
+            "sort.dispatchEvent(new Event('input', { bubbles: true }));"
+            "sort.dispatchEvent(new Event('change', { bubbles: true }));"
+            "return [document.querySelector('#cards .open').firstChild.title, sort.value,"
+            " data.images.toSorted((a, b) => b.disagreement - a.disagreement)[0].path]"
+        )
         bold = driver.execute_script(
             "return document.querySelectorAll('#evaluation tbody tr:first-child b').length"
         )
@@ -55,6 +62,8 @@ def test_the_page_has_the_same_and_the_photos(scenes, run):
     assert [row[0] for row in cells[1:]] == ["gradcam", "saliency"]
     assert cells[1][2] == "1"
     assert bold == 2
+    assert first[1] == "disagree"
+    assert first[0] == first[2]
     assert wide > 20
     assert "evaluation-title" not in onnxlens.report(plain(run)).html()
 

@@ -16,6 +16,7 @@ from oracles.runs import row, written
 from onnxlens.engine.errors import BadRequest, OnnxlensError
 from onnxlens.engine.picture import colour_map
 from onnxlens.models.report import report as module
+from onnxlens.models.report.entry import disagreement
 from onnxlens.models.report.pages import digest
 from onnxlens.models.report.report import Report, report
 
@@ -395,3 +396,14 @@ def test_a_photo_whose_name_is_no_text_is_shown(tmp_path):
     (run / "rows/part-00000.jsonl").write_text(json.dumps(line | {"path": "\\xff.png"}))
     (image,) = report(run).data["images"]
     assert image["photo"]
+
+
+def test_maps_of_methods_disagree_by_their_ranks():
+    """By hand: of two ramps the same way 0, of two opposite ones 2, of another target nothing."""
+    ramp = np.add.outer(np.arange(32), np.arange(32)).astype(np.uint8)
+    rows = [row("a.png", method=m, target=t) for m, t in (("gradcam", 0), ("lrp", 0), ("lrp", 1))]
+    assert disagreement(rows[:2], [ramp, 2 * ramp]) == pytest.approx(0, abs=1e-6)
+    assert disagreement(rows[:2], [ramp, 62 - ramp]) == pytest.approx(2, abs=1e-6)
+    assert disagreement(rows, [ramp, ramp, 62 - ramp]) == pytest.approx(0, abs=1e-6)
+    assert disagreement(rows[1:], [ramp, ramp]) is None
+    assert disagreement(rows[:2], [ramp, None]) is None

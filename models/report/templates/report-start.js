@@ -15,6 +15,9 @@ function start() {
   options(fields.method, every(data.images.flatMap((image) => image.maps.map((map) => map.method))));
   options(fields.state, Object.entries(STATES).map(([key, [text]]) => [key, text]));
   options(fields.sort, Object.entries(ORDERS).map(([key, [text]]) => [key, text]));
+  if (!data.images.some((image) => (image.disagreement ?? null) !== null)) {
+    fields.sort.querySelector("[value=disagree]").remove();
+  }
   options($("quantity"), data.histograms.map((h) => [h.key, h.title]));
   $("truth-control").hidden = !data.confusion.length;
   if (!data.images.some((image) => image.surprise !== null)) {

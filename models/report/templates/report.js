@@ -50,6 +50,7 @@ const first = (key) => (image, maps) => (maps.length ? maps[0][key] : null);
 const ORDERS = {
   surprise: ["most surprising", (image) => image.surprise ?? image.shaky - 2, -1],
   shaky: ["shakiest", (image) => image.shaky, -1],
+  disagree: ["methods disagree", (image) => image.disagreement ?? null, -1],
   unsure: ["least probable", first("target_probability"), 1],
   sure: ["most probable", first("target_probability"), -1],
   weak: ["lowest score", first("score"), 1],
