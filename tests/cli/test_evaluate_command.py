@@ -7,6 +7,9 @@ from oracles.browser import available, browser, opened, requests
 
 import onnxlens
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
+from onnxlens.models.report.evaluation import evaluation
+from onnxlens.models.storage.files import files_at
+from onnxlens.models.storage.shards import read_rows
 
 
 @pytest.fixture
@@ -92,6 +95,18 @@ def test_it_is_a_run_that_goes_on(scenes, run):
     assert again.code == 0
     assert "1 of them done before" in again.err
     assert run("runs", "verify", "out").code == 0
+
+
+def test_parts_are_merged_into_the_whole(scenes, run):
+    words = ("evaluate", "scenes", "photos", "--methods", "gradcam", "--metrics", "deletion,entropy", "-q")
+    for part in (1, 2):
+        assert run(*words, "--part", f"{part}/2", "-o", f"part-{part}").code == 0
+    assert run("runs", "merge", "part-1", "part-2", "-o", "both").code == 0
+    assert run(*words, "-o", "whole").code == 0
+    rows = [sorted(read_rows(files_at(place)), key=lambda r: r["path"]) for place in ("both", "whole")]
+    timeless = [[{k: v for k, v in row.items() if k != "seconds"} for row in some] for some in rows]
+    assert timeless[0] == timeless[1]
+    assert evaluation(rows[0]) == evaluation(rows[1])
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from ... import options
 from ...console import counting, emit, note, table
 from ...methods import given_to_methods, methods_named, options_of_methods
 from ...sources import argument, folder
-from .run import machinery, over_folders
+from .run import machinery, over_folders, overwrite, part
 
 WITHOUT = "deletion", "insertion", "randomisation"  # what can be told of any classifier
 WITH_MASKS = "pointing", "mass", "iou"
@@ -58,7 +58,8 @@ SHOWN = 200  # photos on the page
     type=folder,
     help="Folder of the run, or its address in a store.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the run in the output folder.")
+@overwrite
+@part
 @options.convention
 @options.overlay(0.7)
 @machinery
@@ -88,8 +89,7 @@ def command(
     code = over_folders(
         "evaluate", model, places, names, metrics=metrics, truth=_absolute(truth), **given, **own
     )
-    if not given["dry_run"]:
-        _say(str(given["out"]), given["as_json"], truth)
+    if not given["dry_run"] and _say(str(given["out"]), given["as_json"], truth):
         _show(given["out"], given["quiet"])
     return code
 
@@ -116,8 +116,8 @@ def _absolute(place: str | None) -> str:
     return str(Path(place).absolute())
 
 
-def _say(place: str, as_json: bool, masks: str | None) -> None:
-    """The table of a run that has ended."""
+def _say(place: str, as_json: bool, masks: str | None) -> bool:
+    """Say the table of a run that has ended; whether there is anything in it."""
     from ....models.report.evaluation import as_json as record
     from ....models.report.evaluation import evaluation
     from ....models.storage.files import files_at
@@ -127,7 +127,7 @@ def _say(place: str, as_json: bool, masks: str | None) -> None:
     found = evaluation(rows)
     if as_json:
         emit({"evaluation": record(found)})
-        return
+        return bool(rows)
     without = {
         r["path"]
         for r in rows
@@ -139,6 +139,7 @@ def _say(place: str, as_json: bool, masks: str | None) -> None:
     lines = [[method, *(_cell(metrics.get(name)) for name in names)] for method, metrics in found.items()]
     arrows = {"high": "↑", "low": "↓"}
     table(["method", *(f"{name} {arrows[METRICS[name].best]}" for name in names)], lines)
+    return bool(rows)
 
 
 def _show(out: Path | str, quiet: bool) -> None:

@@ -33,6 +33,10 @@ basics = options.stacked(
     click.option("--dry-run", is_flag=True, help="Say what would be done, and how long it would take."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first image that fails."),
 )
+overwrite = click.option("--overwrite", is_flag=True, help="Replace the run in the output folder.")
+part = click.option(
+    "--part", type=Part(), help="Only the I-th of N parts, as 1/4; `onnxlens runs merge` joins them."
+)
 machinery = options.stacked(
     basics,
     options.exit_zero,
@@ -79,10 +83,8 @@ machinery = options.stacked(
 @options.layer
 @options_of_methods(list(METHODS.values()))
 @out
-@click.option("--overwrite", is_flag=True, help="Replace the run in the output folder.")
-@click.option(
-    "--part", type=Part(), help="Only the I-th of N parts, as 1/4; `onnxlens runs merge` joins them."
-)
+@overwrite
+@part
 @options.convention
 @options.overlay(0.7)
 @machinery
