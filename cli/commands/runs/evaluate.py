@@ -128,11 +128,10 @@ def _say(place: str, as_json: bool, masks: str | None) -> bool:
     if as_json:
         emit({"evaluation": record(found)})
         return bool(rows)
-    without = {
-        r["path"]
-        for r in rows
-        if masks and r["method"] and r.get(f"{METRIC}pointing", 0) is None and not r["problem"]
-    }
+    told = [METRIC + name for name, metric in METRICS.items() if metric.needs == "mask"]
+    maps = [row for row in rows if masks and row["method"] and not row["problem"]]
+    known = {row["path"] for row in maps for column in told if row.get(column) is not None}
+    without = {row["path"] for row in maps} - known
     if without:
         note(f"{len(without)} of {len({r['path'] for r in rows})} photos have no mask, as {min(without)}")
     names = list(dict.fromkeys(name for metrics in found.values() for name in metrics))
