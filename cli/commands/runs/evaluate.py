@@ -129,7 +129,7 @@ def _say(place: str, as_json: bool, masks: str | None) -> bool:
         emit({"evaluation": record(found)})
         return bool(rows)
     told = [METRIC + name for name, metric in METRICS.items() if metric.needs == "mask"]
-    maps = [row for row in rows if masks and row["method"] and not row["problem"]]
+    maps = [row for row in rows if row["method"] and not row["problem"] and not row.keys().isdisjoint(told)]
     known = {row["path"] for row in maps for column in told if row.get(column) is not None}
     without = {row["path"] for row in maps} - known
     if without:
