@@ -37,6 +37,7 @@ from onnxlens.engine.errors import OnnxlensError
 
 ROOT = Path(__file__).parents[2]
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"  # zfnet512, vgg19, ... without their weights
+SUITE = "squeezenet", "resnet50", "vgg16", "mobilenet_v2", "vit_s16"  # of networks.py, which needs PyTorch
 FORWARD = ("--mode", "forward")
 SEEDS = 8  # rows of a Jacobian in one pass
 TOGETHER = 2**30  # bytes of the files of one network, up to which their sessions are held side by side
@@ -199,12 +200,11 @@ def _written(name: str, path: Path) -> None:
     """
     if Path(name).is_file():
         model = onnx.load(name)
-    elif (light := LIGHT / f"light_{name}.onnx").is_file():
+    elif name not in SUITE:
         from oracles.networks import randomised
 
-        model = randomised(
-            version_converter.convert_version(onnx.load(light), 18)
-        )  # onnx-ad takes from 13 on
+        light = onnx.load(LIGHT / f"light_{name}.onnx")
+        model = randomised(version_converter.convert_version(light, 18))  # onnx-ad takes from 13 on
         model.ir_version = 8  # of old files each weight had to be an input
     else:
         from networks import export, made
