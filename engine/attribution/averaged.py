@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BadRequest
 from ..runtime.ahead import ahead, cores
 from ..runtime.network import Network
-from .compiled import Compiled, Explanation, Intake
+from .compiled import Compiled, Explanation, Intake, filled
 from .methods import method_named, options_given, options_of
 from .path import Given, Step
 from .projector import STRONGEST, Projector, shows_nothing
@@ -48,12 +47,12 @@ class Averaged(Projector):
         intake: Intake | None = None,
         **options: Any,
     ):
-        record, self._intake = method_named(method, ("path",)), intake or Intake()
+        record = method_named(method, ("path",))
         self._path, self._options = record.compute, options_given(record, options)
         self._blank = record.blank
         self._fills = [name for name, field in options_of(record).items() if field.option.fill]
         self._workers, threads = (1, network.threads) if self._path.found else shared_out(network)
-        super().__init__(network, "saliency", layer, threads)
+        super().__init__(network, "saliency", layer, threads, intake=intake)
         self.method = method
         self._most = self.batch or (1 if network.provider == "cpu" else BATCH_ON_GPU)
 
@@ -81,8 +80,8 @@ class Averaged(Projector):
 
     def _averaged(self, feeds: Mapping[str, np.ndarray], unit: Explanation) -> Explanation:
         image, options = np.asarray(feeds[self.images][0], np.float32), self._options
-        fills = [b for name in self._fills for b in self._filled(image, getattr(options, name))]
-        given = Given(image, fills, self._intake.last)
+        fills = [b for name in self._fills for b in filled(self.intake, image, getattr(options, name))]
+        given = Given(image, fills, self.intake.last)
 
         def gradients(part: list[Step]) -> Gradients:
             found = self._of([step.input for step in part], feeds, unit)
@@ -100,17 +99,6 @@ class Averaged(Projector):
         rise = unit.score - sum(starts) / len(starts)
         completeness = {"sum": float(whole.sum()), "rise": rise}
         return replace(self._with(unit, whole), extras={"completeness": completeness})
-
-    def _filled(self, image: np.ndarray, said: Any) -> list[np.ndarray]:
-        """The baselines that an option names, or is: one array or several."""
-        if isinstance(said, str):
-            found = [self._intake.fill(image[None], name.strip())[0] for name in said.split(",")]
-        else:
-            found = list(said) if np.ndim(said) > image.ndim else [said]
-        for baseline in found:
-            if np.shape(baseline) != image.shape:
-                raise BadRequest(f"a baseline of {np.shape(baseline)} is none for an image of {image.shape}")
-        return [np.asarray(baseline, np.float32) for baseline in found]
 
     def _of(
         self, inputs: Sequence[np.ndarray], feeds: Mapping[str, np.ndarray], unit: Explanation

@@ -8,10 +8,10 @@ at the image and of the image.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from ..graph.op import op
-from .method import family
+from .method import Option, family
 
 if TYPE_CHECKING:
     from ..graph.graph import Tensor
@@ -27,13 +27,15 @@ _enter = family(
 
 class Backward(NamedTuple):
     """How a method goes back: `rules`, a name in autodiff/variants or a table of rules; `start` and `end`
-    as above; `gates` is whether its ReLUs let through less than those of the gradient.
+    as above; `gates` is whether its ReLUs let through less than those of the gradient; `against` a baseline,
+    which its options name: `end` is given it too.
     """
 
     rules: Any
     start: Callable[[Tensor], Tensor]
-    end: Callable[[Tensor, Tensor], Tensor]
+    end: Callable[..., Tensor]
     gates: bool
+    against: bool
 
 
 def ones(value: Tensor) -> Tensor:
@@ -42,11 +44,24 @@ def ones(value: Tensor) -> Tensor:
 
 
 def backward(
-    *about: str, rules: Any, start: Callable[[Tensor], Tensor] = ones, gates: bool = False, **more: Any
+    *about: str,
+    rules: Any,
+    start: Callable[[Tensor], Tensor] = ones,
+    gates: bool = False,
+    against: bool = False,
+    **more: Any,
 ) -> Callable[[Any], Any]:
     """The decorator of this family: as `family` says, and the fields of a Backward."""
     enter = _enter(*about, **more)
-    return lambda end: enter(Backward(rules, start, end, gates)) and end
+    return lambda end: enter(Backward(rules, start, end, gates, against)) and end
+
+
+class Compared(NamedTuple):
+    """Of DeepLIFT."""
+
+    baseline: Annotated[
+        str, Option("What it is compared with: mean, zero (black), blur, noise, a colour.", fill=True)
+    ] = "mean"
 
 
 @backward(
@@ -116,3 +131,23 @@ def input_x_gradient(signal: Tensor, image: Tensor) -> Tensor:
 def lrp(signal: Tensor, image: Tensor) -> Tensor:
     """The relevance that arrives."""
     return signal
+
+
+@backward(
+    "deeplift",
+    "DeepLIFT",
+    "Shrikumar, Greenside & Kundaje 2017, section 3.5.2",
+    shows="what each pixel adds to what a class is above its score for a photo in which there is nothing",
+    rules="rescale",
+    against=True,
+    options=Compared,
+)
+def deeplift(signal: Tensor, image: Tensor, baseline: Tensor) -> Tensor:
+    """The multiplier that arrives, by how much a score differs for each step that a pixel does, times the
+    difference of the pixel. Sums to the difference of the scores.
+
+    Each nonlinearity hands on Δy / Δx, the rescale rule; products and a softmax inside the network share
+    their difference out exactly too. Only through what has no such rule (contrast normalisation, quantising)
+    goes the gradient, and then the sum is off by as much as is said.
+    """
+    return op.Mul(signal, op.Sub(image, baseline))

@@ -19,7 +19,7 @@ FAMILIES: dict[str, Callable[[Network, Method, Any, Any, Intake, bool], Compiled
         network, method.name, layer, several=several, **options._asdict()
     ),
     "backward": lambda network, method, layer, options, intake, several: Projector(
-        network, method.name, layer, several=several
+        network, method.name, layer, None, several, intake, **options._asdict()
     ),
     "path": lambda network, method, layer, options, intake, several: Averaged(
         network, method.name, layer, intake, **options._asdict()

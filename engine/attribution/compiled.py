@@ -84,6 +84,21 @@ class Intake(NamedTuple):
     again: Again | None = None
 
 
+def filled(intake: Intake, image: np.ndarray, said: Any) -> list[np.ndarray]:
+    """The baselines, float32 of an image's shape, that an option names, or is: one array or several.
+
+    Raises BadRequest for a name that is none and for one of another shape.
+    """
+    if isinstance(said, str):
+        found = [intake.fill(image[None], name.strip())[0] for name in said.split(",")]
+    else:
+        found = list(said) if np.ndim(said) > image.ndim else [said]
+    for baseline in found:
+        if np.shape(baseline) != image.shape:
+            raise BadRequest(f"a baseline of {np.shape(baseline)} is none for an image of {image.shape}")
+    return [np.asarray(baseline, np.float32) for baseline in found]
+
+
 class Compiled:
     """A `method` compiled for a network.
 
@@ -180,6 +195,10 @@ class OneGraph(Compiled):
     threads: int | None = None
     keep: bool = False
 
+    def fed(self, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """The inputs of the graph that do not vary: the feeds, and what is made of them."""
+        return feeds
+
     def wished(self, feeds: Mapping[str, np.ndarray], *wish: Any, **named: Any) -> dict[str, np.ndarray]:
         """A wish as the inputs that vary. To be overridden."""
         raise NotImplementedError
@@ -202,13 +221,13 @@ class OneGraph(Compiled):
 
     def once(self, feeds: Mapping[str, np.ndarray], *wish: Any) -> list[Explanation]:
         """The explanations of a wish in one run of the graph."""
-        return self.read(self.session()({**feeds, **self.wished(feeds, *wish)}), feeds)
+        return self.read(self.session()({**self.fed(feeds), **self.wished(feeds, *wish)}), feeds)
 
     def asking(self, feeds: Mapping[str, np.ndarray], several: bool) -> Ask:
         """As of Compiled: several wishes share all that does not depend on them."""
         if not several:
             return super().asking(feeds, several)
-        run = self.session(several).begun(feeds)
+        run = self.session(several).begun(self.fed(feeds))
         return lambda *wish: self.read(run(self.wished(feeds, *wish)), feeds)
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..anatomy.readouts.classes import known
 from ..autodiff.blocks import not_real
 from ..autodiff.gradient import inside
+from ..autodiff.variants.rescale import beside
 from ..errors import BadRequest
 from ..graph.types import is_float
 from ..runtime.network import Network
-from .compiled import Explanation, OneGraph, are_several, image_of
-from .methods import method_named
-from .units import chosen, note_on, projected, units
+from .compiled import Explanation, Intake, OneGraph, are_several, filled, image_of
+from .methods import method_named, options_given
+from .units import chosen, held, note_on, projected, units
 
 STRONGEST = -1  # as a channel or a position: the one of the greatest value
 CHANNELS = 9  # of a layer, where none is named
@@ -25,8 +27,10 @@ class Projector(OneGraph):
 
     `layer`: a feature map, or a value (N, K) as a map of one pixel; None for the scores of the classes,
     before a softmax. `threads`: as many as the network has by default. `several`: it is made ready for
-    several units of an image, and not for one. `images` is the name of the input; `batch` the only size of a
-    batch, or None; `note` what is to be known of the method in this network.
+    several units of an image, and not for one. `intake` makes the baselines that `options` name, of a method
+    that goes against one; then `extras` hold the "completeness", as those of Averaged. `images` is the name
+    of the input; `batch` the only size of a batch, or None; `note` what is to be known of the method in this
+    network.
 
     Raises BadRequest for a method or layer that is not there, NoRule where no gradient leads to the image.
     """
@@ -38,8 +42,12 @@ class Projector(OneGraph):
         layer: str | None = None,
         threads: int | None = None,
         several: bool = False,
+        intake: Intake | None = None,
+        **options: Any,
     ):
-        how = method_named(method, ("backward",)).compute
+        record = method_named(method, ("backward",))
+        how, self.intake, self._against = record.compute, intake or Intake(), None
+        self._baseline = getattr(options_given(record, options), "baseline", None)
         graph = network.graph.copy()
         self.network, self.method, self.layer, self.images = network, method, layer, image_of(graph)
         image = inside(graph, self.images)
@@ -52,13 +60,18 @@ class Projector(OneGraph):
         self._position = graph.input(graph.unused("position"), np.int64, [count])
         peaks, *unit = chosen(maps, self._channel, self._position)
         channel, position, value = unit
-        before = len(graph.nodes)
-        signal = projected(values, maps, image, (channel, position, value), how)
+        before, against = len(graph.nodes), None
+        if how.against:
+            baseline = graph.input(graph.unused("baseline"), image.dtype, image.shape)
+            against = baseline, beside(graph, {image.name: baseline.name})
+            self._against = baseline.name, held(against[1](maps), channel, position).name
+        signal = projected(values, maps, image, (channel, position, value), how, against)
         self.note = note_on(how, graph.nodes[before:])
         self.names = [t.name for t in (signal, *unit, peaks)]
         answer = known(graph)
         self._answer = answer and answer.value
         self.names += [self._answer] if self._answer else []
+        self.names += [self._against[1]] if self._against else []
         self.graph, self.varying = graph, [self._channel.name, self._position.name]
         self.threads, self.keep = threads, True
         self.session(several)
@@ -79,6 +92,16 @@ class Projector(OneGraph):
         Raises BadRequest for a channel or position that the layer does not have.
         """
         return self.once(feeds, channels, positions)
+
+    def fed(self, feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """The feeds, and the baseline of each image. Raises BadRequest where several are named."""
+        if self._against is None:
+            return feeds
+        images = np.asarray(feeds[self.images], np.float32)
+        each = [filled(self.intake, image, self._baseline) for image in images]
+        if any(len(baselines) > 1 for baselines in each):
+            raise BadRequest(f"{self.method} compares with one baseline, not with several")
+        return {**feeds, self._against[0]: np.stack([baselines[0] for baselines in each])}
 
     def wished(
         self,
@@ -101,6 +124,12 @@ class Projector(OneGraph):
         arrays, found, places, raw, peaks = (values[name] for name in self.names[:5])
         outputs = values[self._answer] if self._answer else [None] * count
         width = self._sizes[2]
+        extras: list[dict[str, Any]] = [{} for _ in arrays]
+        if self._against:
+            rises = raw - values[self._against[1]]
+            sums = arrays.reshape(len(arrays), -1).sum(1, np.float64)
+            pairs = zip(sums.tolist(), rises.tolist(), strict=True)
+            extras = [{"completeness": {"sum": whole, "rise": rise}} for whole, rise in pairs]
         return [
             Explanation(
                 arrays[i].astype(np.float32, copy=False),
@@ -112,6 +141,7 @@ class Projector(OneGraph):
                 shows_nothing(arrays[i], float(raw[i])),
                 divmod(int(places[i]), width) if isinstance(width, int) else (0, int(places[i])),
                 peaks[i],
+                extras[i],
             )
             for i in range(count)
         ]

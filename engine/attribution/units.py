@@ -14,7 +14,8 @@ from ..anatomy.maps import feature_map, layer_named
 from ..anatomy.readouts.classes import readout
 from ..autodiff.broadcasting import zeros_like
 from ..autodiff.gradient import backpropagate, inside
-from ..autodiff.variants import TABLES
+from ..autodiff.variants import AGAINST, TABLES
+from ..autodiff.variants.rescale import Beside
 from ..graph.graph import Graph, Tensor, op
 from .backward import Backward
 
@@ -49,6 +50,12 @@ def chosen(maps: Tensor, channel: Tensor, position: Tensor) -> tuple[Tensor, Ten
     return peaks, channel, position, value
 
 
+def held(maps: Tensor, channel: Tensor, position: Tensor) -> Tensor:
+    """The values (N,) of maps (N, K, h, w) at a channel and a position, counted row by row, of each image."""
+    where = op.Concat(op.Unsqueeze(channel, [1]), op.Unsqueeze(position, [1]), axis=1)
+    return op.GatherND(op.Reshape(maps, [0, 0, -1]), where, batch_dims=1)
+
+
 def note_on(method: Backward, appended: Iterable[NodeProto]) -> str:
     """What is to be said of a backward pass by the nodes that it appended: that nothing was gated; or empty.
 
@@ -60,11 +67,17 @@ def note_on(method: Backward, appended: Iterable[NodeProto]) -> str:
 
 
 def projected(
-    layer: Tensor, maps: Tensor, image: Tensor, unit: tuple[Tensor, Tensor, Tensor], method: Backward
+    layer: Tensor,
+    maps: Tensor,
+    image: Tensor,
+    unit: tuple[Tensor, Tensor, Tensor],
+    method: Backward,
+    against: tuple[Tensor, Beside] | None = None,
 ) -> Tensor:
     """What comes back to the image, in its shape, from one `unit` (channel, position, value) of a layer.
 
-    The signal is put where the unit is, and nowhere else, however many others are as strong.
+    The signal is put where the unit is, and nowhere else, however many others are as strong. `against` is the
+    baseline of a method that has one, and what gives the values there.
     """
     channel, position, value = unit
     area = op.Mul(maps.dim(2), maps.dim(3))
@@ -75,6 +88,9 @@ def projected(
     # From the view to the layer as it is; from there on by the method's rules.
     (seed,) = backpropagate(maps.graph, {maps.name: only}, [layer.name])
     assert seed is not None
-    rules = TABLES[method.rules] if isinstance(method.rules, str) else method.rules
+    if against is not None:
+        rules = AGAINST[method.rules](against[1])
+    else:
+        rules = TABLES[method.rules] if isinstance(method.rules, str) else method.rules
     (signal,) = backpropagate(maps.graph, {layer.name: seed}, [image.name], rules)
-    return method.end(zeros_like(image) if signal is None else signal, image)
+    return method.end(zeros_like(image) if signal is None else signal, image, *(against or ())[:1])

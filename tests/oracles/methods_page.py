@@ -89,8 +89,9 @@ def page(method: Method) -> str:
 
 def formula(method: Method) -> list[str]:
     """What the function under the record says of itself."""
-    text = getdoc(getattr(method.compute, "end", method.compute)) or ""
-    return [plain(" ".join(part.split())) for part in text.split("\n\n") if part]
+    compute = method.compute
+    said = getattr(compute, "end", getattr(compute, "steps", compute))
+    return [plain(" ".join(part.split())) for part in (getdoc(said) or "").split("\n\n") if part]
 
 
 def facts(method: Method) -> list[str]:

@@ -12,8 +12,10 @@ from ...operators.rules import VJP
 from .gates import DECONVNET, GUIDED, REDIRECTED, STRAIGHT_THROUGH
 from .lrp import composite, lrp_0, lrp_alpha_beta, lrp_epsilon, lrp_gamma, lrp_w_square, lrp_z_box
 from .merged import merged
+from .rescale import Beside, rescale
 
 __all__ = [
+    "AGAINST",
     "DECONVNET",
     "GUIDED",
     "REDIRECTED",
@@ -27,6 +29,7 @@ __all__ = [
     "lrp_w_square",
     "lrp_z_box",
     "merged",
+    "rescale",
 ]
 
 TABLES: dict[str, Mapping[str, Callable[..., Any]] | Callable[..., Mapping[str, Callable[..., Any]]]] = {
@@ -42,3 +45,6 @@ TABLES: dict[str, Mapping[str, Callable[..., Any]] | Callable[..., Mapping[str, 
     "lrp-w-square": merged(lrp_w_square()),
     "lrp-composite": merged(composite(lrp_w_square(), lrp_gamma(), lrp_epsilon())),
 }
+
+# Rules that read the values of a baseline too, which are given to them.
+AGAINST: dict[str, Callable[[Beside], Mapping[str, Callable[..., Any]]]] = {"rescale": rescale}

@@ -83,7 +83,7 @@ def lrp_gamma(gamma: float = 0.25) -> Table:
     def rule(r: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         w = w + gamma * op.Relu(w)
         b = None if b is None else b + gamma * op.Relu(b)
-        return x * _vjp(_share(r, _again(y, x, w, b)), y, x, w)
+        return x * vjp(_share(r, again(y, x, w, b)), y, x, w)
 
     return _table(rule)
 
@@ -100,8 +100,8 @@ def lrp_alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Table:
         up, down, for_, against = op.Relu(x), -op.Relu(-x), op.Relu(w), -op.Relu(-w)
 
         def shared(one: Tensor, other: Tensor, bias: Tensor | None) -> Tensor:
-            s = _share(r, _again(y, up, one, bias) + _again(y, down, other))
-            return up * _vjp(s, y, x, one) + down * _vjp(s, y, x, other)
+            s = _share(r, again(y, up, one, bias) + again(y, down, other))
+            return up * vjp(s, y, x, one) + down * vjp(s, y, x, other)
 
         total = alpha * shared(for_, against, None if b is None else op.Relu(b))
         if beta == 0:
@@ -121,8 +121,8 @@ def lrp_z_box(low: Any, high: Any) -> Table:
     def rule(r: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         for_, against = op.Relu(w), -op.Relu(-w)
         floor, roof = (op.Expand(x.graph.constant(v, x.dtype), x.dims) for v in (low, high))
-        s = _share(r, _again(y, x, w) - _again(y, floor, for_) - _again(y, roof, against))
-        return x * _vjp(s, y, x, w) - floor * _vjp(s, y, x, for_) - roof * _vjp(s, y, x, against)
+        s = _share(r, again(y, x, w) - again(y, floor, for_) - again(y, roof, against))
+        return x * vjp(s, y, x, w) - floor * vjp(s, y, x, for_) - roof * vjp(s, y, x, against)
 
     return _table(rule)
 
@@ -132,7 +132,7 @@ def lrp_w_square() -> Table:
 
     def rule(r: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         ones = op.Expand(x.graph.constant(1, x.dtype), x.dims)
-        return _vjp(_share(r, _again(y, ones, w * w)), y, x, w * w)
+        return vjp(_share(r, again(y, ones, w * w)), y, x, w * w)
 
     return _table(rule)
 
@@ -220,7 +220,7 @@ def _is_product(node: NodeProto) -> bool:
 
 
 def _times(s: Tensor, y: Tensor, xs: Sequence[Any], i: int) -> Tensor:
-    return xs[i] * _vjp(s, y, *xs, index=i)
+    return xs[i] * vjp(s, y, *xs, index=i)
 
 
 def _share(r: Tensor, z: Tensor, epsilon: float = 0) -> Tensor:
@@ -230,14 +230,14 @@ def _share(r: Tensor, z: Tensor, epsilon: float = 0) -> Tensor:
     return op.Where(op.Equal(z, 0), 0, r / op.Where(op.Equal(z, 0), 1, z))
 
 
-def _again(y: Tensor, *inputs: Tensor | None) -> Tensor:
+def again(y: Tensor, *inputs: Tensor | None) -> Tensor:
     """The operator that made y, on other inputs."""
     node = y.graph.producer(y.name)
     assert node is not None
     return emit(node.op_type, *inputs, **attributes(node))
 
 
-def _vjp(s: Tensor, y: Tensor, *inputs: Tensor | None, index: int = 0) -> Tensor:
+def vjp(s: Tensor, y: Tensor, *inputs: Tensor | None, index: int = 0) -> Tensor:
     """The gradient rule of the operator that made y, for its first input or another."""
     node = y.graph.producer(y.name)
     assert node is not None
