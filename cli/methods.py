@@ -53,14 +53,16 @@ def options_of_methods(
 
 
 def methods_named(words: Sequence[str]) -> tuple[str, ...]:
-    """The methods that are named, each once, several in a word with commas; "all" is every one.
+    """The methods that are named, each once, several in a word with commas; "all" is every one that needs
+    nothing which not all networks have.
 
     Raises BadRequest for one that is not there, with the nearest names.
     """
     names = dict.fromkeys(n.strip() for word in words for n in word.split(","))
     for name in names.keys() - {ALL}:
         method_named(name)
-    return tuple(METHODS) if ALL in names else tuple(names)
+    every = [m.name for m in METHODS.values() if not m.needs] if ALL in names else []
+    return tuple(dict.fromkeys([*every, *(name for name in names if name != ALL)]))
 
 
 def given_to_methods(given: dict[str, Any], methods: Sequence[Method]) -> dict[str, Any]:

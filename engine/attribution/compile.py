@@ -13,6 +13,7 @@ from .explainer import Explainer
 from .method import Method
 from .perturbation.asked import Perturbed
 from .projector import Projector
+from .transformers.attended import Attended
 
 FAMILIES: dict[str, Callable[[Network, Method, Any, Any, Intake, bool], Compiled]] = {
     "cam": lambda network, method, layer, options, intake, several: Explainer(
@@ -23,6 +24,9 @@ FAMILIES: dict[str, Callable[[Network, Method, Any, Any, Intake, bool], Compiled
     ),
     "path": lambda network, method, layer, options, intake, several: Averaged(
         network, method.name, layer, intake, **options._asdict()
+    ),
+    "attention": lambda network, method, layer, options, intake, several: Attended(
+        network, method.name, options, several
     ),
     "perturbation": lambda network, method, layer, options, intake, several: Perturbed(
         network, method, options, intake, layer
@@ -46,7 +50,7 @@ def compiled(
     """
     if layer is not None and not method.layer:
         raise BadRequest(f"{method.name} looks at no layer: leave it out")
-    if not (layer is None or isinstance(layer, str) or method.on_layer):
+    if not (layer is None or isinstance(layer, str) or method.of_layers):
         raise BadRequest(f"{method.name} looks at one layer: name one")
     if method.check is not None:
         method.check(intake.size, options)

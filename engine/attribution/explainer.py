@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto
 
 from ..anatomy.layers import checked_layer
-from ..anatomy.readouts.classes import readout
+from ..anatomy.readouts.classes import Readout, readout
 from ..autodiff.gradient import inside
 from ..errors import BadModel, BadRequest
-from ..graph.graph import Tensor, op
+from ..graph.graph import Graph, Tensor, op
 from ..runtime.network import Network
+from . import cam  # noqa: F401 (which enters its methods into the table)
 from .compiled import PREDICTED, Explanation, OneGraph, image_of
 from .diagnose import diagnose, sound
 from .gradients import is_of_means, maps_of
-from .methods import method_named, options_given
+from .method import method_named, options_given
 
 __all__ = ["Explainer", "Explanation"]
 
@@ -83,12 +84,26 @@ class Explainer(OneGraph):
                     "take gradcam, or name the layer that a global mean reads"
                 )
         graph = graph.copy()  # which knows where the layers lie, as the network does from now on
+        layers = [graph[name] for name in self.layers]
+        maps = lambda scores, chosen: maps_of(self._record, self._options, scores, chosen, layers)
+        self._compile(graph, read, maps, several)
+
+    def _compile(
+        self,
+        graph: Graph,
+        read: Readout,
+        maps_for: Callable[[Tensor, Tensor], list[Tensor]],
+        several: bool,
+    ) -> None:
+        """Append to a graph the maps of the class of each image, as `maps_for` makes them of the scores and
+        the classes, and compile it; the rest is as of the class.
+        """
         scores = graph[self.score]
         self.classes = read.count
         self.target = graph.unused("target")
         wish = graph.input(self.target, np.int64, (scores.shape or ())[:1])
         chosen = predicted_or(wish, scores)
-        maps = maps_of(self._record, self._options, scores, chosen, [graph[name] for name in self.layers])
+        maps = maps_for(scores, chosen)
         heatmaps = [graph.output(m, graph.unused("heatmap")).name for m in maps]
         picked = op.GatherElements(op.Flatten(scores), op.Unsqueeze(chosen, [1]), axis=1)
         score = graph.output(op.Squeeze(picked, [1]), graph.unused("score"))

@@ -1,7 +1,8 @@
 """What a method of attribution is: one record, of which commands, runs, pages and tests are made.
 
-A method is one function under the decorator of its family, in `cam.py`, `backward.py`, `path.py` or
-`perturbation/methods.py`. These files and this one load nothing that is heavy: `--help` reads the table.
+A method is one function under the decorator of its family, in `cam.py`, `backward.py`, `path.py`,
+`perturbation/methods.py` or `transformers/methods.py`. These files and this one load nothing that is heavy:
+`--help` reads the table.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ class Method:
     cores. `style`: how it is drawn, "overlay" for one number at each place, else one of the styles of
     signals, which have a number for each colour. `target`: what a command starts from, a "class" or the
     strongest "units" of a layer. `layer` says what a layer is to it, "" where it takes none, `on_layer`
-    whether its maps lie there, so that several may be asked for, and `units` whether it can begin at a unit
-    of one. `finds`: it looks for a box anew in each picture, whatever its place among all is there. `blank`
-    says why a map is zero everywhere, where nothing else is the reason.
+    whether its maps lie on one, and `units` whether it can begin at a unit of one. `needs` is what it reads
+    and not all networks have: "attention". `finds`: it looks for a box anew in each picture, whatever its
+    place among all is there. `blank` says why a map is zero everywhere, where nothing else is the reason.
     """
 
     name: str
@@ -75,9 +76,15 @@ class Method:
     layer: str = ""
     on_layer: bool = False
     units: bool = False
+    needs: str = ""
     finds: bool = False
     blank: str = ""
     check: Callable[[tuple[int, int], Any], object] | None = None
+
+    @property
+    def of_layers(self) -> bool:
+        """Whether it makes a map of each of several layers that are named."""
+        return self.on_layer and bool(self.layer)
 
 
 METHODS: dict[str, Method] = {}  # filled by the decorators; who reads it takes it from methods.py

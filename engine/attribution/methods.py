@@ -3,6 +3,7 @@
 from . import backward, cam, path
 from .method import METHODS, Method, method_named, options_given, options_of
 from .perturbation import methods as perturbation
+from .transformers import methods as transformers
 
 __all__ = [
     "METHODS",
@@ -14,4 +15,5 @@ __all__ = [
     "options_of",
     "path",
     "perturbation",
+    "transformers",
 ]

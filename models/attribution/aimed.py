@@ -71,7 +71,7 @@ class Aimed:
                 f"{method.name} looks at changed photos, and in each the model ranks anew what it finds: "
                 "take a method that looks at the photo itself, as gradcam and saliency do"
             )
-        found, self._levels = list[str](), layer is None and method.on_layer
+        found, self._levels = list[str](), layer is None and method.of_layers
         if layer is None and method.layer and not method.units:
             found = levels(graph, self._parts, read.outputs)
             layer = found if self._levels else found[0]

@@ -12,6 +12,7 @@ from onnxlens.engine.attribution.methods import METHODS, options_of
 from onnxlens.models.lens import Lens
 from onnxlens.models.photos.photo import read_photo
 
+ANYWHERE = [name for name, method in METHODS.items() if not method.needs]
 # What keeps methods that look at many inputs short here.
 QUICK = {"steps": 4, "masks": 16, "patch": 8}
 
@@ -36,7 +37,7 @@ def numbers(record, folder="onnxlens-out"):
     return np.load(Path(folder, files[key]))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_a_method_is_a_command_and_a_choice(name, place, run):
     alone = run(name, "model.onnx", "red.png", "--target", "red", *flags(name), "--json", "-o", "alone")
     chosen = run(
@@ -54,7 +55,7 @@ def test_a_method_is_a_command_and_a_choice(name, place, run):
     assert {"method", "targets", "style", *options_of(METHODS[name])} <= arguments.keys()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_the_files_are_what_python_gives(name, place, run):
     (record,) = run(name, "model.onnx", "blue.jpg", "--target", "blue", *flags(name), "--json").records
     (found,) = Lens("model.onnx").attribute("blue.jpg", name, ["blue"], **quick(name))
@@ -69,7 +70,7 @@ def test_the_files_are_what_python_gives(name, place, run):
     assert said == json.loads(json.dumps(found.record()))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_a_method_over_a_folder_is_a_run_with_its_options(name, place, run):
     Path("photos").mkdir()
     Path("red.png").rename("photos/red.png")
@@ -108,7 +109,7 @@ def test_its_help_has_its_options_alone(name):
     assert own <= set(text.split())
     assert not others & set(text.split())
     assert ("--channels" in text) == METHODS[name].units
-    assert ("--layers" in text) == METHODS[name].on_layer
+    assert ("--layers" in text) == METHODS[name].of_layers
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,7 @@ def test_a_dry_run_of_what_no_run_has_writes_nothing(words, photos, run):
 
 
 def test_the_deconvnet_begins_at_units_and_the_others_at_a_class(place, run):
-    for name in METHODS:
+    for name in ANYWHERE:
         (record, *_) = run(
             "explain", "model.onnx", "red.png", "--method", name, *flags(name), "--json", "-o", name
         ).records

@@ -182,7 +182,7 @@ def test_a_mark_is_drawn_where_it_is_whatever_the_padding(tmp_path, pads, scale)
     assert np.abs(np.subtract(point(found.at_photo()), (y, x))).max() <= 1
 
 
-@pytest.mark.parametrize("method", [m.name for m in METHODS.values() if m.on_layer])
+@pytest.mark.parametrize("method", [m.name for m in METHODS.values() if m.of_layers])
 def test_every_method_of_layers_draws_a_mark_where_it_is(tmp_path, method):
     (found,) = strided(tmp_path, "[1,1,1,1]").attribute(marked((24, 32), 1), method, ["red"], layer="three")
     assert point(found.at_photo()) == (24, 32)

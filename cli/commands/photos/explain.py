@@ -94,7 +94,7 @@ def _of_layers(methods: Sequence[Method]) -> list[Any]:
     texts = list(dict.fromkeys(m.layer for m in methods if m.layer))
     text = texts[0] if len(texts) == 1 else "The layer that a method looks at, or from (docs/methods.md)."
     found = [click.option("--layer", help=text)] if texts else []
-    if any(m.on_layer for m in methods):
+    if any(m.of_layers for m in methods):
         found.append(
             click.option(
                 "--layers",

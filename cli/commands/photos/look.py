@@ -36,7 +36,8 @@ PREDICTIONS = 5
     "--method",
     "methods",
     multiple=True,
-    help="More methods of attribution, each as a part of its own: lrp, rise, ... or all (docs/methods.md).",
+    help="More methods of attribution, each as a part of its own: lrp, rise, ... or all that need nothing "
+    "which not all models have (docs/methods.md).",
 )
 @click.option(
     "--folder",

@@ -40,7 +40,7 @@ class Request:
         """Raise BadRequest for options that do not go together, or not with a method."""
         if self.layer is not None and self.layers:
             raise BadRequest("--layer is for one feature map, --layers for several: say one of them")
-        if self.layers and not how.on_layer:
+        if self.layers and not how.of_layers:
             raise BadRequest(f"the maps of {how.name} lie on the input, not on layers: leave --layers out")
         begins = how.target == "units" and not self.targets
         of_units = how.units and (self.layer is not None or begins)

@@ -268,7 +268,7 @@ def of_method(name: str, subject: Subject) -> Panel:
         method.title,
         f"{method.shows[0].upper()}{method.shows[1:]}.",
         f"{method.paper}.",
-        subject.command(name, *target, *(_layer(subject) if method.on_layer else [])),
+        subject.command(name, *target, *(_layer(subject) if method.of_layers else [])),
         [] if found.problem else [Figure(found.picture(method.style), caption)],
         found.problem or found.note,
     )
@@ -295,7 +295,7 @@ def panels(subject: Subject, progress: Callable[[int, int], object]) -> list[Pan
 
 def _maps(subject: Subject, method: str, target: str | None, **options: Any) -> list[Attribution]:
     """The maps of a method for what one target means."""
-    layer = subject.where if METHODS[method].on_layer else None
+    layer = subject.where if METHODS[method].of_layers else None
     about = {"layer": layer, "convention": subject.convention}
     return subject.lens.attribute(subject.photo, method, [target], **about, **options)
 

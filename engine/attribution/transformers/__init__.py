@@ -1,0 +1,1 @@
+"""Methods for transformers: what their own attention says."""
