@@ -149,9 +149,10 @@ def elementwisecam(A: Tensor, G: Tensor) -> Tensor:
     "cam",
     "CAM",
     "Zhou et al. 2016, equation 2",
-    shows="what each position of the last layer adds to a class, where means and a linear layer follow",
+    shows="what each position of the last layer adds to a class, where means of it and a linear layer follow",
     signed=True,
     of_means=True,
+    layer="Feature map to look at.  [default: the last one whose means are taken]",
 )
 def plain(A: Tensor, G: Tensor) -> Tensor:
     """Σ_k w_k A_k, where w are the weights of the linear layer that takes the means of the maps.

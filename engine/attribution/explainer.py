@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
+from ..anatomy.heads import averaged
 from ..anatomy.layers import checked_layer
 from ..anatomy.readouts.classes import Readout, readout
 from ..autodiff.gradient import inside
@@ -75,6 +76,8 @@ class Explainer(OneGraph):
         self.network, self.method, self.images = network, method, image_of(graph)
         read = readout(graph, output)
         self.score = inside(graph, read.scores).name
+        if layer is None and self._record.compute.of_means:
+            layer = averaged(graph, self.score)
         named = [layer] if layer is None or isinstance(layer, str) else layer
         self.layers: list[str] = [checked_layer(graph, name, self.score) for name in named]
         for name in self.layers if self._record.compute.of_means else ():

@@ -3,6 +3,7 @@
 from . import backward, cam, path
 from .method import METHODS, Method, method_named, options_given, options_of
 from .perturbation import methods as perturbation
+from .scored import methods as scored
 from .transformers import methods as transformers
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "options_of",
     "path",
     "perturbation",
+    "scored",
     "transformers",
 ]

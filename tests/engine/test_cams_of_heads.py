@@ -77,6 +77,20 @@ def test_cam_of_an_earlier_layer_is_refused():
         Explainer(of, "cam", "a")
 
 
+def test_cam_looks_by_default_at_what_the_means_are_of():
+    """Where Grad-CAM steps over a pooling, for the finer map; and of a single channel."""
+    of = network(
+        "m = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (a) "
+        + HEADS["pool, flatten, gemm"].replace("(a)", "(m)")
+    )
+    assert (Explainer(of, "cam").layer, Explainer(of, "gradcam").layer) == ("m", "a")
+    head = "o = Conv (a, one) p = GlobalAveragePool (o) f = Flatten (p) y = MatMul (f, row)"
+    single = network(head, one=HEAD.T[:1, :, None, None].copy(), row=HEAD[:1])
+    (found,) = Explainer(single, "cam")({"x": IMAGES[:1]}, 1)
+    (maps,) = single.run({"x": IMAGES[:1]}, ["o"])["o"]
+    np.testing.assert_allclose(found.map, HEAD[0, 1] * maps[0], rtol=1e-4, atol=1e-6)
+
+
 def finer(of, target, alpha, similar):
     """The seed written out from the scores, on the gradient of a linear head on means."""
     (scores,) = of.run({"x": IMAGES[:1]}, ["y"])["y"].astype(np.float64)

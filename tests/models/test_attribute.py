@@ -18,7 +18,7 @@ from onnxlens.models.attribution.attribute import Attributor, attribute
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.lens import Lens
 
-LESS = {"steps": 6, "masks": 96, "samples": 96, "cells": 5, "patch": 24, "stride": 12}
+LESS = {"steps": 6, "masks": 96, "samples": 96, "cells": 5, "patch": 24, "stride": 12, "strongest": 12}
 UNITS = [name for name, method in METHODS.items() if method.units]
 TASKS = Path(__file__).parents[1] / "bench" / "tasks" / "models"
 SCENES = [scene(seed, size=120) for seed in TEST_SEEDS[:3]]
@@ -230,7 +230,7 @@ def test_units_of_a_layer(name, lens):
 def test_what_does_not_begin_at_units_refuses_them(lens):
     for name in (m.name for m in METHODS.values() if m.layer and not m.units):
         with pytest.raises(BadRequest, match="channels, position and top are of a layer"):
-            Attributor(lens, name, layer="relu4", channels=[1])
+            Attributor(lens, name, layer="relu5", channels=[1])
 
 
 def test_several_layers_are_for_maps_that_lie_on_them(lens):

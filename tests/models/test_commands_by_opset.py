@@ -48,7 +48,7 @@ def answers(lens, photos):
     for name, method in METHODS.items():
         if method.needs:  # and this network has not
             continue
-        less = {"steps": 2, "masks": 8, "patch": 32, "stride": 32}
+        less = {"steps": 2, "masks": 8, "patch": 32, "stride": 32, "strongest": 4}
         few = {key: value for key, value in less.items() if key in options_of(method)}
         yield name, attribute(lens, PHOTO, name, **few)[0].values
         if method.units:

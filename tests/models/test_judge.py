@@ -18,7 +18,7 @@ from onnxlens.models.photos.mask import mask_of, on_input
 from onnxlens.models.report.evaluation import Mean, evaluation
 
 ANYWHERE = [name for name, method in METHODS.items() if not method.needs]
-FEW = {"masks": 20, "samples": 20, "steps": 4}
+FEW = {"masks": 20, "samples": 20, "steps": 4, "strongest": 8}
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ Whole runs are on images that are written as they are asked for, on all cores at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import local
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -17,13 +17,16 @@ from ...anatomy.maps import feature_map
 from ...anatomy.readouts.classes import readout
 from ...autodiff.gradient import inside
 from ...errors import BadRequest
+from ...graph.graph import Graph
 from ...runtime.ahead import BATCH, ahead, cores
 from ...runtime.network import Network
 from ...runtime.session import Session
 from .places import Key, Places
 from .plans import Plan, plan
+from .stages import part
 
 BATCH_ON_GPU = 64
+HELD = 2**22  # numbers of a layer that are in one run
 MAX_PLANS = 2  # that are kept for a network; each holds a copy of its weights
 
 
@@ -41,9 +44,13 @@ Ask = Callable[[np.ndarray], Iterator[Answer]]  # answers for some of the images
 
 
 class Answerer:
-    """A network that is to answer with an Answer; `fixed` is the only batch that it takes, or None."""
+    """A network that is to answer with an Answer; `fixed` is the only batch that it takes, or None.
 
-    def __init__(self, network: Network, layer: str | None):
+    It answers to what `start` is: the image, or a layer, from which on it is computed then. Raises BadRequest
+    for a layer that nothing follows, or which is not of 32-bit floats.
+    """
+
+    def __init__(self, network: Network, layer: str | None, start: str | None = None):
         self.graph = graph = network.graph.copy()
         read = readout(graph)
         scores = inside(graph, read.scores)
@@ -57,8 +64,11 @@ class Answerer:
         if self.layer is not None:
             totals = feature_map(graph, self.layer).sum([2, 3], keepdims=False)
             self.names.append(totals.name)
+        self.start = graph.pictured[0] if start is None else start
+        if start is not None:
+            self.graph = graph = _behind(graph, start, self.names)
         # A model may take any batch and yet have the size of one written into its head.
-        sizes = [(graph[name].shape or (None,))[0] for name in (graph.pictured[0], *self.names)]
+        sizes = [(graph[name].shape or (None,))[0] for name in (self.start, *self.names)]
         self.fixed = next((n for n in sizes if isinstance(n, int)), None)
         self._session: Session | None = None  # a network in stages does without: it would hold all weights
         self.plans: dict[tuple[Key, float], Plan] = {}
@@ -93,15 +103,24 @@ class Answerer:
         return found
 
 
-_MADE: WeakKeyDictionary[Network, dict[str | None, Answerer]] = WeakKeyDictionary()
+def _behind(graph: Graph, start: str, ends: Sequence[str]) -> Graph:
+    """The graph from a layer on. Raises BadRequest as Answerer does."""
+    if graph[start].dtype != np.float32:
+        raise BadRequest(f"layer {start!r} holds {graph[start].dtype}, and no values that may be changed")
+    if not any(start in graph.reads(node) for node in graph.ancestors(ends)):
+        raise BadRequest(f"nothing of what the model answers follows from layer {start!r}: name another one")
+    return part(graph, start, ends)
 
 
-def answerer_of(network: Network, layer: str | None) -> Answerer:
-    """The network compiled for a layer; made once for as long as the network is there."""
-    made = _MADE.setdefault(network, {})
-    if layer not in made:
-        made[layer] = Answerer(network, layer)
-    return made[layer]
+_MADE: WeakKeyDictionary[Network, dict[tuple[str | None, str | None], Answerer]] = WeakKeyDictionary()
+
+
+def answerer_of(network: Network, layer: str | None, start: str | None = None) -> Answerer:
+    """The network compiled for a layer, and from a `start` on; made once for as long as it is there."""
+    made, key = _MADE.setdefault(network, {}), (layer, start)
+    if key not in made:
+        made[key] = Answerer(network, layer, start)
+    return made[key]
 
 
 def summed_layer(network: Network, layer: str | None = None) -> str | None:
@@ -114,14 +133,23 @@ def summed_layer(network: Network, layer: str | None = None) -> str | None:
 
 
 def in_batches(
-    network: Network, answerer: Answerer, image: np.ndarray, write: Callable[[np.ndarray, np.ndarray], object]
+    network: Network,
+    answerer: Answerer,
+    image: np.ndarray,
+    write: Callable[[np.ndarray, np.ndarray], object],
+    beside: Mapping[str, np.ndarray] | None = None,
 ) -> Ask:
     """The function that gives the answers for images that `write` makes of their numbers (n,).
 
     It writes them into (n, ...) float32, which holds copies of the `image` at first: one buffer for each core
     is all that is held of them; its length is what the model asks for, or else fits a processor's cache.
+    Where the answerer starts at a layer they are its values, and `beside` what else is read of the image, by
+    the names of inputs.
     """
-    size = answerer.fixed or (BATCH if network.provider == "cpu" else BATCH_ON_GPU)
+    best = BATCH if network.provider == "cpu" else BATCH_ON_GPU
+    if answerer.start not in network.graph.inputs:
+        best = min(max(best, HELD // image.size), BATCH_ON_GPU)
+    size = answerer.fixed or best
     buffers = local()
     answerer.compiled(network)  # once, before the threads that share it begin
 
@@ -130,7 +158,9 @@ def in_batches(
             buffers.batch = np.repeat(image[None].astype(np.float32), size, axis=0)
         count = len(some)
         write(some, buffers.batch[:count])
-        found = answerer.whole(network, {network.graph.pictured[0]: buffers.batch[: answerer.fixed or count]})
+        length = answerer.fixed or count
+        others = {name: np.repeat(value[None], length, 0) for name, value in (beside or {}).items()}
+        found = answerer.whole(network, {answerer.start: buffers.batch[:length], **others})
         return Answer(*(values[:count] for values in found))
 
     return lambda numbers: ahead(whole, parts(numbers, size), workers(network))

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...anatomy.layers import checked_layer
 from ...anatomy.readouts.classes import readout
+from ...autodiff.gradient import inside
 from ...errors import NoMap
 from ...runtime.network import Network
 from ..compiled import Compiled, Explanation, Intake, Progress, image_of, meant
@@ -30,7 +32,8 @@ class Maps(NamedTuple):
 class Asked:
     """An image (C, h, w) or (h, w, C) of a network, and the classes in question: what `wishes` mean for it.
 
-    `progress` is called with how much is done, of how much.
+    `progress` is called with how much is done, of how much. `at` is the layer that the maps are to lie on, of
+    methods whose maps do.
     """
 
     def __init__(
@@ -41,7 +44,9 @@ class Asked:
         wishes: Sequence[int],
         intake: Intake,
         progress: Progress | None = None,
+        at: str = "",
     ):
+        self.at = at
         self.network, self.layer, self.image, self.intake = network, layer, image, intake
         self.progress = progress or (lambda done, count: None)
         self._wishes = wishes
@@ -71,10 +76,15 @@ class Asked:
         """What is seen where the image is hidden, of its shape."""
         return self.intake.fill(self.image[None], fill)[0]
 
-    def through(self, masks: np.ndarray, fill: str) -> np.ndarray:
+    def of_classes(self, answer: Answer, raw: bool = False) -> np.ndarray:
+        """What the network says of the classes in question, (n, T); `raw`: their scores before a softmax."""
+        return (finite(answer.scores) if raw else self.answers(answer))[:, self.classes]
+
+    def through(self, masks: np.ndarray, fill: str, raw: bool = False) -> np.ndarray:
         """What the network says of the classes, (n, T), with the image seen through masks (n, h, w).
 
         They are 1 where it is seen and 0 where a fill is. Images are made and answered a few at a time.
+        `raw` as of `of_classes`.
         """
         image, under = self.image, self.under(fill)
         axis = 3 if self.intake.last else 1
@@ -83,16 +93,18 @@ class Asked:
             shares = np.expand_dims(masks[some], axis)
             np.add(image * shares, under * (1 - shares), out=out)
 
-        return self._written(write, len(masks))
+        return self._written(write, len(masks), raw)
 
     def of(self, images: np.ndarray) -> np.ndarray:
         """The same for other images (n, ...) of the shape of this one."""
         return self._written(lambda some, out: np.copyto(out, images[some]), len(images))
 
-    def _written(self, write: Callable[[np.ndarray, np.ndarray], object], count: int) -> np.ndarray:
+    def _written(
+        self, write: Callable[[np.ndarray, np.ndarray], object], count: int, raw: bool = False
+    ) -> np.ndarray:
         """What the network says of the classes, (count, T), for images as in_batches has them written."""
         ask = in_batches(self.network, answerer_of(self.network, self.layer), self.image, write)
-        return np.concatenate([self.answers(found)[:, self.classes] for found in ask(np.arange(count))])
+        return np.concatenate([self.of_classes(found, raw) for found in ask(np.arange(count))])
 
     def found_through(self, masks: np.ndarray, fill: str) -> np.ndarray:
         """How well each box in question is found again, (n, T), with the image seen through masks (n, h, w).
@@ -113,19 +125,32 @@ class Asked:
 
 
 class Perturbed(Compiled):
-    """A method that hides parts of an image, for one network; see Compiled.
+    """A method that hides parts of an image, or of a layer, for one network; see Compiled.
 
-    `layer` is followed by a method that takes one: its feature maps are summed beside the answers. Raises
-    BadRequest for a layer that is not there or is no feature map, and for a model without classes.
+    `layer` is what a method looks at that takes one: its maps lie there, of several on each, or it is
+    followed, and its feature maps are summed beside the answers. Raises BadRequest for a layer that is not
+    there or is no feature map, and for a model without classes.
     """
 
     def __init__(
-        self, network: Network, method: Method, options: Any, intake: Intake, layer: str | None = None
+        self,
+        network: Network,
+        method: Method,
+        options: Any,
+        intake: Intake,
+        layer: str | Sequence[str] | None = None,
     ):
         self.network, self.images = network, image_of(network.graph)
         self.method, self._record = method.name, method
-        self._options, self._intake, self._layer = options, intake, layer
-        self.layers = [summed_layer(network, layer) if method.layer else None]
+        self._options, self._intake, self._layer = options, intake, None
+        if method.on_layer:
+            graph, named = network.graph, [layer] if layer is None or isinstance(layer, str) else layer
+            score = inside(graph, readout(graph).scores).name
+            self.layers = [checked_layer(graph, name, score) for name in named]
+        else:
+            assert layer is None or isinstance(layer, str)
+            self._layer = layer
+            self.layers = [summed_layer(network, layer) if method.layer else None]
 
     def explained(
         self, x: np.ndarray, wishes: Sequence[int], progress: Progress | None = None
@@ -134,7 +159,16 @@ class Perturbed(Compiled):
         return [self._of(image, wishes, progress) for image in x]
 
     def _of(self, image: np.ndarray, wishes: Sequence[int], progress: Progress | None) -> list[Explanation]:
-        asked = Asked(self.network, self._layer, image, wishes, self._intake, progress)
+        """The explanations of one image: of each class those of all layers."""
+        of_layers = [self._on(layer, image, wishes, progress) for layer in self.layers]
+        return [found for of_class in zip(*of_layers, strict=True) for found in of_class]
+
+    def _on(
+        self, layer: str | None, image: np.ndarray, wishes: Sequence[int], progress: Progress | None
+    ) -> list[Explanation]:
+        """The explanations of each class that go by one layer, if any."""
+        at = layer if self._record.on_layer and layer else ""
+        asked = Asked(self.network, self._layer, image, wishes, self._intake, progress, at)
         compute: Callable[..., Maps] = self._record.compute
         maps = compute(asked, self._options)
         shown, scores = sound(maps.values), asked.clean.scores[0]
@@ -142,8 +176,8 @@ class Perturbed(Compiled):
         return [
             Explanation(
                 maps.values[i],
-                self.images,
-                self.layers[0],
+                at or self.images,
+                layer,
                 c,
                 float(scores[c]),
                 asked.clean.output[0],

@@ -89,8 +89,8 @@ def _crop(seen: Sequence[Span], changed: Sequence[Range]) -> Range:
 def part(graph: Graph, start: str, ends: Sequence[str], free: bool = False) -> Graph:
     """The graph from a value, which becomes its input, to others; if `free`, for any batch and size.
 
-    Of a value before it nothing is left but its shape, where one is asked for. Raises BadModel where that is
-    not known.
+    Of a value before it nothing is left but its shape, where one is asked for, and what goes around it, from
+    the graph's own inputs. Raises BadModel where a shape is not known.
     """
     behind = {start}
     for node in graph.nodes:
@@ -108,8 +108,9 @@ def part(graph: Graph, start: str, ends: Sequence[str], free: bool = False) -> G
         type_ = helper.make_tensor_type_proto(type_.tensor_type.elem_type, ["N", channels, "h", "w"])
     other.declare_input(start, type_)
     other.given = graph.given
-    for name in wanted.intersection(graph.given):
-        other.declare_input(name, graph.types[name])
+    for name in graph.inputs:
+        if name in wanted and name != start:
+            other.declare_input(name, graph.types[name])
     for name in graph.constants.keys() & wanted:
         other.add_constant(graph.constants[name])
     for node in reversed(nodes):
