@@ -16,6 +16,14 @@ from .method import Option, family
 if TYPE_CHECKING:
     from ..graph.graph import Tensor
 
+COMPOSITES = (
+    "composite",
+    "epsilon-plus",
+    "epsilon-plus-flat",
+    "epsilon-alpha2-beta1",
+    "epsilon-alpha2-beta1-flat",
+)  # of variants.TABLES, behind "lrp-"
+
 _enter = family(
     "backward",
     layer="Look from this layer instead of from a class.",
@@ -26,9 +34,9 @@ _enter = family(
 
 
 class Backward(NamedTuple):
-    """How a method goes back: `rules`, a name in autodiff/variants or a table of rules; `start` and `end`
-    as above; `gates` is whether its ReLUs let through less than those of the gradient; `against` a baseline,
-    which its options name: `end` is given it too.
+    """How a method goes back: `rules`, a name in autodiff/variants, in which options stand in braces, or a
+    table of rules; `start` and `end` as above; `gates` is whether its ReLUs let through less than those of
+    the gradient; `against` a baseline, which its options name: `end` is given it too.
     """
 
     rules: Any
@@ -54,6 +62,12 @@ def backward(
     """The decorator of this family: as `family` says, and the fields of a Backward."""
     enter = _enter(*about, **more)
     return lambda end: enter(Backward(rules, start, end, gates, against)) and end
+
+
+class Relevance(NamedTuple):
+    """Of layer-wise relevance propagation."""
+
+    composite: Annotated[str, Option("Which rule each layer goes by.", choices=COMPOSITES)] = COMPOSITES[0]
 
 
 class Compared(NamedTuple):
@@ -125,11 +139,18 @@ def input_x_gradient(signal: Tensor, image: Tensor) -> Tensor:
     "Layer-wise relevance propagation",
     "Bach et al. 2015; Montavon et al. 2019, section 10.3",
     shows="how the score itself is shared out among the pixels, layer by layer",
-    rules="lrp-composite",
+    rules="lrp-{composite}",
     start=op.Identity,
+    options=Relevance,
 )
 def lrp(signal: Tensor, image: Tensor) -> Tensor:
-    """The relevance that arrives."""
+    """The relevance that arrives, by rules of which each layer has the one that a composite gives it.
+
+    `composite` has the w-square rule at the pixels, epsilon in the head and all that is fully connected, and
+    gamma between. The others are those of zennit: epsilon for what is fully connected, and for convolutions
+    what speaks for alone (plus) or twice what speaks for less what speaks against (alpha2-beta1); flat shares
+    out alike at the pixels.
+    """
     return signal
 
 

@@ -47,7 +47,10 @@ class Projector(OneGraph):
     ):
         record = method_named(method, ("backward",))
         how, self.intake, self._against = record.compute, intake or Intake(), None
-        self._baseline = getattr(options_given(record, options), "baseline", None)
+        given = options_given(record, options)._asdict()
+        self._baseline = given.get("baseline")
+        if isinstance(how.rules, str):
+            how = how._replace(rules=how.rules.format(**given))
         graph = network.graph.copy()
         self.network, self.method, self.layer, self.images = network, method, layer, image_of(graph)
         image = inside(graph, self.images)

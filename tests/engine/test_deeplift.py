@@ -75,6 +75,7 @@ EXACT = [
     "e = Sigmoid (c)\n a = Mul (c, e)",
     "a = Mul (c, c)",
     "e = Exp (c)\n s = ReduceSum (e, axis)\n a = Div (e, s)",
+    "r = ReduceL2 (c, axis)\n a = Div (c, r)",
     "a = Softmax <axis = 1> (c)",
     "a = LogSoftmax <axis = 2> (c)",
     "r = ReduceMax (c, axis)\n a = Sub (c, r)",

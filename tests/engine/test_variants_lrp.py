@@ -11,10 +11,12 @@ from oracles.networks import parsed, run
 from onnxlens.engine.autodiff.gradient import gradient
 from onnxlens.engine.autodiff.variants import (
     TABLES,
+    by_kind,
     composite,
     lrp_0,
     lrp_alpha_beta,
     lrp_epsilon,
+    lrp_flat,
     lrp_gamma,
     lrp_w_square,
     lrp_z_box,
@@ -66,6 +68,8 @@ def naive(rule, x, w, b, r):
         return 2 * for_ - against
     if rule == "z-box":
         return share(r, z - LOW * w.clip(0) - HIGH * w.clip(None, 0)).sum(1)
+    if rule == "flat":  # what no window holds, the zeros of a matrix, has no share
+        return share(r, (abs(w) > 1e-5).astype(float)).sum(1)
     return share(r, w**2).sum(1)
 
 
@@ -76,6 +80,7 @@ RULES = {
     "alpha-beta": lrp_alpha_beta(2, 1),
     "z-box": lrp_z_box(LOW, HIGH),
     "w-square": lrp_w_square(),
+    "flat": lrp_flat(),
 }
 
 
@@ -147,6 +152,9 @@ CONSERVING = {
     "gamma": lrp_gamma(),
     "z-box": composite(lrp_z_box(LOW, HIGH), lrp_gamma(), lrp_epsilon(1e-7)),
     "w-square": composite(lrp_w_square(), lrp_0(), lrp_0()),
+    "epsilon-plus": "lrp-epsilon-plus",
+    "epsilon-plus-flat": "lrp-epsilon-plus-flat",
+    "epsilon-alpha2-beta1-flat": "lrp-epsilon-alpha2-beta1-flat",
 }
 
 
@@ -191,6 +199,70 @@ def test_a_composite_puts_each_rule_in_its_place():
     table = composite(RULES["z-box"], RULES["gamma"], RULES["epsilon"])
     found, _ = relevance(model, x[None].astype("f"), table)
     np.testing.assert_allclose(found[0], naive("z-box", x, w1, b1, r), rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("epsilon-plus", "EpsilonPlus"),
+        ("epsilon-plus-flat", "EpsilonPlusFlat"),
+        ("epsilon-alpha2-beta1", "EpsilonAlpha2Beta1"),
+        ("epsilon-alpha2-beta1-flat", "EpsilonAlpha2Beta1Flat"),
+    ],
+)
+def test_composites_agree_with_those_of_zennit(name, theirs):
+    torch = pytest.importorskip("torch")
+    composites = pytest.importorskip("zennit.composites")
+    torch.manual_seed(1)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 6, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(6, 6, 3, stride=2, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.AvgPool2d(2),
+        torch.nn.Flatten(),
+        torch.nn.Linear(54, 8),
+        torch.nn.ReLU(),
+        torch.nn.Linear(8, 4),
+    )
+    model = parsed(
+        """(float[1,3,12,12] x) => (float[1,4] y) {
+            a = Conv <pads = [1,1,1,1]> (x, w0, b0) b = Relu (a)
+            c = Conv <pads = [1,1,1,1], strides = [2,2]> (b, w2, b2) d = Relu (c)
+            e = AveragePool <kernel_shape = [2,2], strides = [2,2]> (d) f = Flatten (e)
+            g = Gemm <transB = 1> (f, w6, b6) h = Relu (g)
+            y = Gemm <transB = 1> (h, w8, b8)
+        }""",
+        **{f"{n[2]}{n[0]}": value.detach().numpy() for n, value in net.named_parameters()},
+    )
+    x = RNG.standard_normal((1, 3, 12, 12)).astype("f")
+    found, _ = relevance(model, x, f"lrp-{name}")
+    given = torch.tensor(x, requires_grad=True)
+    with getattr(composites, theirs)(epsilon=1e-6, stabilizer=1e-12).context(net) as hooked:
+        y = hooked(given)
+        (expected,) = torch.autograd.grad(y, given, torch.where(y == y.max(), y.detach(), 0))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+
+
+def test_kinds_of_layers_have_each_their_rule():
+    """A convolution of one pixel over one channel each is a product with a diagonal matrix."""
+    w1, w2, b2 = RNG.standard_normal(5), RNG.standard_normal((5, 3)), RNG.standard_normal(3)
+    model = parsed(
+        """(float[1,5,1,1] x) => (float[1,3] y) {
+            c = Conv <group = 5> (x, w1) f = Flatten (c) y = Gemm (f, w2, b2) }""",
+        w1=w1.reshape(5, 1, 1, 1), w2=w2, b2=b2,
+    )  # fmt: skip
+    x = RNG.uniform(LOW, HIGH, 5)
+    h = x * w1
+    y = h @ w2 + b2
+    r = naive("epsilon", h, w2, b2, np.where(y == y.max(), y, 0))
+    found, _ = relevance(
+        model, x.reshape(1, 5, 1, 1).astype("f"), by_kind(RULES["epsilon"], RULES["alpha-beta"])
+    )
+    np.testing.assert_allclose(
+        found.ravel(), naive("alpha-beta", x, np.diag(w1), np.zeros(5), r), rtol=2e-3, atol=2e-4
+    )
 
 
 def test_a_product_of_two_values_is_shared_alike():

@@ -10,7 +10,17 @@ from typing import Any
 
 from ...operators.rules import VJP
 from .gates import DECONVNET, GUIDED, REDIRECTED, STRAIGHT_THROUGH
-from .lrp import composite, lrp_0, lrp_alpha_beta, lrp_epsilon, lrp_gamma, lrp_w_square, lrp_z_box
+from .lrp import (
+    by_kind,
+    composite,
+    lrp_0,
+    lrp_alpha_beta,
+    lrp_epsilon,
+    lrp_flat,
+    lrp_gamma,
+    lrp_w_square,
+    lrp_z_box,
+)
 from .merged import merged
 from .rescale import Beside, rescale
 
@@ -21,10 +31,12 @@ __all__ = [
     "REDIRECTED",
     "STRAIGHT_THROUGH",
     "TABLES",
+    "by_kind",
     "composite",
     "lrp_0",
     "lrp_alpha_beta",
     "lrp_epsilon",
+    "lrp_flat",
     "lrp_gamma",
     "lrp_w_square",
     "lrp_z_box",
@@ -43,7 +55,12 @@ TABLES: dict[str, Mapping[str, Callable[..., Any]] | Callable[..., Mapping[str, 
     "lrp-gamma": merged(lrp_gamma()),
     "lrp-alpha-beta": merged(lrp_alpha_beta()),
     "lrp-w-square": merged(lrp_w_square()),
+    "lrp-flat": lrp_flat(),
     "lrp-composite": merged(composite(lrp_w_square(), lrp_gamma(), lrp_epsilon())),
+    "lrp-epsilon-plus": merged(by_kind(lrp_epsilon(), lrp_alpha_beta(1, 0))),
+    "lrp-epsilon-plus-flat": merged(by_kind(lrp_epsilon(), lrp_alpha_beta(1, 0), lrp_flat())),
+    "lrp-epsilon-alpha2-beta1": merged(by_kind(lrp_epsilon(), lrp_alpha_beta(2, 1))),
+    "lrp-epsilon-alpha2-beta1-flat": merged(by_kind(lrp_epsilon(), lrp_alpha_beta(2, 1), lrp_flat())),
 }
 
 # Rules that read the values of a baseline too, which are given to them.

@@ -27,7 +27,7 @@ is none. Each function here gives a whole table for its rule and its parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -137,6 +137,19 @@ def lrp_w_square() -> Table:
     return _table(rule)
 
 
+def lrp_flat() -> Table:
+    """Each R shared alike among all inputs of its window, whatever they and the weights are: a first layer.
+
+    Lapuschkin et al. 2019, "Unmasking Clever Hans predictors", supplementary note 2.
+    """
+
+    def rule(r: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        ones, even = (op.Expand(v.graph.constant(1, v.dtype), v.dims) for v in (x, w))
+        return vjp(_share(r, again(y, ones, even)), y, x, even)
+
+    return _table(rule)
+
+
 def composite(
     first: Mapping[str, Rule], middle: Mapping[str, Rule], head: Mapping[str, Rule]
 ) -> Callable[[Graph, Collection[str]], Mapping[str, Rule]]:
@@ -148,22 +161,47 @@ def composite(
 
     def table(graph: Graph, of: Collection[str]) -> Mapping[str, Rule]:
         own: dict[str, Any] = {}
-        behind: set[str] = set()  # values with a layer before them
         last = None
-        for node in graph.ancestors(of):
-            kind = traits_of(node).made_of or key_of(node)
-            deep = bool(behind.intersection(reads(node)))
-            if kind in LAYERS:
-                last = node
-                rules = first if not deep else head if traits_of(node).mixes == "last" else middle
-                own[node.output[0]] = _of_layer(node, rules)
-            if kind in LAYERS or deep:
-                behind.update(node.output)
+        for node, deep in _layers(graph, of):
+            last = node
+            rules = first if not deep else head if traits_of(node).mixes == "last" else middle
+            own[node.output[0]] = _of_layer(node, rules)
         if last is not None:
             own[last.output[0]] = _of_layer(last, head)
         return {**middle, **own}
 
     return table
+
+
+def by_kind(
+    dense: Mapping[str, Rule], windows: Mapping[str, Rule], first: Mapping[str, Rule] | None = None
+) -> Callable[[Graph, Collection[str]], Mapping[str, Rule]]:
+    """Different rules by kind: `dense` for layers that are fully connected, `windows` for convolutions, and
+    `first` for the layers that no other layer with weights lies before; None: as their kind.
+
+    So are the composites of zennit (Anders et al. 2021), of which most have Epsilon for what is dense.
+    """
+
+    def table(graph: Graph, of: Collection[str]) -> Mapping[str, Rule]:
+        own: dict[str, Any] = {}
+        for node, deep in _layers(graph, of):
+            kind = dense if traits_of(node).mixes == "last" else windows
+            own[node.output[0]] = _of_layer(node, kind if deep or first is None else first)
+        return {**windows, **own}
+
+    return table
+
+
+def _layers(graph: Graph, of: Collection[str]) -> Iterator[tuple[NodeProto, bool]]:
+    """The layers with weights, in order, each with whether one lies before it."""
+    behind: set[str] = set()  # values with a layer before them
+    for node in graph.ancestors(of):
+        is_layer = (traits_of(node).made_of or key_of(node)) in LAYERS
+        deep = bool(behind.intersection(reads(node)))
+        if is_layer:
+            yield node, deep
+        if is_layer or deep:
+            behind.update(node.output)
 
 
 def _of_layer(node: NodeProto, rules: Mapping[str, Rule]) -> Rule | Mapping[str, Rule]:

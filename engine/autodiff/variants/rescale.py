@@ -82,7 +82,8 @@ def rescale(other: Beside) -> dict[str, Rule]:
         EXTREMES: _extreme,
         SOFTMAXES: _softmax,
     }
-    own = {key: partial(rule, other) for keys, rule in rules.items() for key in keys if ":" not in key}
+    own: dict[str, Rule] = {"ReduceL2": partial(_norm, other)}
+    own |= {key: partial(rule, other) for keys, rule in rules.items() for key in keys if ":" not in key}
     return {**VJP, **own}
 
 
@@ -122,6 +123,20 @@ def _quotient(other: Beside, g: Tensor, y: Tensor, a: Tensor, b: Tensor) -> Any:
     first, under = other(a), other(b)
     half = g * 0.5
     return lambda: half / b + half / under, lambda: -half * (a + first) / (b * under)
+
+
+def _norm(
+    other: Beside,
+    g: Tensor,
+    y: Tensor,
+    x: Tensor,
+    axes: Tensor | None,
+    keepdims: int,
+    noop_with_empty_axes: int,
+) -> Any:
+    """The gradient at the means of x and of y: of y² = Σ x² the difference is Δy (y + y') = Σ Δx (x + x')."""
+    means = (y + other(y)) * 0.5, (x + other(x)) * 0.5
+    return VJP["ReduceL2"](g, *means, axes, keepdims, noop_with_empty_axes)
 
 
 def _extreme(other: Beside, g: Tensor, y: Tensor, *xs: Tensor | None) -> Any:
