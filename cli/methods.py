@@ -106,7 +106,7 @@ def _type(field: Field) -> Any:
     if field.type is int:
         least, most = (None if end is None else int(end) for end in (option.least, option.most))
         return click.IntRange(least, most)
-    if field.type is float:
+    if field.type in (float, float | None):
         return click.FloatRange(option.least, option.most, min_open=option.above)
     return str
 

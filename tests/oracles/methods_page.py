@@ -36,6 +36,8 @@ FIELDS = {
     "window": "the smallest square that holds all but zeros, in their cells",
     "note, problem": "what is to be known of the method in this network; why there is nothing to show",
     "completeness": "what they sum to, and by how much the score rises from a baseline: of methods with one",
+    "sampled": "with a tolerance or a limit of time: how many were `drawn`, the `standard_error` as a share "
+    "of the map's range, and whether the `tolerance` was `reached`",
     "patch, tops, lefts, worst, approximation, how": "of occlusion: where the patch was and costs most, "
     "and how that was computed",
     "files": "what was written",

@@ -236,11 +236,20 @@ def _cost(result: Record) -> str:
     return f": score {result['score']:.4g}, {worst:.4g} with it at row {top}, column {left}"
 
 
+def _sampled(said: Mapping[str, Any]) -> str:
+    """How sure a map is that was drawn at random."""
+    error = said["standard_error"]
+    sure = "not known" if error is None else f"{error:.2%} of the range"
+    short = f", short of the tolerance of {said['tolerance']:.2%}" if not said.get("reached", True) else ""
+    return f", {said['drawn']} draws, standard error {sure}{short}"
+
+
 # What only some methods give, by its name in the record.
 SAID: dict[str, Callable[[Any], str]] = {
     "patch": lambda patch: ", patch {}x{}".format(*patch),
     "approximation": lambda near: (
         f", off by up to {near['deviation']:.1%} of the range at {near['checked']} places checked"
     ),
+    "sampled": _sampled,
     "completeness": lambda done: f", sums to {done['sum']:.4g} of a rise of {done['rise']:.4g}",
 }
