@@ -2,6 +2,7 @@
 
 from .engine.attribution.explainer import Explainer as Explainer
 from .engine.attribution.explainer import Explanation as Explanation
+from .engine.attribution.scored.every import EveryClass as EveryClass
 from .engine.autodiff.forward import hvp as hvp
 from .engine.autodiff.forward import jvp as jvp
 from .engine.autodiff.gradient import gradient as gradient

@@ -18,7 +18,7 @@ from ..runtime.network import Network
 from . import cam  # noqa: F401 (which enters its methods into the table)
 from .compiled import PREDICTED, Explanation, OneGraph, image_of
 from .diagnose import diagnose, sound
-from .gradients import is_of_means, maps_of
+from .gradients import NOT_OF_MEANS, is_of_means, maps_of
 from .method import method_named, options_given
 
 __all__ = ["Explainer", "Explanation"]
@@ -82,10 +82,7 @@ class Explainer(OneGraph):
         self.layers: list[str] = [checked_layer(graph, name, self.score) for name in named]
         for name in self.layers if self._record.compute.of_means else ():
             if not is_of_means(graph, self.score, name):
-                raise BadRequest(
-                    f"{method} needs a linear layer on the means of {name!r}, and other operators follow it: "
-                    "take gradcam, or name the layer that a global mean reads"
-                )
+                raise BadRequest(NOT_OF_MEANS.format(method=method, layer=name))
         graph = graph.copy()  # which knows where the layers lie, as the network does from now on
         layers = [graph[name] for name in self.layers]
         maps = lambda scores, chosen: maps_of(self._record, self._options, scores, chosen, layers)

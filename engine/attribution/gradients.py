@@ -16,6 +16,11 @@ from ..graph.graph import Graph, Tensor, op
 from ..operators.traits import traits_of
 from .method import Method
 
+NOT_OF_MEANS = (
+    "{method} needs a linear layer on the means of {layer!r}, and other operators follow it: "
+    "take gradcam, or name the layer that a global mean reads"
+)
+
 
 def maps_of(
     method: Method, options: Any, scores: Tensor, target: Tensor, layers: Sequence[Tensor]

@@ -164,13 +164,13 @@ def _positive(weights: np.ndarray, maps: np.ndarray) -> np.ndarray:
     "reciprocam",
     "Recipro-CAM",
     "Byun & Lee 2022, equations 2 to 5",
-    shows="how probable a class is where the model has one cell of a layer to go by",
+    shows="how much more probable a class is where the model has one cell of a layer to go by",
     options=Neighbours,
     blank="the answer for {target!r} is the same whichever cell is seen; choose another class or layer",
 )
 def reciprocam(asked: Asked, options: Neighbours) -> Maps:
-    """At each cell the probability of the class where the layer is zero but for that cell; with the Gaussian
-    1/16 1/8 1/16, 1/8 1/4 1/8, 1/16 1/8 1/16 around it.
+    """At each cell the probability of the class where the layer is zero but for that cell, less the least of
+    them all; with the Gaussian 1/16 1/8 1/16, 1/8 1/4 1/8, 1/16 1/8 1/16 around it.
 
     Only what follows the layer is computed, once for each cell.
     """
@@ -188,8 +188,8 @@ def reciprocam(asked: Asked, options: Neighbours) -> Maps:
         masks = np.stack([np.outer(down[y], across[x]) for y, x in cells[start : start + BATCH]])
         found.append(behind(masks[:, None].astype(np.float32)))
         asked.progress(min(start + BATCH, len(cells)), len(cells))
-    values = np.concatenate(found).reshape(height, width, -1)
-    return Maps(np.moveaxis(values, -1, 0).astype(np.float32))
+    values = np.moveaxis(np.concatenate(found).reshape(height, width, -1), -1, 0)
+    return Maps((values - values.min((1, 2), keepdims=True)).astype(np.float32))
 
 
 def _band(length: int, centre: float, side: float) -> np.ndarray:
