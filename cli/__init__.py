@@ -27,6 +27,7 @@ COMMANDS = {
     "activations": ".commands.features.activations",
     "weights": ".commands.features.weights",
     "top": ".commands.features.top",
+    "concepts": ".commands.features.concepts",
     "dream": ".commands.dreams.dream",
     "run": ".commands.runs.run",
     "evaluate": ".commands.runs.evaluate",

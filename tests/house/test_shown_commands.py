@@ -31,6 +31,7 @@ NOT_HERE = {
     "predict squeezenet1.1-7": "needs the network: tests/models/test_zoo.py",
     "gradcam squeezenet1.1-7": "needs the network: tests/models/test_zoo.py",
     "onnxlens cluster": "needs more photos, and scikit-learn: tests/models/test_clusters.py",
+    "onnxlens concepts": "needs scikit-learn: tests/cli/test_concepts_command.py",
     "zoo fetch": "needs the network: tests/models/test_zoo.py",
 }
 SHELL = re.compile(r"^[A-Z_]+=|[|>*~$\n;]")  # what a shell does, outside of quotes
