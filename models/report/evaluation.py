@@ -32,12 +32,12 @@ def evaluation(rows: Iterable[Row]) -> dict[str, dict[str, Mean | None]]:
                 values = found[row["method"]][column.removeprefix(METRIC)]
                 values += [] if row[column] is None else [row[column]]
     return {
-        method: {name: _mean(np.array(values)) for name, values in metrics.items() if name in METRICS}
+        method: {name: mean_of(np.array(values)) for name, values in metrics.items() if name in METRICS}
         for method, metrics in found.items()
     }
 
 
-def _mean(values: np.ndarray) -> Mean | None:
+def mean_of(values: np.ndarray) -> Mean | None:
     """The mean with its interval: Wilson's (1927) of what is true or not, else Student's."""
     count = len(values)
     if not count:

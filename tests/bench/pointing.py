@@ -1,6 +1,6 @@
 """Where the peaks of maps lie: on drawn scenes of the embedded model, the share that is on the object.
 
-python tests/bench/pointing.py [--scenes N] [--threads N] [--method NAME ...]
+python tests/bench/pointing.py [--scenes N] [--skip N] [--threads N] [--method NAME ...]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from onnxlens.models.attribution.projection import project
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.lens import Lens
 from onnxlens.models.maps.attribution import guided_gradcam
+from onnxlens.models.report.evaluation import mean_of
 
 Heat = Callable[[np.ndarray], np.ndarray]  # from a photo to the map of its predicted class, on its pixels
 
@@ -64,20 +65,26 @@ def middle(photo: np.ndarray) -> np.ndarray:
 
 @click.command()
 @click.option("--scenes", default=500, show_default=True, type=click.IntRange(1, len(TEST_SEEDS)))
+@click.option(
+    "--skip", default=0, show_default=True, help="Scenes before the first, as those that were looked at."
+)
 @click.option("--threads", type=click.IntRange(1), help="All cores by default.")
 @click.option("--method", "methods", multiple=True, type=click.Choice(list(METHODS)), help="All by default.")
-def main(scenes: int, threads: int | None, methods: tuple[str, ...]) -> None:
+def main(scenes: int, skip: int, threads: int | None, methods: tuple[str, ...]) -> None:
     """Print, for each method, how many peaks lie on the object that decides the class."""
     lens = Lens("scenes", provider="cpu", threads=threads)
     looks = {name: METHODS[name](lens) for name in methods or METHODS}
-    hits = dict.fromkeys(looks, 0)
-    for seed in track(TEST_SEEDS[:scenes], "scenes", console=Console(stderr=True)):
+    hits: dict[str, list[float]] = {name: [] for name in looks}
+    for seed in track(TEST_SEEDS[skip : skip + scenes], "scenes", console=Console(stderr=True)):
         drawn = scene(seed)
         for name, look in looks.items():
-            hits[name] += pointing(look(drawn.image), drawn.mask)
-    table = Table("method", "peaks on the object", "share", box=None)
-    for name, count in hits.items():
-        table.add_row(name, f"{count} of {scenes}", f"{count / scenes:.1%}")
+            hits[name].append(pointing(look(drawn.image), drawn.mask))
+    table = Table("method", "peaks on the object", "share", "95 %", box=None)
+    for name, each in hits.items():
+        found = mean_of(np.array(each, float))
+        assert found is not None
+        count = f"{int(sum(each))} of {len(each)}"
+        table.add_row(name, count, f"{found.value:.1%}", f"{found.low:.1%} to {found.high:.1%}")
     Console().print(table)
 
 
