@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def amounts(values: np.ndarray, concepts: np.ndarray) -> np.ndarray:
         found, *_ = non_negative_factorization(
             values.astype(np.float64),
             H=given,
-            n_components=len(given),
+            n_components=len(given),  # pyright: ignore[reportArgumentType]
             init="custom",
             update_H=False,
             max_iter=ROUNDS,
@@ -95,7 +96,7 @@ def _check(values: np.ndarray) -> None:
         )
 
 
-def _nmf() -> Callable[..., object]:
+def _nmf() -> Any:
     try:
         from sklearn.decomposition import NMF  # pyright: ignore[reportMissingImports]
     except ImportError:
