@@ -82,8 +82,8 @@ def concepts(
     graph = lens.network.graph.copy()
     layer = checked_layer(graph, layer, lens.readout.scores)
     session = lens.network.compile(graph, [feature_map(graph, layer).name])
-    places = np.linspace(0, len(photos) - 1, min(len(photos), MOST)).astype(int).tolist()
-    some = [photos[i] for i in places]
+    places = np.linspace(0, len(photos) - 1, min(len(photos), MOST)).astype(int)
+    some = [photos[int(i)] for i in places]
     seen, wanted = _of_class(lens, some, read, target, progress)
     if len(seen) < LEAST:
         raise BadRequest(
