@@ -3,6 +3,7 @@
 from . import backward, cam, path
 from .method import METHODS, Method, method_named, options_given, options_of
 from .perturbation import methods as perturbation
+from .perturbation.sampled import methods as sampled
 from .scored import methods as scored
 from .transformers import methods as transformers
 
@@ -16,6 +17,7 @@ __all__ = [
     "options_of",
     "path",
     "perturbation",
+    "sampled",
     "scored",
     "transformers",
 ]

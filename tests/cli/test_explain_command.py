@@ -14,7 +14,7 @@ from onnxlens.models.photos.photo import read_photo
 
 ANYWHERE = [name for name, method in METHODS.items() if not method.needs]
 # What keeps methods that look at many inputs short here.
-QUICK = {"steps": 4, "masks": 16, "patch": 8}
+QUICK = {"steps": 4, "masks": 16, "samples": 60, "permutations": 2, "designs": 4, "patch": 8}
 
 
 def quick(name):

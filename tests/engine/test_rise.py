@@ -8,7 +8,7 @@ from onnxlens.engine.attribution.compile import compiled
 from onnxlens.engine.attribution.compiled import Intake
 from onnxlens.engine.attribution.methods import METHODS, options_given
 from onnxlens.engine.attribution.perturbation.masks import smooth
-from onnxlens.engine.attribution.perturbation.methods import SEED
+from onnxlens.engine.attribution.perturbation.sampled.methods import SEED
 from onnxlens.engine.errors import BadRequest, NoMap
 from onnxlens.engine.runtime.network import Network
 

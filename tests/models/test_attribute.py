@@ -18,7 +18,17 @@ from onnxlens.models.attribution.attribute import Attributor, attribute
 from onnxlens.models.embedded.scenes import TEST_SEEDS, scene
 from onnxlens.models.lens import Lens
 
-LESS = {"steps": 6, "masks": 96, "samples": 96, "cells": 5, "patch": 24, "stride": 12, "strongest": 12}
+LESS = {
+    "steps": 6,
+    "masks": 96,
+    "samples": 96,
+    "permutations": 4,
+    "designs": 8,
+    "cells": 5,
+    "patch": 24,
+    "stride": 12,
+    "strongest": 12,
+}
 UNITS = [name for name, method in METHODS.items() if method.units]
 TASKS = Path(__file__).parents[1] / "bench" / "tasks" / "models"
 SCENES = [scene(seed, size=120) for seed in TEST_SEEDS[:3]]

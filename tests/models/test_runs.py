@@ -57,7 +57,15 @@ def test_a_run_from_python_is_that_of_the_command(album):
 
 
 ANYWHERE = [name for name, method in METHODS.items() if not method.needs]
-LESS = {"steps": 4, "masks": 32, "samples": 32, "patch": (16, 16), "strongest": 8}
+LESS = {
+    "steps": 4,
+    "masks": 32,
+    "samples": 32,
+    "permutations": 2,
+    "designs": 4,
+    "patch": (16, 16),
+    "strongest": 8,
+}
 
 
 def less(name):
