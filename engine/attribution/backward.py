@@ -70,6 +70,12 @@ class Relevance(NamedTuple):
     composite: Annotated[str, Option("Which rule each layer goes by.", choices=COMPOSITES)] = COMPOSITES[0]
 
 
+class Attended(NamedTuple):
+    """Of AttnLRP."""
+
+    layers: Annotated[str, Option("Which rule layers go by.", choices=("gamma", "epsilon"))] = "gamma"
+
+
 class Compared(NamedTuple):
     """Of DeepLIFT."""
 
@@ -150,6 +156,26 @@ def lrp(signal: Tensor, image: Tensor) -> Tensor:
     gamma between. The others are those of zennit: epsilon for what is fully connected, and for convolutions
     what speaks for alone (plus) or twice what speaks for less what speaks against (alpha2-beta1); flat shares
     out alike at the pixels.
+    """
+    return signal
+
+
+@backward(
+    "attnlrp",
+    "AttnLRP",
+    "Achtibat et al. 2024, propositions 3.1 to 3.4",
+    shows="how the score itself is shared out among the pixels, also by where a transformer attends",
+    rules="attnlrp-{layers}",
+    start=op.Identity,
+    options=Attended,
+)
+def attnlrp(signal: Tensor, image: Tensor) -> Tensor:
+    """The relevance that arrives. A product of two values shares it half and half, a softmax by its Taylor
+    expansion, R_x = x (R - y Σ R); nonlinearities hand it on, and of a normalisation the scale is a constant.
+
+    `lrp` takes attention for a constant instead. Layers with weights go by LRP-γ, 0.25 in convolutions and
+    0.05 elsewhere, or by epsilon, which in vision transformers is noisy, as the paper says. What a softmax
+    makes of its input is no share, so that the sum over the pixels is not the score.
     """
     return signal
 

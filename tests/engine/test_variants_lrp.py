@@ -18,6 +18,7 @@ from onnxlens.engine.autodiff.variants import (
     lrp_epsilon,
     lrp_flat,
     lrp_gamma,
+    lrp_general_gamma,
     lrp_w_square,
     lrp_z_box,
 )
@@ -62,6 +63,10 @@ def naive(rule, x, w, b, r):
     if rule == "gamma":
         z = x[:, None] * (w + 0.5 * w.clip(0))
         return share(r, np.vstack([z, b + 0.5 * b.clip(0)]))[:-1].sum(1)
+    if rule == "general-gamma":
+        y = z.sum(0) + b
+        more = lambda v: v + 0.5 * np.where(y > 0, v.clip(0), v.clip(None, 0))
+        return share(r, np.vstack([more(z), more(b)]))[:-1].sum(1)
     if rule == "alpha-beta":
         for_ = share(r, np.vstack([z.clip(0), b.clip(0)]))[:-1].sum(1)
         against = share(r, np.vstack([z.clip(None, 0), b.clip(None, 0)]))[:-1].sum(1)
@@ -77,6 +82,7 @@ RULES = {
     "0": lrp_0(),
     "epsilon": lrp_epsilon(0.1),
     "gamma": lrp_gamma(0.5),
+    "general-gamma": lrp_general_gamma(0.5),
     "alpha-beta": lrp_alpha_beta(2, 1),
     "z-box": lrp_z_box(LOW, HIGH),
     "w-square": lrp_w_square(),
@@ -150,11 +156,11 @@ CONSERVING = {
     "0": lrp_0(),
     "epsilon": lrp_epsilon(1e-7),
     "gamma": lrp_gamma(),
+    "general-gamma": lrp_general_gamma(),
     "z-box": composite(lrp_z_box(LOW, HIGH), lrp_gamma(), lrp_epsilon(1e-7)),
     "w-square": composite(lrp_w_square(), lrp_0(), lrp_0()),
     "epsilon-plus": "lrp-epsilon-plus",
     "epsilon-plus-flat": "lrp-epsilon-plus-flat",
-    "epsilon-alpha2-beta1-flat": "lrp-epsilon-alpha2-beta1-flat",
 }
 
 

@@ -10,6 +10,7 @@ from oracles.networks import parsed, run
 
 from onnxlens.engine.autodiff.gradient import gradient
 from onnxlens.engine.autodiff.variants import (
+    attnlrp,
     composite,
     lrp_0,
     lrp_alpha_beta,
@@ -126,6 +127,59 @@ def test_a_transformer_block_as_worked_out_by_hand():
     found, _ = relevance(model, x, lrp_0())
     expected = by_hand(x[0].astype(float), run(shown, {"x": x}))
     np.testing.assert_allclose(found[0], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def attended(x, v):
+    """AttnLRP of the block with LRP-0 in its layers; from its values by name. Achtibat et al. 2024."""
+    W = WEIGHTS
+    r = np.where(v["y"] == v["y"].max(), v["y"], 0)
+    r = share(r[None], v["y"][None], v["t"][None], W["head"])
+    r2 = v["r2"] / v["r2"].sum(0) * r
+    r_m = share(v["m2"] / v["r2"] * r2, v["m2"], v["g"], W["w2"])
+    r1 = v["r1"] / v["r2"] * r2
+    r1 = r1 + centred(share(r_m, v["m1"], v["n2"], W["w1"]) / v["n2"], v["n2"], v["r1"])
+    r_z = share(v["w"] / v["r1"] * r1, v["w"], v["zr"], W["wo"]).reshape(T, H, D // H).swapaxes(0, 1)
+    turned = lambda m: m.swapaxes(-1, -2)
+    flat = lambda m: m.swapaxes(0, 1).reshape(T, D)
+    half = r_z / (2 * v["z"])  # z = a v
+    r_a, r_v = v["a"] * (half @ turned(v["v"])), v["v"] * (turned(v["a"]) @ half)
+    r_l = v["ls"] * (r_a - v["a"] * r_a.sum(-1, keepdims=True))
+    half = r_l / (2 * v["l"])  # l = q kt
+    r_q, r_k = v["q"] * (half @ turned(v["kt"])), v["kt"] * (turned(v["q"]) @ half)
+    ways = ("q0", "wq", flat(r_q)), ("k0", "wk", flat(turned(r_k))), ("v0", "wv", flat(r_v))
+    r_n = sum(share(r, v[name], v["n1"], W[w]) for name, w, r in ways)
+    return x / v["r1"] * r1 + centred(r_n / v["n1"], v["n1"], x)
+
+
+@pytest.mark.parametrize("kind", GELUS)
+def test_attnlrp_of_a_transformer_block_as_worked_out_by_hand(kind):
+    model, x = block(kind), RNG.standard_normal((1, T, D)).astype("f")
+    names = ["t", "r2", "m2", "g", "m1", "n2", "r1", "w", "zr", "z", "a", "v", "v0", "n1"]
+    names += ["ls", "l", "q", "q0", "kt", "k0"]
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    shown.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in names)
+    values = {k: a[0].astype(float) for k, a in run(shown, {"x": x}).items()}
+    expected = attended(x[0].astype(float), values)
+    found, _ = relevance(model, x, attnlrp(epsilon=1e-9))
+    np.testing.assert_allclose(found[0], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    plain, _ = relevance(model, x, lrp_0())
+    assert np.abs(plain - found).max() > 0.01 * np.abs(expected).max()  # attention is no constant
+
+
+def test_what_attention_may_not_see_gets_nothing():
+    """Of a softmax over masked scores, -inf, relevance is zero there and a number everywhere."""
+    model = parsed(
+        """(float[1,2,3] x) => (float[1,4] y) {
+            s = MatMul (x, w) m = Add (s, mask) a = Softmax <axis = -1> (m)
+            t = Transpose <perm = [0,2,1]> (x) z = MatMul (t, a) f = Flatten (z) y = MatMul (f, head)
+        }""",
+        w=normal(3, 2), mask=np.array([[0, -np.inf], [0, 0]]), head=normal(6, 4),
+    )  # fmt: skip
+    for rules in (attnlrp(), attnlrp(0.05)):
+        found, _ = relevance(model, RNG.standard_normal((1, 2, 3)).astype("f"), rules)
+        assert np.isfinite(found).all()
+        assert found.any()
 
 
 @pytest.mark.parametrize("kind", GELUS)

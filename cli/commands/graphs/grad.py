@@ -59,7 +59,8 @@ MODES = ("reverse", "forward", "jacobian", "hvp")
     show_default=True,
     help="gradient, guided, deconvnet, redirected, straight-through, lrp-0, lrp-epsilon, lrp-gamma, "
     "lrp-alpha-beta, lrp-w-square, lrp-flat, lrp-composite, lrp-epsilon-plus, lrp-epsilon-plus-flat, "
-    "lrp-epsilon-alpha2-beta1 or lrp-epsilon-alpha2-beta1-flat. For lrp-* the seed is the score itself.",
+    "lrp-epsilon-alpha2-beta1, lrp-epsilon-alpha2-beta1-flat, attnlrp-epsilon or attnlrp-gamma. "
+    "For lrp-* and attnlrp-* the seed is the score itself.",
 )
 @click.option(
     "--external-data",

@@ -11,6 +11,7 @@ from typing import Any
 from ...operators.rules import VJP
 from .gates import DECONVNET, GUIDED, REDIRECTED, STRAIGHT_THROUGH
 from .lrp import (
+    attnlrp,
     by_kind,
     composite,
     lrp_0,
@@ -18,6 +19,7 @@ from .lrp import (
     lrp_epsilon,
     lrp_flat,
     lrp_gamma,
+    lrp_general_gamma,
     lrp_w_square,
     lrp_z_box,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "REDIRECTED",
     "STRAIGHT_THROUGH",
     "TABLES",
+    "attnlrp",
     "by_kind",
     "composite",
     "lrp_0",
@@ -38,6 +41,7 @@ __all__ = [
     "lrp_epsilon",
     "lrp_flat",
     "lrp_gamma",
+    "lrp_general_gamma",
     "lrp_w_square",
     "lrp_z_box",
     "merged",
@@ -61,6 +65,8 @@ TABLES: dict[str, Mapping[str, Callable[..., Any]] | Callable[..., Mapping[str, 
     "lrp-epsilon-plus-flat": merged(by_kind(lrp_epsilon(), lrp_alpha_beta(1, 0), lrp_flat())),
     "lrp-epsilon-alpha2-beta1": merged(by_kind(lrp_epsilon(), lrp_alpha_beta(2, 1))),
     "lrp-epsilon-alpha2-beta1-flat": merged(by_kind(lrp_epsilon(), lrp_alpha_beta(2, 1), lrp_flat())),
+    "attnlrp-epsilon": attnlrp(),
+    "attnlrp-gamma": merged(by_kind(attnlrp(0.05), attnlrp(0.25))),
 }
 
 # Rules that read the values of a baseline too, which are given to them.

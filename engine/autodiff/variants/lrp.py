@@ -61,6 +61,9 @@ SUMS = having(lambda t: _adds_up(t) and not t.weights)
 # Element by element, or normalised by their own neighbours (Binder et al. 2016): handed on as it is. Other
 # normalisations are made of these and of sums.
 PASSING = (*activation.RULES, "Pow", *having(lambda t: _hands_on(t) and not _adds_up(t)))
+# Products of values over axes that the node names; and the softmax in the middle of an attention.
+SUMS_OF_PRODUCTS = having(lambda t: t.linear == "product" and t.mixes == "any")
+ATTENDING = tuple(k for k in having(lambda t: t.attends and t.squashes) if ":" not in k)
 REACH = 8  # steps back to see that a value is made of constants, or of a gate
 
 
@@ -109,6 +112,49 @@ def lrp_alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Table:
         return total - beta * shared(against, for_, None if b is None else -op.Relu(-b))
 
     return _table(rule)
+
+
+def lrp_general_gamma(gamma: float = 0.25) -> Table:
+    """LRP-γ also where inputs are below zero: what speaks for the sign of an output counts more.
+
+    Andéol et al. 2021, on domain invariant representations, as zennit has it.
+    """
+    return _table(_general_gamma(gamma))
+
+
+def attnlrp(gamma: float = 0.0, epsilon: float = 1e-6) -> Table:
+    """AttnLRP (Achtibat et al. 2024): attention is shared out too, and no constant.
+
+    A product of two values shares half and half (proposition 3.3), a softmax by its Taylor expansion, R_x =
+    x (R - y Σ R) (3.1); all else as in this file. Layers go by LRP-ε, or with a `gamma` by LRP-γ.
+    """
+    halves = _proportional(epsilon, gates=False)
+    rule = _general_gamma(gamma) if gamma else _proportional(epsilon)
+    return {
+        **_table(rule, halves),
+        **dict.fromkeys(SUMS_OF_PRODUCTS, halves),
+        **dict.fromkeys(ATTENDING, _taylor),
+    }
+
+
+def _taylor(r: Tensor, y: Tensor, x: Tensor, axis: int) -> Tensor:
+    return op.Where(op.Equal(y, 0), 0, x) * (r - y * r.sum([axis]))  # what is masked is -inf
+
+
+def _general_gamma(gamma: float) -> Rule:
+    def rule(r: Tensor, y: Tensor, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        up, down = op.Relu(x), -op.Relu(-x)
+        more, less = w + gamma * op.Relu(w), w - gamma * op.Relu(-w)
+
+        def shared(r: Tensor, one: Tensor, other: Tensor, bias: Tensor | None) -> Tensor:
+            s = _share(r, again(y, up, one, bias) + again(y, down, other))
+            return up * vjp(s, y, x, one) + down * vjp(s, y, x, other)
+
+        for_ = shared(op.Where(y > 0, r, 0), more, less, None if b is None else b + gamma * op.Relu(b))
+        against = shared(op.Where(y < 0, r, 0), less, more, None if b is None else b - gamma * op.Relu(-b))
+        return for_ + against
+
+    return rule
 
 
 def lrp_z_box(low: Any, high: Any) -> Table:
@@ -209,15 +255,18 @@ def _of_layer(node: NodeProto, rules: Mapping[str, Rule]) -> Rule | Mapping[str,
     return rules if traits_of(node).made_of else rules[node.op_type]
 
 
-def _table(rule: Rule) -> Table:
-    """The table in which layers with weights follow a rule and everything else does what it always does."""
+def _table(rule: Rule, products: Rule | None = None) -> Table:
+    """The table in which layers with weights follow a rule and everything else does what it always does.
+
+    `products`: what those of two values follow instead.
+    """
     plain = _proportional(1e-6)
     return {
         **VJP,
         **dict.fromkeys(PASSING, _handed_on),
         "DynamicQuantizeLinear": lambda rs, ys, x: rs[0],
         **dict.fromkeys(SUMS, plain),
-        **{name: _for_weights(rule, plain) for name in LAYERS},
+        **{name: _for_weights(rule, products or plain) for name in LAYERS},
     }
 
 
@@ -234,8 +283,10 @@ def _for_weights(rule: Rule, otherwise: Rule) -> Rule:
     return chosen
 
 
-def _proportional(epsilon: float) -> Rule:
-    """Each input gets x · VJP(R / (y + ε sign y)); the factors of a product of values share alike."""
+def _proportional(epsilon: float, gates: bool = True) -> Rule:
+    """Each input gets x · VJP(R / (y + ε sign y)); the factors of a product of values share alike, but for
+    `gates`, which get nothing.
+    """
 
     def rule(r: Tensor, y: Tensor, *xs: Tensor | None) -> list[partial[Tensor] | None]:
         node = y.graph.producer(y.name)
@@ -244,7 +295,7 @@ def _proportional(epsilon: float) -> Rule:
         if node is not None and node.op_type == "Div" and 0 in values:  # a divisor scales, it adds nothing
             values = [0]
         if node is not None and _is_product(node) and len(values) > 1:
-            values = [i for i in values if not _is_gate(xs[i])] or values
+            values = [i for i in values if not (gates and _is_gate(xs[i]))] or values
             s = s / len(values)
         return [partial(_times, s, y, xs, i) if i in values else None for i in range(len(xs))]
 
