@@ -185,6 +185,7 @@ class Lens(VisionModel):
         position: tuple[int, int] | None = None,
         top: int | None = None,
         convention: str = FIELDS,
+        fuse: str | None = None,
         progress: Progress | None = None,
         **options: Any,
     ) -> list[Attribution]:
@@ -211,6 +212,9 @@ class Lens(VisionModel):
         convention
             How the map of a layer lies on the photo: "fields", each value in the middle of what it sees, or
             "cells", stretched over all that the model sees, as most other tools do.
+        fuse
+            "mean" or "max" of the maps of several layers, each scaled to its greatest value, as one map on
+            the grid of the finest; by default each layer has its own.
         progress
             Called with how much is done, and of how much, by methods that take long.
         **options
@@ -219,7 +223,7 @@ class Lens(VisionModel):
         Returns
         -------
         list of Attribution
-            For each target, of each layer.
+            For each target, of each layer, unless they are fused.
 
         Raises
         ------
@@ -234,7 +238,7 @@ class Lens(VisionModel):
         ('cat', (96, 96, 3))
         """
         said = {"layer": layer, "channels": channels, "position": position, "top": top}
-        said |= {"convention": convention, "progress": progress}
+        said |= {"convention": convention, "fuse": fuse, "progress": progress}
         return attribute(self, pixels(photo), method, targets, **said, **options)
 
     def explain(

@@ -22,6 +22,7 @@ from ...engine.targets.targets import are_alike, check_classes, elements, is_sum
 from ..maps.attribution import Attribution, Unit
 from ..maps.convention import CELLS, FIELDS, check_convention
 from ..maps.found import Found
+from ..maps.levels import FUSIONS, fused
 from ..maps.prediction import Prediction, prediction, ranked
 from ..network.vision_model import Target, VisionModel
 from ..photos.fill import fill_named, filler
@@ -46,6 +47,7 @@ def attribute(
     position: tuple[int, int] | None = None,
     top: int | None = None,
     convention: str = FIELDS,
+    fuse: str | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> list[Attribution]:
@@ -55,7 +57,9 @@ def attribute(
     Attributor, and so is what it raises.
     """
     units = {"channels": channels, "position": position, "top": top}
-    made = Attributor(lens, method, targets, layer=layer, convention=convention, **units, **options)
+    made = Attributor(
+        lens, method, targets, layer=layer, convention=convention, fuse=fuse, **units, **options
+    )
     return made.of_photo(photo, progress)
 
 
@@ -86,9 +90,10 @@ class Attributor:
     map lies on one. With a `layer`, a method that can begin at a unit begins at each of `channels`,
     or at the `top` ones of the greatest values in the photo; at `position` (row, column), or where the
     channel is strongest. `convention` is one of CONVENTIONS: how the map of a layer lies on a photo.
-    `options` are the method's own (methods.options_of); `options` of the made one hold all of them. With each
-    map come the most probable `predictions`. With `absent`, a box or region that is not in a photo is a map
-    with that problem, and no error.
+    With `fuse`, one of FUSIONS, the maps of several layers are one, on the grid of the finest, each scaled to
+    its greatest value before. `options` are the method's own (methods.options_of); `options` of the made one
+    hold all of them. With each map come the most probable `predictions`. With `absent`, a box or region that
+    is not in a photo is a map with that problem, and no error.
 
     Raises BadRequest for all of these that cannot be, with the nearest names, before there is a photo.
     """
@@ -106,6 +111,7 @@ class Attributor:
         convention: str = FIELDS,
         predictions: int = PREDICTIONS,
         absent: bool = False,
+        fuse: str | None = None,
         **options: Any,
     ):
         check_convention(convention)
@@ -116,7 +122,7 @@ class Attributor:
         self._of_units = self.method.units and layer is not None
         self._chooses = layer is None and self.method.family == "cam" and isinstance(method, str)
         self._aimed: Aimed | None = None
-        self._absent = absent
+        self._absent, self._fuse = absent, fuse
         aimed_at = isinstance(method, str) and not self._of_units and aims(lens, targets)
         self._wishes = [] if self._of_units or aimed_at else [lens.wish(t) for t in targets]
         if isinstance(method, str):
@@ -146,6 +152,8 @@ class Attributor:
             assert isinstance(self.compiled, Projector)
             self.compiled.check(channels, position)
         self.targets = targets
+        if fuse is not None:
+            _check_fusion(fuse, self.layers if self.method.of_layers else [])
 
     @property
     def layers(self) -> list[str]:
@@ -190,7 +198,7 @@ class Attributor:
         else:
             found = self.compiled.explained(inputs, self._wishes, progress)
         return [
-            [self._with_evidence(x, self._laid(photo, box, e)) for e in of_photo]
+            [self._with_evidence(x, self._laid(photo, box, e)) for e in self._together(of_photo)]
             for photo, x, box, of_photo in zip(photos, inputs, boxes, found, strict=True)
         ]
 
@@ -222,7 +230,26 @@ class Attributor:
     ) -> list[Attribution]:
         """What was found of the targets of a photo, on the photo."""
         best = list(every[: self._predictions])
-        return [self._on(photo, box, e, thing, best) for thing, found in explained for e in found]
+        return [
+            self._on(photo, box, e, thing, best) for thing, found in explained for e in self._together(found)
+        ]
+
+    def _together(self, found: list[Explanation]) -> list[Explanation]:
+        """The explanations; of each target those of all layers as one, where they are to be fused."""
+        if self._fuse is None:
+            return found
+        count = len(self.layers)
+        return [self._fused(found[i : i + count], self._fuse) for i in range(0, len(found), count)]
+
+    def _fused(self, found: list[Explanation], how: str) -> Explanation:
+        """One explanation of several of a target, on the grid of the finest of those that show something."""
+        shown = sorted((e for e in found if not e.problem), key=lambda e: -e.values.size)
+        if not shown:
+            return found[0]
+        places = [self.lens.placement(e.at, None, self.convention) for e in shown]
+        values = fused([e.values for e in shown], places, self.lens.preprocess.size, how)
+        extras = {"fused": {"how": how, "layers": [e.layer for e in found if not e.problem]}}
+        return replace(shown[0], values=values, extras=extras)
 
     def _laid(self, photo: np.ndarray, box: Box, found: Explanation) -> Attribution:
         """What was found in a photo, on the photo."""
@@ -322,6 +349,14 @@ def _check_fills(method: Method, options: Mapping[str, Any]) -> None:
         if field.option.fill and isinstance(said := options.get(name), str):
             for fill in said.split(","):
                 fill_named(fill.strip())
+
+
+def _check_fusion(how: str, layers: Sequence[str]) -> None:
+    """Raise BadRequest for a way to put maps together that is none, and where there are not several."""
+    if how not in FUSIONS:
+        raise BadRequest(f"maps are fused by their {' or '.join(FUSIONS)}, not {how!r:.40}")
+    if len(layers) < 2:
+        raise BadRequest("fuse puts the maps of several layers together: name them, for a method of layers")
 
 
 def in_colours(array: np.ndarray, preprocess: Preprocess) -> np.ndarray:

@@ -70,6 +70,7 @@ def test_the_manifest_holds_what_is_needed_to_do_it_again(place, run):
         "targets": ["blue"],
         "layer": "conv",
         "layers": [],
+        "fuse": None,
         "guided": False,
         "convention": "fields",
         "style": "overlay",
@@ -101,6 +102,16 @@ def test_targets_by_index_label_and_rank(targets, classes, place, run):
     words = [word for target in targets for word in ("--target", target)]
     records = run("gradcam", "model.onnx", "blue.jpg", *words, "--json").records
     assert [r["target"]["index"] for r in records] == classes
+
+
+def test_layers_are_fused(place, run):
+    line = ["gradcam", "model.onnx", "red.png", "--layers", "conv", "--layers", "relu"]
+    (record,) = run(*line, "--fuse", "mean", "--json").records
+    assert record["fused"] == {"how": "mean", "layers": ["conv", "relu"]}
+    assert set(record["files"]) == {"overlay", "layer_map", "photo_map"}
+    refused = run("gradcam", "model.onnx", "red.png", "--fuse", "max", "-q")
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+    assert "say which with --layers" in refused.err
 
 
 def test_layers_by_name(place, run):

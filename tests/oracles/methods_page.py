@@ -38,6 +38,7 @@ FIELDS = {
     "completeness": "what they sum to, and by how much the score rises from a baseline: of methods with one",
     "sampled": "with a tolerance or a limit of time: how many were `drawn`, the `standard_error` as a share "
     "of the map's range, and whether the `tolerance` was `reached`",
+    "fused": "of several layers as one map: `how`, and which `layers` show something",
     "patch, tops, lefts, worst, approximation, how": "of occlusion: where the patch was and costs most, "
     "and how that was computed",
     "files": "what was written",

@@ -90,7 +90,7 @@ def _begins(methods: Sequence[Method]) -> bool:
 
 
 def _of_layers(methods: Sequence[Method]) -> list[Any]:
-    """--layer, and for maps that lie on layers --layers and --guided."""
+    """--layer, and for maps that lie on layers --layers, --fuse and --guided."""
     texts = list(dict.fromkeys(m.layer for m in methods if m.layer))
     text = texts[0] if len(texts) == 1 else "The layer that a method looks at, or from (docs/methods.md)."
     found = [click.option("--layer", help=text)] if texts else []
@@ -101,6 +101,13 @@ def _of_layers(methods: Sequence[Method]) -> list[Any]:
                 multiple=True,
                 metavar="GLOB",
                 help="Several feature maps, by name or glob, also side by side; may be said several times.",
+            )
+        )
+        found.append(
+            click.option(
+                "--fuse",
+                type=click.Choice(["mean", "max"]),
+                help="The maps of --layers as one, on the finest grid, each scaled to its greatest value.",
             )
         )
         found.append(

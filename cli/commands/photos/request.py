@@ -30,6 +30,7 @@ class Request:
     alpha: float | None = None
     layer: str | None = None
     layers: tuple[str, ...] = ()
+    fuse: str | None = None
     channels: list[int] | None = None
     position: tuple[int, int] | None = None
     top: int | None = None
@@ -42,6 +43,8 @@ class Request:
             raise BadRequest("--layer is for one feature map, --layers for several: say one of them")
         if self.layers and not how.of_layers:
             raise BadRequest(f"the maps of {how.name} lie on the input, not on layers: leave --layers out")
+        if self.fuse and not self.layers:
+            raise BadRequest("--fuse puts the maps of several layers together: say which with --layers")
         begins = how.target == "units" and not self.targets
         of_units = how.units and (self.layer is not None or begins)
         if not of_units and (self.channels or self.position or self.top):
@@ -66,7 +69,7 @@ class Request:
 
             where = looked_at(lens)
         said = {"channels": self.channels or (), "position": self.position, "top": self.top}
-        said |= {"layer": where, "convention": self.convention}
+        said |= {"layer": where, "convention": self.convention, "fuse": self.fuse}
         wishes = self.targets or (None,)
         made = [Attributor(lens, how.name, wishes, **said, **each) for each in _each(own)]
         return [*made, Attributor(lens, "guided", wishes)] if self.guided else made
@@ -74,7 +77,14 @@ class Request:
     def drawing(self, how: Method, exact: bool) -> Drawing:
         """How its maps are drawn, by default as those of the method."""
         alpha = ALPHA.get(how.style, 0.9) if self.alpha is None else self.alpha
-        return Drawing(self.style or how.style, self.colour, alpha, exact, bool(self.layers), self.guided)
+        return Drawing(
+            self.style or how.style,
+            self.colour,
+            alpha,
+            exact,
+            bool(self.layers) and not self.fuse,
+            self.guided,
+        )
 
     def arguments(self) -> dict[str, Any]:
         """What a manifest says of it, but for how it is drawn."""
@@ -82,6 +92,7 @@ class Request:
             "targets": list(self.targets),
             "layer": self.layer,
             "layers": list(self.layers),
+            "fuse": self.fuse,
             "guided": self.guided,
             "channels": self.channels,
             "position": self.position,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ....models.lens import Lens
 
 # What is looked at, and drawn, that the rows and files of a run have no place for.
-ALONE = "layers", "channels", "position", "top", "guided", "style", "verbose"
+ALONE = "layers", "fuse", "channels", "position", "top", "guided", "style", "verbose"
 MAX_TRIED = 4  # photos that a dry run times
 PAUSE = 20  # times as long as a manifest takes to write, until it is written again
 Make = Callable[[Sequence[str]], Iterable[list[Record]]]  # images to the records of each
