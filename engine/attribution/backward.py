@@ -73,7 +73,9 @@ class Relevance(NamedTuple):
 class Attended(NamedTuple):
     """Of AttnLRP."""
 
-    layers: Annotated[str, Option("Which rule layers go by.", choices=("gamma", "epsilon"))] = "gamma"
+    linear: Annotated[str, Option("Which rule layers with weights go by.", choices=("gamma", "epsilon"))] = (
+        "gamma"
+    )
 
 
 class Compared(NamedTuple):
@@ -165,7 +167,7 @@ def lrp(signal: Tensor, image: Tensor) -> Tensor:
     "AttnLRP",
     "Achtibat et al. 2024, propositions 3.1 to 3.4",
     shows="how the score itself is shared out among the pixels, also by where a transformer attends",
-    rules="attnlrp-{layers}",
+    rules="attnlrp-{linear}",
     start=op.Identity,
     options=Attended,
 )

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -110,6 +111,13 @@ def test_its_help_has_its_options_alone(name):
     assert not others & set(text.split())
     assert ("--channels" in text) == METHODS[name].units
     assert ("--layers" in text) == METHODS[name].of_layers
+
+
+@pytest.mark.parametrize("name", ["explain", "run", "evaluate", *METHODS])
+def test_no_option_of_a_method_is_called_as_another_one_of_the_command(name):
+    command = group.get_command(click.Context(group), name)
+    flags = [flag for parameter in command.params for flag in parameter.opts]
+    assert len(flags) == len(set(flags))
 
 
 @pytest.mark.parametrize(
