@@ -16,7 +16,7 @@ from ...engine.anatomy.readouts.boxes import Boxes
 from ...engine.anatomy.readouts.thing import Thing
 from ...engine.attribution.compile import compiled
 from ...engine.attribution.compiled import Again, Explanation, Intake, Progress
-from ...engine.attribution.method import Method
+from ...engine.attribution.method import Method, options_of
 from ...engine.errors import BadRequest
 from ...engine.targets.aim import Aim
 from ...engine.targets.answered import Answered, told
@@ -66,7 +66,8 @@ class Aimed:
         self._lock = Lock()
         read, graph = lens.reading, lens.network.graph
         self._parts = list(dict.fromkeys([*read.parts, *elements]))
-        if method.family in CHANGED and not method.finds and ranked(graph, self._parts):
+        changed = method.family in CHANGED or any(f.option.fill for f in options_of(method).values())
+        if changed and not method.finds and ranked(graph, self._parts):
             raise BadRequest(
                 f"{method.name} looks at changed photos, and in each the model ranks anew what it finds: "
                 "take a method that looks at the photo itself, as gradcam and saliency do"

@@ -229,6 +229,6 @@ def test_steps_are_of_averages(place, run):
     done = run("saliency", "model.onnx", "none.png", "--steps", 9)
     assert (done.code, len(done.err.splitlines())) == (2, 1)
     assert (
-        "--steps is no option of saliency: it is one of integrated, expected-gradients, smoothgrad"
-        in done.err
+        "--steps is no option of saliency: it is one of integrated, blur-integrated, guided-integrated, "
+        "expected-gradients, smoothgrad" in done.err
     )
