@@ -13,6 +13,7 @@ from .explainer import Explainer
 from .method import Method
 from .perturbation.asked import Perturbed
 from .projector import Projector
+from .transformers.ablated import Ablated
 from .transformers.attended import Attended
 
 FAMILIES: dict[str, Callable[[Network, Method, Any, Any, Intake, bool], Compiled]] = {
@@ -27,6 +28,9 @@ FAMILIES: dict[str, Callable[[Network, Method, Any, Any, Intake, bool], Compiled
     ),
     "attention": lambda network, method, layer, options, intake, several: Attended(
         network, method.name, options, several
+    ),
+    "ablation": lambda network, method, layer, options, intake, several: Ablated(
+        network, method, options, intake
     ),
     "perturbation": lambda network, method, layer, options, intake, several: Perturbed(
         network, method, options, intake, layer

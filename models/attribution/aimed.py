@@ -29,7 +29,11 @@ from ..photos.preprocess import Box
 from ..storage.store import photo_at
 
 OF_CELLS, MAYBE = ("regions", "sequence"), ("boxes", "picture")  # kinds of answers
-CHANGED = ("perturbation", "path")  # the families that look at other pictures than the photo
+CHANGED = (
+    "perturbation",
+    "path",
+    "ablation",
+)  # the families that look at other answers than that to the photo
 
 
 class Explained(NamedTuple):
@@ -79,7 +83,9 @@ class Aimed:
         self.of_cells = self._levels and _are_cells(lens, found, self._parts)
         self._labels, self._things = list[str](), list[Thing]()
         self._finds = method.name if method.finds else ""
-        self._aim = Aim(lens.network, self._parts, unit, method.family != "perturbation", elements)
+        self._aim = Aim(
+            lens.network, self._parts, unit, method.family not in ("perturbation", "ablation"), elements
+        )
         intake = intake._replace(labels=self._labels, again=self._again(lens) if method.finds else None)
         self.compiled = compiled(self._aim.network, method, layer, options, intake)
 

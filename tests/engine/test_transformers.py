@@ -3,9 +3,10 @@
 import numpy as np
 import onnx
 import pytest
-from oracles.vits import COUNT, HEADS, SPELLINGS, attend, vit
+from oracles.vits import COUNT, HEADS, SPELLINGS, attend, vit, without
 
 from onnxlens.engine.anatomy.attention import attentions
+from onnxlens.engine.anatomy.layers import asks_patches
 from onnxlens.engine.attribution.compile import compiled
 from onnxlens.engine.attribution.compiled import Intake
 from onnxlens.engine.attribution.methods import METHODS, options_given
@@ -27,7 +28,8 @@ CASES = [
 
 def made(model, name, **options):
     network = Network(model, provider="cpu", threads=1)
-    return compiled(network, METHODS[name], None, options_given(METHODS[name], options), Intake((16, 16)))
+    intake = Intake((16, 16), labels=list("abcde"))
+    return compiled(network, METHODS[name], None, options_given(METHODS[name], options), intake)
 
 
 def expected(name, found, slopes, head, block=-1, head_=None, heads="mean"):
@@ -97,6 +99,7 @@ def test_a_batch_is_what_its_images_are_alone():
 def test_where_tokens_lie(spelling):
     graph = Network(vit(spelling), provider="cpu", threads=1).graph
     found = attentions(graph, "logits")
+    assert asks_patches(graph, "logits")
     assert [a.weights for a in found] == [f"b{i}_weights" for i in range(3)]
     for a in found:
         assert (a.own, a.heads, a.keys.windows, a.keys.count) == (True, HEADS, 1, 1 + COUNT)
@@ -132,6 +135,39 @@ def test_what_is_not_there_is_one_line():
         made(vit(), "rollout", block=1)
 
 
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("head", ["token", "mean"])
+@pytest.mark.parametrize("group", [1, 2])
+def test_a_removed_token_was_never_there(spelling, head, group):
+    """Masked in all attention, the answer is that of the network without it, and else that with the mean."""
+    made_ = made(vit(spelling, head), "token-ablation", group=group)
+    found = made_.explained(PIXELS[:1], [-1])[0][0]
+    whole = without(PIXELS[:1], [], head)[0]
+    want, cells = np.zeros((4, 4)), np.arange(COUNT).reshape(4, 4)
+    for y in range(0, 4, group):
+        for x in range(0, 4, group):
+            gone = (1 + cells[y : y + group, x : x + group]).ravel().tolist()
+            left = without(PIXELS[:1], gone, head)[0]
+            want[y : y + group, x : x + group] = max(0, (whole - left)[found.target])
+    assert (found.target, found.values.shape, found.at) == (whole.argmax(), (4, 4), "b0_in")
+    assert found.score == pytest.approx(whole.max(), rel=1e-4)
+    np.testing.assert_allclose(found.values, want, rtol=1e-4, atol=1e-4 * want.max())
+    assert ("are the mean of all" in made_.note) == (head == "mean")
+
+
+def test_several_classes_and_a_batch_of_one_size_lose_tokens_too():
+    model = vit("MultiHeadAttention")
+    alone = made(model, "token-ablation").explained(PIXELS, [-2])
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = 3
+    fixed = made(model, "token-ablation").explained(PIXELS, [-2])
+    for of_image, same in zip(alone, fixed, strict=True):
+        assert [e.target for e in of_image] == [e.target for e in same]
+        assert len({e.target for e in of_image}) == 2
+        for e, other in zip(of_image, same, strict=True):
+            np.testing.assert_allclose(e.values, other.values, rtol=1e-3, atol=1e-5)
+
+
 CONVOLUTIONS = """<ir_version: 8, opset_import: ["" : 18]> g (float[N,3,16,16] pixels) => (float[N,5] p)
 <float[5,3,3,3] k = {KERNEL}> {
     maps = Conv(pixels, k)
@@ -141,7 +177,7 @@ CONVOLUTIONS = """<ir_version: 8, opset_import: ["" : 18]> g (float[N,3,16,16] p
 }"""
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "token-ablation"])
 def test_a_model_without_attention_is_told_what_to_take(name):
     text = CONVOLUTIONS.replace("KERNEL", ",".join(["0.1"] * 135))
     with pytest.raises(
@@ -151,7 +187,7 @@ def test_a_model_without_attention_is_told_what_to_take(name):
     assert "\n" not in str(said.value)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "token-ablation"])
 def test_tokens_that_lie_nowhere_are_refused(name):
     """Each token is the patches of a random order that the picture decides."""
     model = vit()

@@ -150,39 +150,61 @@ def vit(
     return model
 
 
-def attend(
-    pixels: np.ndarray, head: str = "token", blocks: int = 3, seed: int = 0, target: int | None = None
-):
-    """The same in NumPy, float64, for images (N, 3, 16, 16): the logits (N, 5), the attention of each block
-    (N, H, T, T), and the gradient of a class by it: of `target`, or of the class of the greatest logit.
-    """
-    w = {k: v.astype(np.float64) for k, v in weights(blocks, seed).items()}
+def doubled(blocks: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
+    """The weights in float64."""
+    return {k: v.astype(np.float64) for k, v in weights(blocks, seed).items()}
+
+
+def begun(pixels: np.ndarray, w: dict[str, np.ndarray]) -> np.ndarray:
+    """The tokens (N, 1 + COUNT, WIDTH) before the first block, in NumPy."""
     n, side = len(pixels), SIDE // PATCH
     cut = pixels.reshape(n, 3, side, PATCH, side, PATCH).transpose(0, 2, 4, 1, 3, 5).reshape(n, COUNT, -1)
     tokens = cut.astype(np.float64) @ w["patches"].reshape(WIDTH, -1).T
-    start = np.concatenate([np.broadcast_to(w["token"], (n, 1, WIDTH)), tokens], 1) + w["places"]
-    read = (lambda x: x[:, 0]) if head == "token" else (lambda x: x.mean(1))
+    return np.concatenate([np.broadcast_to(w["token"], (n, 1, WIDTH)), tokens], 1) + w["places"]
 
-    def forward(nudges: dict[int, np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-        x, found = start, []
-        for i in range(blocks):
-            centred = x - x.mean(-1, keepdims=True)
-            norm = (
-                centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * w[f"b{i}_g"] + w[f"b{i}_b"]
-            )
-            q, k, v = (
-                (norm @ w[f"b{i}_w{c}"] + w[f"b{i}_b{c}"]).reshape(n, -1, HEADS, EACH).swapaxes(1, 2)
-                for c in "qkv"
-            )
-            scores = np.exp(q @ k.swapaxes(2, 3) * EACH**-0.5)
-            weights_ = scores / scores.sum(-1, keepdims=True)
-            found.append(weights_)
-            weights_ = weights_ + nudges.get(i, 0)
-            x = x + (weights_ @ v).swapaxes(1, 2).reshape(n, -1, WIDTH) @ w[f"b{i}_wo"]
-            x = x + np.tanh(x @ w[f"b{i}_w1"]) @ w[f"b{i}_w2"]
-        return read(x) @ w["head"], found
 
-    logits, found = forward({})
+def forward(
+    x: np.ndarray, w: dict[str, np.ndarray], head: str, blocks: int, nudges: dict[int, np.ndarray]
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The logits of tokens, and the attention of each block, to which `nudges` are added as they are used."""
+    n, found = len(x), []
+    for i in range(blocks):
+        centred = x - x.mean(-1, keepdims=True)
+        norm = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * w[f"b{i}_g"] + w[f"b{i}_b"]
+        q, k, v = (
+            (norm @ w[f"b{i}_w{c}"] + w[f"b{i}_b{c}"]).reshape(n, -1, HEADS, EACH).swapaxes(1, 2)
+            for c in "qkv"
+        )
+        scores = np.exp(q @ k.swapaxes(2, 3) * EACH**-0.5)
+        found.append(scores / scores.sum(-1, keepdims=True))
+        mixed = (found[-1] + nudges.get(i, 0)) @ v
+        x = x + mixed.swapaxes(1, 2).reshape(n, -1, WIDTH) @ w[f"b{i}_wo"]
+        x = x + np.tanh(x @ w[f"b{i}_w1"]) @ w[f"b{i}_w2"]
+    return (x[:, 0] if head == "token" else x.mean(1)) @ w["head"], found
+
+
+def without(pixels: np.ndarray, tokens: list[int], head: str = "token") -> np.ndarray:
+    """The logits (N, 5) of the transformer that never saw some tokens of the picture, counted from 1; where
+    the head reads the mean of all, of one in which they begin as the mean of the patches.
+    """
+    w = doubled()
+    start = begun(pixels, w)
+    if head == "mean":
+        start[:, tokens] = start[:, 1:].mean(1, keepdims=True)
+    else:
+        start = np.delete(start, tokens, 1)
+    return forward(start, w, head, 3, {})[0]
+
+
+def attend(
+    pixels: np.ndarray, head: str = "token", target: int | None = None
+) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """The same in NumPy, float64, for images (N, 3, 16, 16): the logits (N, 5), the attention of each block
+    (N, H, T, T), and the gradient of a class by it: of `target`, or of the class of the greatest logit.
+    """
+    w, n = doubled(), len(pixels)
+    start = begun(pixels, w)
+    logits, found = forward(start, w, head, 3, {})
     classes = logits.argmax(1) if target is None else np.full(n, target)
     slopes = []
     for i, of in enumerate(found):  # central differences, one entry after the other
@@ -190,7 +212,7 @@ def attend(
         for at in np.ndindex(of.shape[1:]):
             nudge = np.zeros_like(of)
             nudge[(slice(None), *at)] = 1e-4
-            ends = [forward({i: sign * nudge})[0][np.arange(n), classes] for sign in (1, -1)]
-            slope[(slice(None), *at)] = (ends[0] - ends[1]) / 2e-4
+            ends = [forward(start, w, head, 3, {i: sign * nudge})[0] for sign in (1, -1)]
+            slope[(slice(None), *at)] = (ends[0] - ends[1])[np.arange(n), classes] / 2e-4
         slopes.append(slope)
     return logits, found, slopes

@@ -152,6 +152,11 @@ class Perturbed(Compiled):
             self._layer = layer
             self.layers = [summed_layer(network, layer) if method.layer else None]
 
+    def maps(self, asked: Asked) -> Maps:
+        """The maps of the classes in question."""
+        compute: Callable[..., Maps] = self._record.compute
+        return compute(asked, self._options)
+
     def explained(
         self, x: np.ndarray, wishes: Sequence[int], progress: Progress | None = None
     ) -> list[list[Explanation]]:
@@ -169,8 +174,7 @@ class Perturbed(Compiled):
         """The explanations of each class that go by one layer, if any."""
         at = layer if self._record.on_layer and layer else ""
         asked = Asked(self.network, self._layer, image, wishes, self._intake, progress, at)
-        compute: Callable[..., Maps] = self._record.compute
-        maps = compute(asked, self._options)
+        maps = self.maps(asked)
         shown, scores = sound(maps.values), asked.clean.scores[0]
         blank = lambda c: self._record.blank.format(target=self._intake.labels[c])
         return [

@@ -14,8 +14,17 @@ from ...graph.op import op
 from ..method import Option, family
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ...graph.graph import Tensor
 
+ablation = family(
+    "ablation",
+    on_layer=True,
+    needs="attention",
+    serial=True,
+    blank="the answer for {target!r} falls with no token: nothing to show",
+)
 _enter = family(
     "attention",
     on_layer=True,
@@ -139,3 +148,29 @@ def chefer(read: Tensor, layers: Sequence[Layer], options: Any) -> Tensor:
         weights = op.Relu(layer.weights * layer.gradient).mean([1], keepdims=False)
         found = found @ weights + found if layer.own else found @ weights
     return found - read if layers[-1].own else found
+
+
+class Groups(NamedTuple):
+    """Of token ablation."""
+
+    group: Annotated[
+        int,
+        Option("Tokens down and across that are removed at once; 0 is as few as leave 16 groups.", 0, 4096),
+    ] = 0
+
+
+@ablation(
+    "token-ablation",
+    "Token ablation",
+    "Jain et al. 2022, section 3",
+    shows="by how much the score of a class drops without each token of a transformer",
+    options=Groups,
+)
+def token_ablation(score: np.ndarray, without: np.ndarray) -> np.ndarray:
+    """max(0, score - score without the token), of each token (n, T).
+
+    Where attention alone reads the tokens of the picture, as with a class token, a removed one is masked in
+    all of it: the network never saw it. Where more does, as a mean of tokens or windows do, the mean of the
+    tokens stands in its place before the first block.
+    """
+    return (score - without).clip(0)

@@ -134,8 +134,9 @@ def einsum(at: At) -> Found:
         [i for i, c in enumerate(out) if c in t and c not in other and p.varies(i)]
         for t, other, p in ((first, second, a), (second, first, b))
     ]
-    if own[0] and own[1]:
-        return a._replace(crossed=a.crossed.union(own[1]))
+    if own[0] and own[1]:  # queries come first in what is made, whichever of the two is written first
+        p, others = (a, own[1]) if own[0] < own[1] else (b, own[0])
+        return p._replace(crossed=p.crossed.union(others))
     if own[0] or own[1]:
         return a if own[0] else b
     return together([a, b], shape)
