@@ -1,6 +1,7 @@
 """`onnxlens explain` and the commands of the methods: made from one table, each with all that others have."""
 
 import json
+import re
 from pathlib import Path
 
 import click
@@ -87,6 +88,20 @@ def test_a_method_over_a_folder_is_a_run_with_its_options(name, place, run):
     assert manifest("run")["command"] == "explain"
     assert run("report", "run", "-o", "report.html").code == 0
     assert f'"{name}"' in Path("report.html").read_text()
+
+
+def test_time_that_ends_before_the_tolerance_is_reached_is_said_with_the_error(place, run):
+    words = "rise", "model.onnx", "red.png", "--target", "red", "--tolerance", 1e-6, "-o", "out"
+    done = run(*words, "--seconds", 0.01)
+    assert done.code == 0
+    text = r", (\d+) draws, standard error ([\d.]+)% of the range, short of the tolerance of 0.0001%"
+    said = re.search(text, done.out)
+    sampled = manifest("out")["results"][0]["sampled"]
+    assert (sampled["drawn"], sampled["reached"]) == (int(said[1]), False)
+    assert float(said[2]) == pytest.approx(100 * sampled["standard_error"], rel=0.01)
+    reached = run(*words[:6], 1, *words[7:], "--overwrite").out
+    assert "1000 draws, standard error" in reached
+    assert "short of" not in reached
 
 
 @pytest.mark.parametrize("name", METHODS)

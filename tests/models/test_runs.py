@@ -165,6 +165,16 @@ def test_parts_joined_are_one_run(album):
         onnxlens.merge([], "none")
 
 
+@pytest.mark.parametrize("name", ["rise", "shapley", "sobol"])
+def test_four_parts_of_what_is_drawn_at_random_are_the_whole_to_the_byte(name, album):
+    options = {"cells": 3, **less(name), **({} if name == "sobol" else {"tolerance": 0.2}), "random_seed": 5}
+    onnxlens.run("model.onnx", album, "whole", name, **options)
+    parts = [onnxlens.run("model.onnx", album, f"{i}", name, part=(i, 4), **options) for i in range(1, 5)]
+    onnxlens.merge([part.place for part in parts], "joined")
+    assert (table("joined"), tree("joined")) == (table("whole"), tree("whole"))
+    assert any(row["map"] for row in rows("joined"))
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

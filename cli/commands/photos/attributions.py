@@ -239,8 +239,8 @@ def _cost(result: Record) -> str:
 def _sampled(said: Mapping[str, Any]) -> str:
     """How sure a map is that was drawn at random."""
     error = said["standard_error"]
-    sure = "not known" if error is None else f"{error:.2%} of the range"
-    short = f", short of the tolerance of {said['tolerance']:.2%}" if not said.get("reached", True) else ""
+    sure = "not known" if error is None else f"{100 * error:.3g}% of the range"
+    short = "" if said.get("reached", True) else f", short of the tolerance of {100 * said['tolerance']:.3g}%"
     return f", {said['drawn']} draws, standard error {sure}{short}"
 
 
