@@ -199,6 +199,8 @@ def test_what_cannot_be_is_said():
         values(network(), "lime", segments="felzenszwalb")
     with pytest.raises(BadRequest, match="kernel_width is above 0, not 0"):
         values(network(), "lime", kernel_width=0)
+    with pytest.raises(BadRequest, match="samples is at most 48828 for 32 x 32 cells"):
+        values(network(), "kernel-shap", samples=10**6, cells=32)
     one = network(shape="2,1,1", w=W[:, :, :1, :1])
     with pytest.raises(NoMap, match="the photo is one segment as a whole"):
         values(one, "shapley", image=IMAGE[:, :, :1, :1])

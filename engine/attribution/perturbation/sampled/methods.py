@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+from ....errors import BadRequest
 from ...method import Option
 from ..methods import perturbation
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from ..asked import Asked, Maps
 
 SEED = 0
+MOST_HELD = 50_000_000  # numbers of a least squares problem
 
 # What options of several methods say.
 Fill = Annotated[str, Option("Where the photo is hidden: as the fill of occlusion.", fill=True)]
@@ -122,6 +124,13 @@ class Coins(NamedTuple):
     random_seed: Seed = SEED
 
 
+def _coalitions(size: tuple[int, int], options: Coalitions) -> None:
+    _segments(size, options)
+    most = MOST_HELD // options.cells**2
+    if options.samples > most:
+        raise BadRequest(f"samples is at most {most} for {options.cells} x {options.cells} cells: take fewer")
+
+
 def _segments(size: tuple[int, int], options: Any) -> None:
     from .segments import SLIC, slic
 
@@ -171,7 +180,7 @@ def d_rise(asked: Asked, options: Masks) -> Maps:
     shows="how much each cell of the photo adds to how probable a class is, whatever else is seen",
     options=Coalitions,
     signed=True,
-    check=_segments,
+    check=_coalitions,
 )
 def kernel_shap(asked: Asked, options: Coalitions) -> Maps:
     """Shapley values of cells by least squares over coalitions, drawn as the kernel weights them; they sum to

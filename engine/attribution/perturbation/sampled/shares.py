@@ -46,10 +46,10 @@ def kernel_shap(asked: Asked, segments: str, cells: int, samples: int, fill: str
     count = int(numbers.max()) + 1
     sizes = np.arange(1, count)
     kernel = 1 / (sizes * (count - sizes))
-    size = rng.choice(sizes, samples, p=kernel / kernel.sum())
-    ranks = rng.random((samples, count)).argsort(1).argsort(1)
-    seen = np.concatenate([np.ones((1, count)), np.zeros((1, count)), ranks < size[:, None]])
-    seen = seen.astype(np.float32)
+    seen = np.zeros((samples + 2, count), np.float32)
+    seen[0] = 1
+    for row, size in zip(seen[2:], rng.choice(sizes, samples, p=kernel / kernel.sum()), strict=True):
+        row[rng.random(count).argsort()[:size]] = 1
     whole, none, *others = answering(asked, numbers, fill, len(seen))(seen)
     # The last value is what the others leave of the rise, so that they sum to it.
     last, rise = seen[2:, -1:], whole - none
