@@ -157,7 +157,8 @@ def lrp(signal: Tensor, image: Tensor) -> Tensor:
     `composite` has the w-square rule at the pixels, epsilon in the head and all that is fully connected, and
     gamma between. The others are those of zennit: epsilon for what is fully connected, and for convolutions
     what speaks for alone (plus) or twice what speaks for less what speaks against (alpha2-beta1); flat shares
-    out alike at the pixels.
+    out alike at the pixels. On drawn scenes maps of epsilon-plus peak on the object more often than those of
+    `composite`.
     """
     return signal
 

@@ -238,6 +238,8 @@ def guided_integrated(given: Given, options: Guided) -> Generator[np.ndarray, np
     """At each step those numbers of the input move that change the class least, none farther than `distance`
     from the straight way: steep places that no photo is at are passed by. Sums to the rise from the
     baseline; of several baselines it is the mean.
+
+    The way turns often, so that the sum needs more steps than that of `integrated` to come near the rise.
     """
     import numpy as np
 
@@ -346,7 +348,8 @@ def smoothgrad_squared(given: Given, options: Smooth) -> Iterator[Step]:
 def vargrad(given: Given, options: Smooth) -> Iterator[Step]:
     """The copies of SmoothGrad; of the gradients the variance.
 
-    It says nothing of the gradient itself: zero where the network is linear around the photo (Seo et al.).
+    It says nothing of the gradient itself: zero where the network is linear around the photo (Seo et al.),
+    and where it is large need not be what speaks for a class.
     """
     return smoothgrad(given, options)
 
