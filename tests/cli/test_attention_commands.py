@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from bench.tasks.scenes import TEST_SEEDS, among
+from bench.tasks.scenes import TEST_SEEDS, among, several
 from oracles.desk import TASKS
 
 from onnxlens.engine.attribution.methods import METHODS
@@ -67,6 +67,23 @@ def test_all_methods_are_those_that_any_model_has(photos, run):
     done = run("run", "scenes", "photos", "--method", "all", "--dry-run", "--json", "-o", "tried")
     assert done.code == 0, done.err
     assert not set(NAMES) & set(done.records[0]["methods"])
+
+
+def test_boxes_are_explained_by_what_their_query_asks_and_by_tokens(photos, run):
+    """A detector answers for one picture at a time, and its decoder asks the tokens of the encoder."""
+    detr = str(TASKS / "detr.onnx")
+    cv2.imwrite("scene.png", several(TEST_SEEDS[1]).image[..., ::-1])
+    for name in ("attention", "token-ablation"):
+        done = run(name, detr, "scene.png", "--target", "box(0)", "--json", "-o", name)
+        assert (done.code, done.records[0]["map_size"]) == (0, [16, 16]), done.err
+        (found,) = Lens(detr).attribute("scene.png", name, ["box(0)"])
+        peak = np.unravel_index(found.at_photo().argmax(), found.at_photo().shape)
+        y0, x0, y1, x1 = found.target.box
+        assert y0 - 8 <= peak[0] <= y1 + 8
+        assert x0 - 8 <= peak[1] <= x1 + 8
+    refused = run("rollout", detr, "scene.png", "--target", "box(0)", "-q", "-o", "refused")
+    assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+    assert "others come between; take attention" in refused.err
 
 
 def test_windows_are_laid_out_and_what_goes_through_layers_is_refused(photos, run):

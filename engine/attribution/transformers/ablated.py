@@ -13,7 +13,7 @@ from ...runtime.ahead import BATCH
 from ...runtime.network import Network
 from ..compiled import Intake, image_of
 from ..method import Method
-from ..perturbation.answerer import BATCH_ON_GPU, Answer
+from ..perturbation.answerer import BATCH_ON_GPU, Answer, answerer_of
 from ..perturbation.asked import Asked, Maps, Perturbed, finite
 from .removal import removal
 
@@ -55,10 +55,11 @@ class Ablated(Perturbed):
 
     def _answers(self, image: np.ndarray, removed: np.ndarray) -> Iterator[Answer]:
         """The answers to an image with tokens removed (n, h * w), some at a time."""
-        size = self._fixed or (BATCH if self.network.provider == "cpu" else BATCH_ON_GPU)
+        fixed = answerer_of(self.network, None).fixed
+        size = fixed or (BATCH if self.network.provider == "cpu" else BATCH_ON_GPU)
         for start in range(0, len(removed), size):
             part = removed[start : start + size]
-            count = self._fixed or len(part)
+            count = fixed or len(part)
             filled = np.resize(part, (count, removed.shape[1]))
             images = np.repeat(image[None].astype(np.float32), count, 0)
             values = self._session({self.images: images, self._removal.removed: filled})
