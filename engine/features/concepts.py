@@ -6,7 +6,6 @@ U W, with U (n, r) how much of each concept there is, and W (r, K) what channels
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from ..errors import BadRequest, Unavailable
 
-ROUNDS = 1000  # of the factorisation, at most
+ROUNDS = 300  # of the factorisation; scikit-learn warns where a tolerance is not reached
 SEED = 0
 
 
@@ -33,10 +32,8 @@ def factors(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
             f"{count} concepts of {values.shape[0]} patches and {values.shape[1]} channels: say at most "
             f"{min(values.shape)}"
         )
-    model = _nmf()(count, init="nndsvda", max_iter=ROUNDS, random_state=SEED)
-    with warnings.catch_warnings():  # of rounds that ran out: what is there is as good as any start's
-        warnings.simplefilter("ignore")
-        amounts = model.fit_transform(values.astype(np.float64))
+    model = _nmf()(count, init="nndsvda", max_iter=ROUNDS, tol=0, random_state=SEED)
+    amounts = model.fit_transform(values.astype(np.float64))
     lengths = np.linalg.norm(model.components_, axis=1)
     lengths[lengths == 0] = 1  # a concept of which there is nothing
     return (amounts * lengths).astype(np.float32), (model.components_ / lengths[:, None]).astype(np.float32)
@@ -51,17 +48,15 @@ def amounts(values: np.ndarray, concepts: np.ndarray) -> np.ndarray:
     from sklearn.decomposition import non_negative_factorization  # pyright: ignore[reportMissingImports]
 
     given = np.ascontiguousarray(concepts, np.float64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found, *_ = non_negative_factorization(
-            values.astype(np.float64),
-            H=given,
-            n_components=len(given),  # pyright: ignore[reportArgumentType]
-            init="custom",
-            update_H=False,
-            max_iter=ROUNDS,
-            tol=1e-6,
-        )
+    found, *_ = non_negative_factorization(
+        values.astype(np.float64),
+        H=given,
+        n_components=len(given),  # pyright: ignore[reportArgumentType]
+        init="custom",
+        update_H=False,
+        max_iter=ROUNDS,
+        tol=0,
+    )
     return found.astype(np.float32)
 
 

@@ -213,7 +213,7 @@ class Attributor:
             target = [found.target and found.target.index]
             try:
                 made = Attributor(self.lens, self.method.name, target, layer=layer, **about)
-            except NoRule:  # nor does a gradient lead to those before it
+            except (NoRule, BadRequest):  # nor can those before it be looked at
                 break
             ((other,),) = made([found.photo], x[None], [found.box])
             if not other.problem:

@@ -71,7 +71,13 @@ def lay(folder: Path, run: Callable[[str], object]) -> None:
     onnx.save(texts(), folder / "clip.onnx")
     answers.save(folder)
     onnx.save(pairs(), folder / "siamese.onnx")
-    for name, called in {"detector": "yolo", "unet": "unet", "crnn": "crnn", "embedder": "vectors"}.items():
+    for name, called in {
+        "detector": "yolo",
+        "unet": "unet",
+        "crnn": "crnn",
+        "embedder": "vectors",
+        "vit": "vit",
+    }.items():
         shutil.copyfile(TASKS / f"{name}.onnx", folder / f"{called}.onnx")
     cv2.imwrite(str(folder / "scene.png"), several(TEST_SEEDS[0]).image[..., ::-1])
     cv2.imwrite(str(folder / "line.png"), line(TEST_SEEDS[0]).image[..., ::-1])

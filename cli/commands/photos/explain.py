@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ....models.maps.attribution import Attribution
 
 DEFAULT = "gradcam"
+MODELS = {"attention": "vit.onnx"}  # in the examples, of methods that need what not every model has
 USUAL = "  [default: gradcam; of boxes, regions, text, class tokens layercam; text behind an LSTM hirescam]"
 STYLES = ("signed", "absolute", "diverging", "overlay")
 
@@ -155,11 +156,13 @@ def _style(methods: Sequence[Method]) -> Any:
 
 
 def _help(name: str, method: Method) -> str:
+    model = "model.onnx"
     if name == "explain":
         first = "Say what of a photo an answer goes back to, by any method of attribution."
         about = "Each method is also a command of its own name, with the options that it has."
     else:
         first = f"Show {method.shows}."
+        model = MODELS.get(method.needs, model)
         about = f"{method.title}: {method.paper}."
     return f"""{first}
 
@@ -170,9 +173,9 @@ def _help(name: str, method: Method) -> str:
     `onnxlens run` makes it: rows, pictures and maps in the tree of the photos, and --resume goes on with it.
 
     \b
-    onnxlens {name} model.onnx cat.jpg --preset imagenet
-    onnxlens {name} model.onnx cat.jpg dog.jpg --target top3 -o maps
-    onnxlens {name} model.onnx photos -o run --resume
+    onnxlens {name} {model} cat.jpg --preset imagenet
+    onnxlens {name} {model} cat.jpg dog.jpg --target top3 -o maps
+    onnxlens {name} {model} photos -o run --resume
     """
 
 
