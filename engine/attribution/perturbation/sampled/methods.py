@@ -185,6 +185,8 @@ def d_rise(asked: Asked, options: Masks) -> Maps:
 def kernel_shap(asked: Asked, options: Coalitions) -> Maps:
     """Shapley values of cells by least squares over coalitions, drawn as the kernel weights them; they sum to
     the rise from the photo that is hidden altogether.
+
+    A cell is alike all over and may reach beyond the object: of where in it the evidence lies it says nothing.
     """
     from . import shares
 
@@ -206,6 +208,8 @@ def shapley(asked: Asked, options: Orders) -> Maps:
     of Shapley values, which sums exactly to the rise from the photo that is hidden altogether.
 
     Each order takes as many answers as there are cells.
+
+    A cell is alike all over and may reach beyond the object: of where in it the evidence lies it says nothing.
     """
     from . import shares
 
@@ -228,6 +232,8 @@ def lime(asked: Asked, options: Nearby) -> Maps:
 
     Misleads where the answer is far from linear: the weights do not sum to the rise, and of most coalitions
     half of the photo is hidden, which is not near it.
+
+    A cell is alike all over and may reach beyond the object: of where in it the evidence lies it says nothing.
     """
     from . import shares
 
@@ -248,6 +254,8 @@ def sobol(asked: Asked, options: Designs) -> Maps:
 
     The points A and B are of a random Latin hypercube, where the paper takes a Sobol sequence; the indices
     that they come to are the same.
+
+    A cell is alike all over and may reach beyond the object: of where in it the evidence lies it says nothing.
     """
     from . import sensitivity
 
@@ -266,6 +274,8 @@ def hsic(asked: Asked, options: Coins) -> Maps:
     """tr(K_i H L H) / (N - 1)² over coalitions of cells: K_i whether cell i is alike in two, L how near their
     probabilities are (a Gaussian as wide as the median distance), H what centres. It says nothing of for or
     against.
+
+    A cell is alike all over and may reach beyond the object: of where in it the evidence lies it says nothing.
     """
     from . import sensitivity
 
