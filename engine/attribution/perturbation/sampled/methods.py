@@ -186,7 +186,7 @@ def kernel_shap(asked: Asked, options: Coalitions) -> Maps:
     """Shapley values of cells by least squares over coalitions, drawn as the kernel weights them; they sum to
     the rise from the photo that is hidden altogether.
 
-    A cell is alike all over and may reach beyond the object: of where in it the evidence lies it says nothing.
+    A cell is alike all over and may reach beyond the object: where in it the evidence lies it does not say.
     """
     from . import shares
 
@@ -209,7 +209,7 @@ def shapley(asked: Asked, options: Orders) -> Maps:
 
     Each order takes as many answers as there are cells.
 
-    A cell is alike all over and may reach beyond the object: of where in it the evidence lies it says nothing.
+    A cell is alike all over and may reach beyond the object: where in it the evidence lies it does not say.
     """
     from . import shares
 
@@ -233,7 +233,7 @@ def lime(asked: Asked, options: Nearby) -> Maps:
     Misleads where the answer is far from linear: the weights do not sum to the rise, and of most coalitions
     half of the photo is hidden, which is not near it.
 
-    A cell is alike all over and may reach beyond the object: of where in it the evidence lies it says nothing.
+    A cell is alike all over and may reach beyond the object: where in it the evidence lies it does not say.
     """
     from . import shares
 
@@ -255,7 +255,7 @@ def sobol(asked: Asked, options: Designs) -> Maps:
     The points A and B are of a random Latin hypercube, where the paper takes a Sobol sequence; the indices
     that they come to are the same.
 
-    A cell is alike all over and may reach beyond the object: of where in it the evidence lies it says nothing.
+    A cell is alike all over and may reach beyond the object: where in it the evidence lies it does not say.
     """
     from . import sensitivity
 
@@ -275,7 +275,7 @@ def hsic(asked: Asked, options: Coins) -> Maps:
     probabilities are (a Gaussian as wide as the median distance), H what centres. It says nothing of for or
     against.
 
-    A cell is alike all over and may reach beyond the object: of where in it the evidence lies it says nothing.
+    A cell is alike all over and may reach beyond the object: where in it the evidence lies it does not say.
     """
     from . import sensitivity
 
