@@ -6,7 +6,6 @@ U W, with U (n, r) how much of each concept there is, and W (r, K) what channels
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,29 +57,6 @@ def amounts(values: np.ndarray, concepts: np.ndarray) -> np.ndarray:
         tol=0,
     )
     return found.astype(np.float32)
-
-
-def total_indices(
-    answer: Callable[[np.ndarray], np.ndarray], count: int, samples: int = 64, seed: int = SEED
-) -> np.ndarray:
-    """The total Sobol index of each of `count` numbers, drawn from 0 to 1: the share of the variance of what
-    `answer`, (m, count) to (m,), makes of them that is left where all but that one are known.
-
-    Jansen 1999, "Analysis of variance designs for model output", equation 4: mean((f(A) - f(A_i))²) / (2 V),
-    A_i being A with the column i of B. Zeros where the answer is always the same.
-    """
-    rng = np.random.default_rng(seed)
-    a, b = rng.random((2, samples, count)).astype(np.float32)
-    mixed = np.repeat(a[None], count, 0)
-    mixed[np.arange(count), :, np.arange(count)] = b.T
-    found = answer(np.concatenate([a, b, mixed.reshape(-1, count)])).astype(np.float64)
-    first, second, others = (
-        found[:samples],
-        found[samples : 2 * samples],
-        found[2 * samples :].reshape(count, samples),
-    )
-    variance = np.concatenate([first, second]).var()
-    return ((first - others) ** 2).mean(1) / (2 * variance) if variance > 0 else np.zeros(count)
 
 
 def _check(values: np.ndarray) -> None:

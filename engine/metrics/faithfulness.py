@@ -152,16 +152,18 @@ def infidelity(judged: Judged) -> float | None:
     import numpy as np
 
     rng, (height, width) = np.random.default_rng(SEED), judged.heat.shape
-    patch = np.ones((PATCHES, height, width), np.float32)
-    for one in patch:
+    parts, drops = [], []
+    whole = judged.answers(judged.image[None])[0]
+    for _ in range(PATCHES):
         side = rng.integers(max(1, min(height, width) // 8), max(2, min(height, width) // 2))
         y, x = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
-        one[y : y + side, x : x + side] = 0
-    whole = judged.answers(judged.image[None])[0]
-    drops = whole - np.concatenate(
-        [judged.through(patch[i : i + AT_ONCE], "mean") for i in range(0, PATCHES, AT_ONCE)]
-    )
-    sums = np.tensordot(1 - patch, judged.heat, 2).astype(float)
+        parts.append((slice(y, y + side), slice(x, x + side)))
+    for start in range(0, PATCHES, AT_ONCE):
+        masks = np.ones((len(parts[start : start + AT_ONCE]), height, width), np.float32)
+        for mask, part in zip(masks, parts[start:], strict=False):
+            mask[part] = 0
+        drops += (whole - judged.through(masks, "mean")).tolist()
+    drops, sums = np.array(drops), np.array([judged.heat[part].sum(dtype=float) for part in parts])
     drop, size = float((drops**2).sum()), float((sums**2).sum())
     if not drop:
         return None

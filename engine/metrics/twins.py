@@ -36,7 +36,8 @@ def _kernel(graph: Graph, node: NodeProto) -> str | None:
     slots = traits_of(node).weights
     name = node.input[slots.kernel] if slots is not None and len(node.input) > slots.kernel else ""
     while name and name not in graph.constants:
-        maker = graph.producer(name)
-        name = maker.input[0] if maker is not None and maker.input else ""
+        maker = graph.producer(name)  # of its scale and zero point, or turned around: never of a value
+        alone = maker is not None and maker.input and all(i in graph.constants for i in maker.input[1:] if i)
+        name = maker.input[0] if maker is not None and alone else ""
     known = Tensor(graph, name).array if name else None
     return name if known is not None and known.ndim > 1 else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,12 +52,13 @@ class Best(NamedTuple):
 
 def best(
     lens: VisionModel,
-    photos: Sequence[np.ndarray],
+    photos: Iterable[np.ndarray],
     target: Target = None,
     methods: Sequence[str] = CANDIDATES,
-    progress: Callable[[int, int], Any] = lambda done, count: None,
+    progress: Callable[[int], Any] = lambda done: None,
 ) -> Best:
-    """The method that is best by deletion, insertion and randomised weights; photos (H, W, 3) uint8 RGB.
+    """The method that is best by deletion, insertion and randomised weights; photos (H, W, 3) uint8 RGB, of
+    which the first MOST are looked at, one at a time.
 
     Of each photo the methods are ranked by each of the three; the least mean rank over every other photo is
     chosen, and held against the others on those between, which it was not chosen by: a permutation test of
@@ -66,7 +68,7 @@ def best(
     """
     judges = _judges(lens, target, methods)
     found: list[np.ndarray] = []  # of each photo (methods, metrics)
-    for i, photo in enumerate(photos[:MOST]):
+    for i, photo in enumerate(islice(photos, MOST)):
         x, box = lens.preprocess(photo)
         rows = []
         for attributor, judge in judges.values():
@@ -74,7 +76,7 @@ def best(
             numbers = judge(x[0], maps[0])
             rows.append([np.nan if (v := numbers[name]) is None else v for name in BY])
         found += [np.array(rows)] if np.isfinite(rows).all() else []
-        progress(i + 1, min(len(photos), MOST))
+        progress(i + 1)
     if len(found) < LEAST:
         raise BadRequest(
             f"{len(found)} photos of which all methods have a map are too few to tell which is best: "

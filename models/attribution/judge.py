@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -63,8 +63,8 @@ class Judge:
             answers=lambda images: asked.of(images)[:, 0],
             again=lambda other: self._heat(self.attributor.compiled, other, target, found.at),
             other=lambda: self._next(asked, image, target, found.at),
-            twins=lambda: [self._heat(twin, image, target, found.at) for twin in self._twins],
-            passes=lambda: self._passes(asked, image, target),
+            twins=lambda: self._of_twins(image, target, found.at),
+            passes=lambda: self._passes(image, target),
             mask=mask,
             sum=whole.get("sum"),
             rise=whole.get("rise"),
@@ -92,9 +92,19 @@ class Judge:
         others = [c for c in meant([-2], asked.answers(asked.clean)[0]) if c != target]
         return self._heat(self.attributor.compiled, image, others[0], at) if others else None
 
-    def _passes(self, asked: Asked, image: np.ndarray, target: int) -> float:
+    def _of_twins(self, image: np.ndarray, target: int, at: str) -> list[Heat]:
+        """The maps by models with random weights, but for those that show nothing: they tell nothing."""
+        heats = (self._heat(twin, image, target, at) for twin in self._twins)
+        return [heat for heat in heats if np.ptp(heat)]
+
+    def _passes(self, image: np.ndarray, target: int) -> float:
         """How long the method takes over how long the model's answer takes, each once more."""
-        alone: Callable[[], object] = lambda: asked.of(image[None])
+        feeds, answer = (
+            {self.lens.input: np.repeat(image[None], self.lens.batch, 0)},
+            [self.lens.readout.value],
+        )
+        alone: Callable[[], object] = lambda: self.lens.network.run(feeds, answer)
+        alone()
         taken = [_seconds(alone) for _ in range(3)]
         return _seconds(lambda: self.attributor.compiled.explained(image[None], [target])) / sorted(taken)[1]
 
@@ -118,11 +128,3 @@ def _seconds(call: Callable[[], object]) -> float:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and np.isfinite(value) else None
-
-
-def means(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """The mean of each number over those that could be told."""
-    known = {
-        name: [v for row in rows if (v := row.get(name)) is not None] for name in (rows[0] if rows else ())
-    }
-    return {name: float(np.mean(values)) if values else None for name, values in known.items()}

@@ -12,9 +12,10 @@ from ...engine.anatomy.layers import checked_layer
 from ...engine.anatomy.maps import feature_map
 from ...engine.attribution.compiled import Progress
 from ...engine.attribution.perturbation.asked import Asked
+from ...engine.attribution.perturbation.sampled.sensitivity import total_indices
 from ...engine.attribution.scored.behind import Behind
 from ...engine.errors import BadImage, BadRequest
-from ...engine.features.concepts import amounts, factors, total_indices
+from ...engine.features.concepts import amounts, factors
 from ..attribution.attribute import intake
 from ..network.vision_model import Target, VisionModel
 from ..photos.preprocess import Box
@@ -24,6 +25,7 @@ LEAST, MOST = 8, 300  # photos; more are taken evenly
 ASKED = 24  # photos by which importance is measured, at most
 SHOWN = 10  # patches of a concept, at most one of each photo
 AT_ONCE = 32  # layers that are held in memory
+SEED = 0
 SAMPLES = 32  # of the Sobol indices, for each photo
 Read = Callable[[str], np.ndarray]  # the pixels of a photo's name; raises BadImage
 
@@ -155,7 +157,7 @@ def _importance(
     for x in inputs:
         behind = Behind(Asked(lens.network, None, x[0], [target], intake(lens), at=layer))
         score = partial(_score, behind, _parts(behind.maps, made))
-        found.append(total_indices(score, len(made), SAMPLES))
+        found.append(total_indices(score, len(made), SAMPLES, np.random.default_rng(SEED))[:, 0])
         progress(len(found))
     return np.mean(found, 0)
 
@@ -168,12 +170,12 @@ def _parts(maps: np.ndarray, made: np.ndarray) -> np.ndarray:
 
 
 def _score(behind: Behind, parts: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The class's score (m,) where `kept` (m, r) of the concepts stays, AT_ONCE of them at a time."""
+    """The class's score (m, 1) where `kept` (m, r) of the concepts stays, AT_ONCE of them at a time."""
     whole, found = parts.sum(0), []
     for start in range(0, len(kept), AT_ONCE):
-        left = np.tensordot(kept[start : start + AT_ONCE], parts, 1)
+        left = np.tensordot(kept[start : start + AT_ONCE].astype(np.float32), parts, 1)
         shares = np.divide(left, whole, out=np.ones_like(left), where=whole > 0)
-        found.append(behind(shares, raw=True)[:, 0])
+        found.append(behind(shares, raw=True))
     return np.concatenate(found)
 
 

@@ -53,11 +53,7 @@ class Folder:
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file whole or not at all; returns its name. Raises Unavailable where that fails."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path / name, data)
-        except OSError as error:
-            raise Unavailable(f"cannot write {self.path / name}: {error.strerror or error}") from error
+        write_file(self.path / name, data)
         return name
 
     def write_array(self, name: str, array: np.ndarray) -> str:
@@ -82,6 +78,15 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise Unavailable(f"cannot write to {folder}: {error.strerror or error}") from error
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file whole, in a folder that is made for it. Raises Unavailable where that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, data)
+    except OSError as error:
+        raise Unavailable(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -1,31 +1,12 @@
-"""Factors that are known, amounts of them, and Sobol's indices of functions of which these are known."""
+"""Factors that are known, and amounts of them."""
 
 import numpy as np
 import pytest
 
 from onnxlens.engine.errors import BadRequest
-from onnxlens.engine.features.concepts import amounts, factors, total_indices
+from onnxlens.engine.features.concepts import amounts, factors
 
 RNG = np.random.default_rng(0)
-
-
-def test_total_indices_of_ishigami():
-    """a = 7, b = 0.1: 0.5576, 0.4424, 0.2437 (Saltelli et al. 2008), and 0 of what is not read."""
-
-    def ishigami(x):
-        a, b, c, _ = (2 * np.pi * x - np.pi).T
-        return np.sin(a) + 7 * np.sin(b) ** 2 + 0.1 * c**4 * np.sin(a)
-
-    found = total_indices(ishigami, 4, 20_000)
-    np.testing.assert_allclose(found, [0.5576, 0.4424, 0.2437, 0], atol=0.02)
-
-
-def test_total_indices_of_a_sum_are_the_shares_of_its_variance():
-    weights = np.array([3.0, 2.0, 1.0])
-    found = total_indices(lambda x: x @ weights, 3, 20_000)
-    np.testing.assert_allclose(found, weights**2 / (weights**2).sum(), atol=0.02)
-    np.testing.assert_array_equal(total_indices(lambda x: np.ones(len(x)), 3), 0)
-    np.testing.assert_array_equal(total_indices(lambda x: x[:, 0], 2), total_indices(lambda x: x[:, 0], 2))
 
 
 def test_planted_factors_are_found_again():

@@ -10,6 +10,8 @@ from ...console import counting, note
 from ...options import open_lens
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ....models.attribution.best import Best
 
 BEST = "best"  # as the name of a method
@@ -23,7 +25,6 @@ def best_method(model: str, images: Sequence[str], given: dict[str, Any]) -> str
     from ....models.attribution.best import LEAST, MOST, best
     from ....models.network.vision_model import SETTINGS
     from ....models.storage.album import photos
-    from ....models.storage.store import photo_at
 
     targets = given.get("targets") or (None,)
     if len(targets) > 1 or given.get("layer"):
@@ -36,16 +37,22 @@ def best_method(model: str, images: Sequence[str], given: dict[str, Any]) -> str
         )
     settings = {k: given[k] for k in (*SETTINGS, "provider", "threads") if k in given}
     lens = open_lens(model, given["quiet"], **settings)
-    some, pictures = names[:: max(1, len(names) // MOST)][:MOST], []
-    for name in some:
-        try:
-            pictures.append(photo_at(name))
-        except BadImage:  # said where it is explained
-            continue
+    some = names[:: max(1, len(names) // MOST)][:MOST]
+    pictures = (photo for name in some if (photo := _readable(name)) is not None)
     with counting("judging methods", given["quiet"]) as progress:
-        found = best(lens, pictures, targets[0], progress=progress)
+        found = best(lens, pictures, targets[0], progress=lambda done: progress(done, len(some)))
     _say(found)
     return found.method
+
+
+def _readable(name: str) -> np.ndarray | None:
+    """The pixels of a photo; None of one that cannot be read, which is said where it is explained."""
+    from ....models.storage.store import photo_at
+
+    try:
+        return photo_at(name)
+    except BadImage:
+        return None
 
 
 def _say(found: Best) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ....engine.errors import BadRequest
-from ....models.storage.folder import check_writable, write_whole
+from ....models.storage.folder import check_writable, write_file
 from ... import options
 from ...console import counted, counting, emit, note, say
 from ...sources import folder
@@ -62,8 +62,7 @@ def command(
     with counting("drawing", quiet) as progress:
         text = page(files, manifest, groups, read, progress)
     check_writable(path.parent)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text.encode())
+    write_file(path, text.encode())
     if as_json:
         emit({"run": str(run), "page": str(path), "groups": [group.record() for group in groups]})
         return

@@ -11,7 +11,7 @@ from ....engine.attribution.methods import METHODS
 from ....engine.errors import BadRequest
 from ....engine.metrics.metrics import METRICS, metric_named
 from ....models.storage.addresses import is_address
-from ....models.storage.folder import write_whole
+from ....models.storage.folder import write_file
 from ... import options
 from ...console import counting, emit, note, table
 from ...methods import given_to_methods, methods_named, options_of_methods
@@ -150,7 +150,7 @@ def _show(out: Path | str, quiet: bool) -> None:
         return
     with counting("drawing", quiet) as progress:
         page = report(out, SHOWN, progress)
-    write_whole(out / "report.html", page.html().encode())
+    write_file(out / "report.html", page.html().encode())
     note(f"{out / 'report.html'}: the same as a page, with the photos most worth a look")
 
 

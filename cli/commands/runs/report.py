@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from ....engine.errors import BadRequest, Unavailable
-from ....models.storage.folder import check_writable, write_whole
+from ....engine.errors import BadRequest
+from ....models.storage.folder import check_writable, write_file
 from ... import options
 from ...console import counted, counting, emit, say
 from ...sources import folder
@@ -53,11 +53,7 @@ def command(
         page = report(run, limit, progress, photos)
     check_writable(path.parent)
     data = page.html().encode()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data)
-    except OSError as error:
-        raise Unavailable(f"cannot write {path}: {error.strerror or error}") from error
+    write_file(path, data)
     totals = page.data["totals"]
     if as_json:
         emit(
